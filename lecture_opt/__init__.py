@@ -1,0 +1,1 @@
+"""Losses, models and optimizers of the lecture, for JAX."""

@@ -1,0 +1,31 @@
+"""Settings every test runs under: strict dtype promotion, no rank promotion, fixed keys."""
+
+import os
+
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+import hypothesis
+import jax
+import pytest
+
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+hypothesis.settings.register_profile(
+    "lecture_opt", deadline=None, derandomize=True, max_examples=50
+)
+hypothesis.settings.load_profile("lecture_opt")
+
+
+@pytest.fixture
+def x64():
+    """Turn on 64-bit types for one test."""
+    jax.config.update("jax_enable_x64", True)
+    yield
+    jax.config.update("jax_enable_x64", False)
+
+
+@pytest.fixture
+def key():
+    """The one key tests start from."""
+    return jax.random.key(0)
