@@ -1,0 +1,310 @@
+"""Which optimizer a text names: `lecture:adam`, `optax:sgd(momentum=0.9)`, `my_file.py:my_opt`.
+
+    lecture:adam                       this package's optimizers
+    optax:adam, optax:contrib.muon     optax's, dotted names included
+    path/to/file.py:name               any file of yours
+    package.module:name                any module that imports
+
+Keyword arguments go in brackets, `optax:adam(b1=0.8, eps=1e-6)`. They are read as Python
+literals and never evaluated. The name may be a constructor (a function that returns an
+`(init, update)` pair) or a ready pair.
+
+>>> spec = parse("optax:adam(b1=0.8)")
+>>> spec.name, spec.kwargs
+('optax:adam(b1=0.8)', {'b1': 0.8})
+>>> optimizer = build(spec, learning_rate=0.1)
+"""
+
+import ast
+import difflib
+import importlib
+import importlib.util
+import inspect
+import re
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import optax
+
+BUILT_IN = {"lecture": "lecture_opt.optimizers", "optax": "optax"}
+FORMS = "lecture:NAME, optax:NAME, path/to/file.py:NAME or package.module:NAME"
+
+_TEXT = re.compile(r"(?P<source>.+?):(?P<name>[^\W\d][\w.]*)\s*(?P<brackets>\(.*)?", re.DOTALL)
+
+
+class SpecError(ValueError):
+    """The text names no optimizer that can be used; the message says what was wanted."""
+
+
+@dataclass(frozen=True)
+class OptimizerSpec:
+    """An optimizer as the user named it: exactly one of `constructor` and `instance` is set."""
+
+    text: str
+    name: str
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    constructor: Callable[..., Any] | None = None
+    instance: optax.GradientTransformation | None = None
+
+
+def parse(text: str) -> OptimizerSpec:
+    """Find the optimizer that `text` names.
+
+    Raises:
+        SpecError: the text is malformed, names nothing, or names something that is no optimizer;
+            or a keyword argument is not one the constructor accepts.
+
+    >>> parse("optax:rmsporp")
+    Traceback (most recent call last):
+        ...
+    lecture_opt.specs.SpecError: optax:rmsporp: optax has no 'rmsporp'; did you mean 'rmsprop'?
+    """
+    match = _TEXT.fullmatch(text.strip())
+    if match is None:
+        raise SpecError(_malformed(text))
+    source, name, brackets = match["source"].strip(), match["name"], match["brackets"] or "()"
+    kwargs = _keywords(text, brackets)
+    found = _lookup(text, _module(text, source), name)
+    shown = Path(source).name if source.endswith(".py") else source
+    arguments = ", ".join(f"{key}={value!r}" for key, value in kwargs.items())
+    display = f"{shown}:{name}({arguments})" if kwargs else f"{shown}:{name}"
+
+    instance = as_transformation(found)
+    if instance is not None:
+        if kwargs:
+            raise SpecError(f"{text}: {name} is a ready optimizer and takes no arguments")
+        return OptimizerSpec(text, display, instance=instance)
+    if not callable(found):
+        raise SpecError(
+            f"{text}: {name} is neither an optimizer (a pair of init and update) nor a function "
+            f"that makes one, but a {type(found).__name__}"
+        )
+    spec = OptimizerSpec(text, display, kwargs, constructor=found)
+    _check_accepted(spec, kwargs)
+    return spec
+
+
+def build(spec: OptimizerSpec, **overrides: Any) -> optax.GradientTransformation:
+    """Make the optimizer, with `overrides` added to the keyword arguments of the text.
+
+    Raises:
+        SpecError: an argument is missing or unknown, the constructor raises, or what it returns
+            is no optimizer; or `overrides` are given for a ready optimizer.
+
+    >>> build(parse("optax:sgd"))
+    Traceback (most recent call last):
+        ...
+    lecture_opt.specs.SpecError: optax:sgd: needs learning_rate, as in optax:sgd(learning_rate=...)
+    """
+    if spec.instance is not None:
+        if overrides:
+            raise SpecError(f"{spec.name}: a ready optimizer takes no {', '.join(overrides)}")
+        return spec.instance
+    assert spec.constructor is not None
+    kwargs = {**spec.kwargs, **overrides}
+    _check_accepted(spec, kwargs)
+    missing = [name for name in _required(spec.constructor) if name not in kwargs]
+    if missing:
+        example = ", ".join(f"{name}=..." for name in missing)
+        base = spec.name.partition("(")[0]
+        raise SpecError(f"{spec.name}: needs {', '.join(missing)}, as in {base}({example})")
+    try:
+        made = spec.constructor(**kwargs)
+    except Exception as error:
+        raise SpecError(f"{spec.name}: raised {type(error).__name__}: {error}") from error
+    optimizer = as_transformation(made)
+    if optimizer is None:
+        raise SpecError(
+            f"{spec.name}: returned a {type(made).__name__}, which is no pair of init and update"
+        )
+    return optimizer
+
+
+def takes(spec: OptimizerSpec, argument: str) -> bool:
+    """Whether the optimizer is a constructor that accepts this keyword argument.
+
+    >>> takes(parse("optax:adam"), "learning_rate")
+    True
+    """
+    if spec.constructor is None:
+        return False
+    accepted = _accepted(spec.constructor)
+    return accepted is None or argument in accepted
+
+
+def as_transformation(value: Any) -> optax.GradientTransformation | None:
+    """`value` as an optax transformation if it is a pair of functions `(init, update)`, or None."""
+    if isinstance(value, optax.GradientTransformation):
+        return value
+    if isinstance(value, type | ModuleType):
+        return None
+    if isinstance(value, tuple) and len(value) == 2:
+        init, update = value
+    else:
+        init, update = getattr(value, "init", None), getattr(value, "update", None)
+    if callable(init) and callable(update):
+        return optax.GradientTransformation(init, update)
+    return None
+
+
+def _malformed(text: str) -> str:
+    bare = re.fullmatch(r"\s*([^\W\d]\w*)\s*(\(.*)?", text, re.DOTALL)
+    if bare is not None:
+        return f"{text}: says no source; did you mean lecture:{bare[1]} or optax:{bare[1]}?"
+    return f"{text!r}: not the name of an optimizer; write {FORMS}"
+
+
+def _keywords(text: str, brackets: str) -> dict[str, Any]:
+    """The arguments in `brackets` as literals. Nothing is evaluated."""
+    wanted = "write literal keyword arguments, as in optax:adam(b1=0.8, eps=1e-6)"
+    try:
+        call = ast.parse(f"f{brackets}", mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise SpecError(f"{text}: malformed brackets; {wanted}") from error
+    if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Name)):
+        raise SpecError(f"{text}: malformed brackets; {wanted}")
+    if call.args or any(keyword.arg is None for keyword in call.keywords):
+        raise SpecError(f"{text}: an argument has no name; {wanted}")
+    kwargs: dict[str, Any] = {}
+    for keyword in call.keywords:
+        if keyword.arg in kwargs:
+            raise SpecError(f"{text}: {keyword.arg} is given twice")
+        try:
+            kwargs[str(keyword.arg)] = ast.literal_eval(keyword.value)
+        except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError) as error:
+            shown = ast.get_source_segment(f"f{brackets}", keyword.value)
+            raise SpecError(f"{text}: {keyword.arg}={shown} is not a literal; {wanted}") from error
+    return kwargs
+
+
+def _module(text: str, source: str) -> ModuleType:
+    if source.endswith(".py"):
+        return _module_of_file(text, Path(source).expanduser())
+    name = BUILT_IN.get(source, source)
+    if not all(part.isidentifier() for part in name.split(".")):
+        raise SpecError(f"{text}: unknown source {source!r}; write {FORMS}")
+    try:
+        with _importable_from(Path.cwd()):
+            return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+            raise SpecError(f"{text}: importing {name} raised {error}") from error
+        hint = _did_you_mean(source, list(BUILT_IN))
+        raise SpecError(f"{text}: unknown source {source!r}{hint or f'; write {FORMS}'}") from error
+    except (Exception, SystemExit) as error:
+        raise SpecError(f"{text}: importing {name} raised {_describe(error)}") from error
+
+
+def _module_of_file(text: str, path: Path) -> ModuleType:
+    if not path.is_file():
+        nearby = [str(other) for other in sorted(path.parent.glob("*.py"))]
+        raise SpecError(f"{text}: there is no file {path}{_did_you_mean(str(path), nearby)}")
+    name = f"lecture_opt_user_{path.stem}"
+    found = importlib.util.spec_from_file_location(name, path)
+    assert found is not None
+    assert found.loader is not None
+    module = importlib.util.module_from_spec(found)
+    sys.modules[name] = module  # dataclasses and pickles look their module up here
+    try:
+        with _importable_from(path.resolve().parent):
+            found.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        line = _line_in(error, path)
+        raise SpecError(f"{text}: {path}{line} raised {_describe(error)}") from error
+    return module
+
+
+def _describe(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+def _line_in(error: BaseException, path: Path) -> str:
+    """', line 3 (the code there)': the innermost line of the user's file on the way to `error`."""
+    if isinstance(error, SyntaxError) and error.filename == str(path):
+        return f", line {error.lineno} ({(error.text or '').strip()})"
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
+    return f", line {frames[-1].lineno} ({frames[-1].line})" if frames else ""
+
+
+@contextmanager
+def _importable_from(folder: Path) -> Iterator[None]:
+    """Let imports find the modules in `folder`, as they do for `python file.py` there."""
+    sys.path.insert(0, str(folder))
+    try:
+        yield
+    finally:
+        if str(folder) in sys.path:
+            sys.path.remove(str(folder))
+
+
+def _lookup(text: str, module: ModuleType, dotted: str) -> Any:
+    found: Any = module
+    for part in dotted.split("."):
+        owner = found
+        found = getattr(owner, part, None)
+        if found is None and isinstance(owner, ModuleType):
+            found = _submodule(owner, part)
+        if found is None:
+            where = getattr(owner, "__file__", None) if owner is module else None
+            shown = where if where and "_user_" in owner.__name__ else _name_of(owner)
+            hint = _did_you_mean(part, _public(owner))
+            raise SpecError(f"{text}: {shown} has no {part!r}{hint}")
+    return found
+
+
+def _submodule(package: ModuleType, name: str) -> ModuleType | None:
+    try:
+        return importlib.import_module(f"{package.__name__}.{name}")
+    except ImportError:
+        return None
+
+
+def _name_of(owner: Any) -> str:
+    return str(getattr(owner, "__name__", type(owner).__name__))
+
+
+def _public(owner: Any) -> list[str]:
+    names = [name for name in dir(owner) if not name.startswith("_")]
+    return [name for name in names if not isinstance(getattr(owner, name), ModuleType)]
+
+
+def _did_you_mean(word: str, words: list[str]) -> str:
+    close = difflib.get_close_matches(word, words)
+    return f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
+
+
+def _accepted(constructor: Callable[..., Any]) -> list[str] | None:
+    """Keyword arguments the constructor names, or None when it takes any."""
+    parameters = _parameters(constructor)
+    if parameters is None or any(p.kind is p.VAR_KEYWORD for p in parameters):
+        return None
+    return [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+
+
+def _required(constructor: Callable[..., Any]) -> list[str]:
+    by_name = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    parameters = _parameters(constructor) or []
+    return [p.name for p in parameters if p.kind in by_name and p.default is p.empty]
+
+
+def _parameters(constructor: Callable[..., Any]) -> list[inspect.Parameter] | None:
+    try:
+        return list(inspect.signature(constructor).parameters.values())
+    except (TypeError, ValueError):
+        return None
+
+
+def _check_accepted(spec: OptimizerSpec, kwargs: Mapping[str, Any]) -> None:
+    assert spec.constructor is not None
+    accepted = _accepted(spec.constructor)
+    unknown = [name for name in kwargs if accepted is not None and name not in accepted]
+    if accepted is not None and unknown:
+        raise SpecError(
+            f"{spec.text}: takes no {unknown[0]!r}; it takes {', '.join(accepted) or 'no arguments'}"
+        )
