@@ -1,0 +1,28 @@
+"""Is this optimizer correct? A battery of properties that any `(init, update)` pair should hold.
+
+>>> import optax
+>>> from lecture_opt import check
+>>> report = check.run(optax.sgd, only=["interface"])
+>>> report.ok
+True
+"""
+
+from lecture_opt.check.battery import FAMILIES, PROPERTIES, assert_ok, evaluate, name_of, run
+from lecture_opt.check.outcome import Outcome
+from lecture_opt.check.report import Report, Result
+from lecture_opt.check.subject import Subject, from_constructor, make
+
+__all__ = [
+    "FAMILIES",
+    "PROPERTIES",
+    "Outcome",
+    "Report",
+    "Result",
+    "Subject",
+    "assert_ok",
+    "evaluate",
+    "from_constructor",
+    "make",
+    "name_of",
+    "run",
+]

@@ -1,0 +1,126 @@
+"""The battery: every property in one list, and the ways to put an optimizer through it."""
+
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any
+
+from lecture_opt.check import (
+    composition,
+    devices,
+    dtypes,
+    hostile,
+    interface,
+    learning,
+    long_run,
+    persistence,
+    purity,
+    state,
+    transforms,
+    trees,
+)
+from lecture_opt.check.outcome import Outcome, failed, in_words, skipped
+from lecture_opt.check.report import Report, Result
+from lecture_opt.check.subject import Subject, environment, make
+
+Property = Callable[[Subject], Outcome]
+FAMILIES = (
+    interface,
+    state,
+    purity,
+    transforms,
+    trees,
+    dtypes,
+    hostile,
+    long_run,
+    learning,
+    composition,
+    persistence,
+    devices,
+)
+PROPERTIES: tuple[Property, ...] = tuple(prop for family in FAMILIES for prop in family.PROPERTIES)
+Skips = Collection[str] | Mapping[str, str]
+
+
+def name_of(prop: Property) -> str:
+    """A property's name: its family and its function, as in `trees.none_leaves`."""
+    return f"{prop.__module__.rpartition('.')[2]}.{prop.__name__}"
+
+
+def selected(names: Iterable[str]) -> list[Property]:
+    """The properties named by family (`trees`) or in full (`trees.none_leaves`).
+
+    Raises:
+        ValueError: For a name that is neither; the message lists the families.
+    """
+    known = {name_of(prop): prop for prop in PROPERTIES}
+    families = {name.partition(".")[0] for name in known}
+    wanted = list(names)
+    unknown = sorted(set(wanted) - known.keys() - families)
+    if unknown:
+        raise ValueError(
+            f"check: no property or family {unknown[0]!r}; families are {', '.join(families)}"
+        )
+    return [
+        prop for name, prop in known.items() if name in wanted or name.partition(".")[0] in wanted
+    ]
+
+
+def evaluate(prop: Property, optimizer: Any) -> Outcome:
+    """The outcome of one property for one optimizer; what the optimizer raises is a failure."""
+    with environment():
+        subject = make(optimizer)
+        missing = interface.needs_extra_arguments(subject)
+        if missing is not None:
+            return missing
+        if subject.problem is not None and prop not in interface.FIRST:
+            return skipped("update does not run at all (see interface.update_runs)")
+        try:
+            return prop(subject)
+        except Exception as error:  # an optimizer that raises breaks the property
+            return failed(f"It raised {in_words(error)}", raised=in_words(error))
+
+
+def run(
+    optimizer: Any,
+    *,
+    reference: Any = None,
+    skip: Skips = (),
+    only: Iterable[str] = (),
+    name: str = "",
+    progress: Callable[[str, int, int], None] = lambda name, index, total: None,
+) -> Report:
+    """Put an optimizer through the battery.
+
+    Args:
+        optimizer: An `(init, update)` pair, or a constructor that takes a learning rate; with a
+            constructor more can be checked.
+        reference: Another optimizer that it should equal step by step.
+        skip: Properties or families to leave out; a mapping gives the reason for each.
+        only: Properties or families to run instead of all.
+        name: What the report calls the optimizer.
+        progress: Called with (property, index, total) before each property.
+
+    Raises:
+        TypeError: `optimizer` is neither a pair nor callable.
+        ValueError: `skip` or `only` names an unknown property.
+    """
+    with environment():
+        subject = make(optimizer, name=name)
+    properties = selected(only) if only else list(PROPERTIES)
+    reasons = dict(skip) if isinstance(skip, Mapping) else dict.fromkeys(skip, "asked to skip")
+    left_out = {prop: reason for key, reason in reasons.items() for prop in selected([key])}
+    results, started = [], time.perf_counter()
+    for index, prop in enumerate(properties):
+        progress(name_of(prop), index, len(properties))
+        outcome = skipped(left_out[prop]) if prop in left_out else evaluate(prop, subject)
+        results.append(Result(name_of(prop), *outcome))
+    return Report(subject.name, tuple(results), time.perf_counter() - started)
+
+
+def assert_ok(
+    optimizer: Any, *, skip: Skips = (), reference: Any = None, only: Iterable[str] = ()
+) -> None:
+    """Raise an AssertionError that reads as the report's paragraphs if any property fails."""
+    report = run(optimizer, skip=skip, reference=reference, only=only)
+    if not report.ok:
+        raise AssertionError(report.failures_in_words())

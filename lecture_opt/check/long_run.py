@@ -1,0 +1,187 @@
+"""Long runs: counters at their end, a million steps behind, thousands of steps in a row."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lecture_opt.check import probes
+from lecture_opt.check.outcome import Outcome, failed, passed, skipped
+from lecture_opt.check.subject import Subject
+
+MILLION = 1_000_000
+
+
+def counters(subject: Subject) -> list[tuple[int, Any]]:
+    """(leaf index, dtype) of every scalar of the state that grew by one in each of three steps."""
+    params = probes.params_tree()
+    state, seen = subject.init(params), []
+    for grads in [None, *probes.grads_trees(3)]:
+        if grads is not None:
+            _, state = subject.step(grads, state, params)
+        seen.append(jax.tree.leaves(state))
+    found = []
+    for index, leaves in enumerate(zip(*seen, strict=True)):
+        if any(probes.is_key(leaf) or np.shape(leaf) != () for leaf in leaves):
+            continue
+        values = [float(leaf) for leaf in leaves]
+        if np.allclose(np.diff(values), 1.0, atol=0):
+            found.append((index, jnp.asarray(leaves[0]).dtype))
+    return found
+
+
+def with_counters(state: Any, found: list[tuple[int, Any]], values: list[float]) -> Any:
+    """The state with its counters set."""
+    leaves, structure = jax.tree.flatten(state)
+    for (index, dtype), value in zip(found, values, strict=True):
+        leaves[index] = jnp.asarray(value, dtype)
+    return jax.tree.unflatten(structure, leaves)
+
+
+def last_value(dtype: Any) -> float:
+    """Where a counter of this dtype ends: its maximum, or where x + 1 == x for floats."""
+    if jnp.issubdtype(dtype, jnp.integer):
+        return int(jnp.iinfo(dtype).max)
+    return float(2 ** (jnp.finfo(dtype).nmant + 1))
+
+
+def counter_at_maximum(subject: Subject) -> Outcome:
+    """A step counter at its maximum saturates; the update after it is an ordinary one.
+
+    Why: a wrapped counter is negative, its bias correction NaN and its schedule anywhere.
+    Usual cause: `count + 1` without `optax.safe_increment`; int8, int16 or float counters (a
+    float32 stops counting at 16,777,216, a bfloat16 at 256).
+    """
+    found = counters(subject)
+    if not found:
+        return skipped("the state has no step counter")
+    for _, dtype in found:
+        if jnp.issubdtype(dtype, jnp.floating):
+            return failed(
+                f"The step counter is {dtype}: it stops at {last_value(dtype):.0f}, where adding "
+                "1 changes nothing. Count in int32.",
+                dtype=str(dtype),
+                last=last_value(dtype),
+            )
+        if last_value(dtype) < MILLION:
+            return failed(
+                f"The step counter is {dtype} and ends after {last_value(dtype):.0f} steps.",
+                dtype=str(dtype),
+            )
+    params = probes.params_tree()
+    grads = probes.grads_trees(4)
+    _, state = subject.updates_over(grads[:3], params)
+    ends = [last_value(dtype) for _, dtype in found]
+    updates, after = subject.step(grads[3], with_counters(state, found, ends), params)
+    leaves = jax.tree.leaves(after)
+    for (index, dtype), end in zip(found, ends, strict=True):
+        if float(leaves[index]) < end:
+            return failed(
+                f"The {dtype} step counter at its maximum {end:.0f} becomes "
+                f"{int(leaves[index])} after one more update.",
+                before=end,
+                after=int(leaves[index]),
+            )
+    bad = probes.not_finite(updates)
+    if bad:
+        return failed(f"With the counter at its maximum the update is {bad[1]} at {bad[0]}.")
+    return passed()
+
+
+def after_a_million_steps(subject: Subject) -> Outcome:
+    """With a million steps behind, the update is finite and the next count gives nearly the same.
+
+    Why: long runs and resumed ones get there.
+    Usual cause: a power of the count that overflows (`b1**-t`), `1 - b2**t` computed backwards.
+    """
+    found = counters(subject)
+    if not found:
+        return skipped("the state has no step counter")
+    params, grads = probes.params_tree(), probes.grads_trees(10)
+    _, state = subject.updates_over(grads, params)
+    seen = []
+    for count in (MILLION, MILLION + 2):
+        counted = with_counters(state, found, [count] * len(found))
+        updates, _ = subject.step(grads[0], counted, params)
+        bad = probes.not_finite(updates)
+        if bad:
+            return failed(
+                f"After {count} steps the update of leaf {bad[0]} is {bad[1]}.",
+                count=count,
+                leaf=bad[0],
+            )
+        seen.append(updates)
+    gap = probes.worst_difference(seen[1], seen[0])
+    if gap is not None and gap.error > 0.05 and not subject.random:
+        return failed(
+            f"The same gradient and moments give at count {MILLION + 2} another update than at "
+            f"{MILLION}: {gap}.",
+            error=gap.error,
+        )
+    return passed()
+
+
+def thousands_of_steps(subject: Subject) -> Outcome:
+    """Updates and state stay finite over 2,000 steps of ordinary gradients.
+
+    Why: a slow leak to infinity ends a run overnight.
+    Usual cause: a sum or product that only grows (`count` in an exponent, moments not averaged).
+    """
+    if subject.jit_problem is not None:
+        return skipped("needs an update that jits (see transforms.jit_equals_eager)")
+    params = probes.params_tree()
+    rng = np.random.default_rng(3)
+    grads = jax.tree.map(lambda p: jnp.asarray(rng.normal(size=(200, *p.shape)), p.dtype), params)
+    return scan_stays_finite(subject, params, grads, repeats=10, what="standard normal gradients")
+
+
+def constant_gradients(subject: Subject) -> Outcome:
+    """A gradient that soon stops changing, of 0.001 to 1000, keeps updates finite for 400 steps.
+
+    Why: linear losses and saturated clipping do this.
+    Usual cause: a variance `v - m**2` that rounds below zero under the square root.
+    """
+    if subject.jit_problem is not None:
+        return skipped("needs an update that jits (see transforms.jit_equals_eager)")
+    values = jnp.asarray(np.geomspace(1e-3, 1e3, 64), jnp.float32)
+    params = {"w": jnp.ones(64, jnp.float32)}
+    scale = jnp.where(jnp.arange(400) < 10, 10.0, 1.0)  # moments then settle from above
+    grads = {"w": jnp.outer(scale, values)}
+    return scan_stays_finite(subject, params, grads, repeats=1, what="constant gradients")
+
+
+def scan_stays_finite(
+    subject: Subject, params: Any, grads: Any, *, repeats: int, what: str
+) -> Outcome:
+    """Pass where repeated scans over stacked gradients leave everything finite.
+
+    The parameters stay where they are: whether a run diverges is a matter of its rate.
+    """
+
+    @jax.jit
+    def epoch(carry: Any, grads: Any) -> Any:
+        def body(carry: Any, gradient: Any) -> Any:
+            updates, state = subject.update(gradient, carry, params)
+            fine = [jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(updates)]
+            return state, jnp.stack(fine).all()
+
+        return jax.lax.scan(body, carry, grads)
+
+    carry = subject.init(params)
+    done = 0
+    for _ in range(repeats):
+        carry, fine = epoch(carry, grads)
+        if not np.all(fine):
+            step = done + int(np.argmin(fine))
+            return failed(f"With {what}, the update of step {step} is not finite.", step=step)
+        done += len(fine)
+    bad = probes.not_finite(carry)
+    if bad:
+        return failed(
+            f"After {done} steps of {what} the state holds {bad[1]} at {bad[0]}.", leaf=bad[0]
+        )
+    return passed()
+
+
+PROPERTIES = (counter_at_maximum, after_a_million_steps, thousands_of_steps, constant_gradients)

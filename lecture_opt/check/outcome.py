@@ -1,0 +1,45 @@
+"""What a property says of an optimizer: a status, a paragraph in words, the numbers behind it."""
+
+from typing import Any, Literal, NamedTuple
+
+Status = Literal["pass", "fail", "trait", "skip"]
+
+
+class Outcome(NamedTuple):
+    """The verdict of one property.
+
+    Attributes:
+        status: "pass" or "fail" judge; "trait" reports without judging; "skip" says why not.
+        message: One paragraph in words; empty where there is nothing to say.
+        evidence: The numbers: step, leaf, element, values, the smallest example.
+    """
+
+    status: Status
+    message: str = ""
+    evidence: dict[str, Any] = {}  # noqa: RUF012 - never written to
+
+
+def passed(message: str = "", **evidence: Any) -> Outcome:
+    """The property holds."""
+    return Outcome("pass", message, evidence)
+
+
+def failed(message: str, **evidence: Any) -> Outcome:
+    """The property is broken; the message says where and by how much."""
+    return Outcome("fail", message, evidence)
+
+
+def trait(message: str, **evidence: Any) -> Outcome:
+    """Something to know about the optimizer that is neither right nor wrong."""
+    return Outcome("trait", message, evidence)
+
+
+def skipped(reason: str, **evidence: Any) -> Outcome:
+    """The property could not be judged, and why."""
+    return Outcome("skip", reason, evidence)
+
+
+def in_words(error: BaseException) -> str:
+    """An exception as one short line: its type and the first sentence of what it said."""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text[:300]}{' ...' if len(text) > 300 else ''}"

@@ -1,0 +1,131 @@
+"""The data every property uses: small trees, gradients, and the comparison of two trees.
+
+The canonical tree has two leaves of one shape (so that mixing leaves up shows) and a matrix.
+Everything is drawn from a seeded NumPy generator, so the same probe is the same everywhere.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+Tree = Any
+SHAPES = {"bias": (3,), "gain": (3,), "kernel": (4, 3)}
+
+
+def normal_tree(seed: int, *, dtype: Any = jnp.float32, scale: float = 1.0) -> Tree:
+    """The canonical tree filled with normal draws of standard deviation `scale`."""
+    rng = np.random.default_rng(seed)
+    return {
+        name: jnp.asarray(scale * rng.normal(size=shape), dtype) for name, shape in SHAPES.items()
+    }
+
+
+def params_tree(dtype: Any = jnp.float32) -> Tree:
+    """The canonical parameters."""
+    return normal_tree(1000, dtype=dtype)
+
+
+def grads_trees(steps: int, seed: int = 0, *, dtype: Any = jnp.float32, scale: float = 1.0) -> Tree:
+    """A list of canonical gradients, one tree per step."""
+    return [normal_tree(100 * seed + step, dtype=dtype, scale=scale) for step in range(steps)]
+
+
+def full_tree(value: float, like: Tree) -> Tree:
+    """A tree like another one with every element equal to `value`."""
+    return jax.tree.map(lambda leaf: jnp.full_like(leaf, value), like)
+
+
+def float64(leaf: Any) -> Any:
+    """A leaf as a NumPy array of 64 bits (complex stays complex)."""
+    array = np.asarray(leaf)
+    return array.astype(np.complex128 if np.iscomplexobj(array) else np.float64)
+
+
+def path_name(path: Any) -> str:
+    """A leaf's path as one writes it: `params['kernel']` without the `params`."""
+    return jax.tree_util.keystr(path) or "(the only leaf)"
+
+
+class Difference(NamedTuple):
+    """Where two trees part: the worst element of the worst leaf.
+
+    `error` is the absolute difference over the largest magnitude of the wanted leaf.
+    """
+
+    leaf: str
+    element: tuple[int, ...]
+    got: float
+    wanted: float
+    error: float
+
+    def __str__(self) -> str:
+        where = f"{self.leaf}[{', '.join(map(str, self.element))}]" if self.element else self.leaf
+        return f"{where} is {self.got:.9g}, wanted {self.wanted:.9g}"
+
+
+def leaf_difference(name: str, got: Any, wanted: Any) -> Difference:
+    """The worst element of one leaf; NaN against NaN and inf against the same inf are equal."""
+    got, wanted = float64(got), float64(wanted)
+    if got.shape != wanted.shape:
+        return Difference(name, (), float("nan"), float("nan"), float("inf"))
+    if got.size == 0:
+        return Difference(name, (), 0.0, 0.0, 0.0)
+    same = (got == wanted) | (np.isnan(got) & np.isnan(wanted))
+    with np.errstate(invalid="ignore", over="ignore"):
+        gap = np.where(same, 0.0, np.abs(got - wanted))
+    gap = np.where(np.isnan(gap), np.inf, gap)
+    finite = np.abs(wanted[np.isfinite(wanted)])
+    scale = max(finite.max(initial=0.0), np.finfo(np.float32).tiny)
+    worst = np.unravel_index(int(np.argmax(gap)), gap.shape)
+    error = float(gap[worst] / scale)
+    element = tuple(int(index) for index in worst)
+    return Difference(name, element, got[worst].item(), wanted[worst].item(), error)
+
+
+def worst_difference(got: Tree, wanted: Tree) -> Difference | None:
+    """The worst difference of two trees of one structure, or None where there are no leaves."""
+    named = jax.tree_util.tree_leaves_with_path(wanted)
+    leaves = jax.tree.leaves(got)
+    found = [
+        leaf_difference(path_name(path), g, w)
+        for (path, w), g in zip(named, leaves, strict=True)
+        if not is_key(w)
+    ]
+    return max(found, key=lambda difference: difference.error, default=None)
+
+
+def same_bits(got: Tree, wanted: Tree) -> bool:
+    """Whether two trees have the same structure, dtypes and bits."""
+    if jax.tree.structure(got) != jax.tree.structure(wanted):
+        return False
+    pairs = zip(jax.tree.leaves(got), jax.tree.leaves(wanted), strict=True)
+    return all(leaf_bits(a) == leaf_bits(b) for a, b in pairs)
+
+
+def leaf_bits(leaf: Any) -> Any:
+    """A leaf as something that compares equal exactly where the bits are equal."""
+    if is_key(leaf):
+        leaf = jax.random.key_data(leaf)
+    if not isinstance(leaf, jax.Array | np.ndarray | np.generic):
+        return leaf
+    array = np.asarray(leaf)
+    return str(array.dtype), array.shape, array.tobytes()
+
+
+def is_key(leaf: Any) -> bool:
+    """Whether a leaf is a typed PRNG key."""
+    return isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def not_finite(tree: Tree) -> tuple[str, float] | None:
+    """The first leaf with a NaN or an infinity, and that value; None where all is finite."""
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        if is_key(leaf) or not jnp.issubdtype(jnp.asarray(leaf).dtype, jnp.inexact):
+            continue
+        array = float64(leaf)
+        bad = array[~np.isfinite(array)]
+        if bad.size:
+            return path_name(path), bad[0].item()
+    return None

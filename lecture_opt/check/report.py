@@ -1,0 +1,133 @@
+"""What the battery found: as data, in words, as a table, as JSON."""
+
+import inspect
+import json
+import math
+import os
+import platform
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from lecture_opt.check.outcome import Status
+
+
+@dataclass(frozen=True)
+class Result:
+    """The outcome of one property, by name."""
+
+    name: str
+    status: Status
+    message: str
+    evidence: dict[str, Any]
+
+    @property
+    def property(self) -> Callable[..., Any]:
+        """The function that asks for it; its docstring says why and the usual cause."""
+        family, _, function = self.name.partition(".")
+        return getattr(import_module(f"lecture_opt.check.{family}"), function)  # type: ignore[no-any-return]  # by name
+
+    def in_words(self) -> str:
+        """The finding, then what is asserted and the usual cause, as one paragraph."""
+        doc = inspect.cleandoc(self.property.__doc__ or "")
+        claim, _, rest = doc.partition("\n\n")
+        rest = " ".join(rest.split())
+        return f"{self.name}: {self.message}\n  Wanted: {' '.join(claim.split())} {rest}"
+
+
+@dataclass(frozen=True)
+class Report:
+    """All results for one optimizer."""
+
+    optimizer: str
+    results: tuple[Result, ...]
+    seconds: float
+
+    @property
+    def failures(self) -> tuple[Result, ...]:
+        """The properties it breaks."""
+        return tuple(result for result in self.results if result.status == "fail")
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing failed."""
+        return not self.failures
+
+    def __getitem__(self, name: str) -> Result:
+        """The result of one property by its name, as in `report["trees.none_leaves"]`."""
+        return next(result for result in self.results if result.name == name)
+
+    def counts(self) -> dict[str, int]:
+        """How many properties passed, failed, are traits, were skipped."""
+        statuses = [result.status for result in self.results]
+        return {status: statuses.count(status) for status in ("pass", "fail", "trait", "skip")}
+
+    def failures_in_words(self) -> str:
+        """One paragraph per failure."""
+        found = f"{self.optimizer} fails {len(self.failures)} of {len(self.results)} properties"
+        return "\n\n".join([found, *(result.in_words() for result in self.failures)])
+
+    def as_data(self) -> dict[str, Any]:
+        """The report as plain data that strict JSON can hold (NaN and inf as text)."""
+        return {
+            "optimizer": self.optimizer,
+            "ok": self.ok,
+            "counts": self.counts(),
+            "seconds": round(self.seconds, 3),
+            "versions": versions(),
+            "results": [
+                {
+                    "name": result.name,
+                    "status": result.status,
+                    "message": result.message,
+                    "evidence": plain(result.evidence),
+                }
+                for result in self.results
+            ],
+        }
+
+    def write_json(self, path: str | os.PathLike[str]) -> None:
+        """Write the report whole or not at all: a temporary file, then a rename."""
+        target = Path(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(self.as_data(), indent=2, allow_nan=False) + "\n"
+        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                file.write(text)
+            os.replace(temporary, target)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+
+
+def versions() -> dict[str, str]:
+    """What the verdict was reached with."""
+    return {
+        "python": platform.python_version(),
+        "jax": jax.__version__,
+        "optax": version("optax"),
+        "numpy": np.__version__,
+    }
+
+
+def plain(value: Any) -> Any:
+    """A value as strict JSON takes it."""
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)
+    return str(value)

@@ -1,0 +1,122 @@
+"""The state is a fixed point: an update changes its numbers and nothing else."""
+
+from typing import Any
+
+import jax
+import numpy as np
+
+from lecture_opt.check import probes
+from lecture_opt.check.outcome import Outcome, failed, in_words, passed, skipped
+from lecture_opt.check.subject import Subject, add
+
+STEPS = 100
+
+
+def signature(leaf: Any) -> str:
+    """Shape, dtype and weak type of a leaf: what a compiled program depends on."""
+    if not isinstance(leaf, jax.Array | np.ndarray | np.generic):
+        return f"a Python {type(leaf).__name__}"
+    weak = " (weakly typed)" if getattr(leaf, "weak_type", False) else ""
+    return f"{leaf.dtype}{list(leaf.shape)}{weak}"
+
+
+def changed(before: Any, after: Any) -> tuple[str, str, str] | None:
+    """The first leaf whose signature an update changes, or the two structures if those differ."""
+    old, new = jax.tree.structure(before), jax.tree.structure(after)
+    if old != new:
+        return "structure", str(old), str(new)
+    named = jax.tree_util.tree_leaves_with_path(before)
+    for (path, first), second in zip(named, jax.tree.leaves(after), strict=True):
+        if signature(first) != signature(second):
+            return probes.path_name(path), signature(first), signature(second)
+    return None
+
+
+def is_fixed_point(subject: Subject) -> Outcome:
+    """An update leaves the state's structure, shapes, dtypes and weak types as `init` made them.
+
+    Why: otherwise every jitted loop compiles twice and `lax.scan` refuses the carry.
+    Usual cause: a Python number in `init`; `jnp.array(0)` plus a typed array; a float32 constant
+    that promotes; a list that becomes a tuple.
+    """
+    params = probes.params_tree()
+    state = subject.init(params)
+    for step in range(2):
+        _, after = subject.step(probes.normal_tree(step), state, params)
+        found = changed(state, after)
+        if found:
+            where, old, new = found
+            return failed(
+                f"Update {step} changes the state: {where} was {old} and becomes {new}.",
+                step=step,
+                leaf=where,
+                before=old,
+                after=new,
+            )
+        state = after
+    return passed()
+
+
+def traced_once(subject: Subject) -> Outcome:
+    """A jitted update is traced once for 100 steps.
+
+    Why: a retrace is a recompile, seconds on a real model, and it may happen at every step.
+    Usual cause: a Python number or a step count kept outside the arrays of the state.
+    """
+    if subject.jit_problem is not None:
+        return skipped("needs an update that jits (see transforms.jit_equals_eager)")
+    traces = []
+
+    def counted(grads: Any, state: Any, params: Any) -> Any:
+        traces.append(len(traces))
+        return subject.update(grads, state, params)
+
+    step, params = jax.jit(counted), probes.params_tree()
+    state, grads = subject.init(params), probes.normal_tree(0)
+    for _ in range(STEPS):
+        updates, state = step(grads, state, params)
+        params = add(params, updates)
+    if len(traces) == 1:
+        return passed()
+    return failed(
+        f"{STEPS} jitted steps traced the update {len(traces)} times; once is wanted.",
+        traces=len(traces),
+        steps=STEPS,
+    )
+
+
+def scans(subject: Subject) -> Outcome:
+    """The state is a legal carry of `lax.scan`, and the scan gives what a loop gives.
+
+    Why: compiled training loops are scans.
+    Usual cause: a state that changes type; values computed in Python at trace time.
+    """
+    if subject.jit_problem is not None:
+        return skipped("needs an update that jits (see transforms.jit_equals_eager)")
+    params, grads = probes.params_tree(), probes.grads_trees(5)
+    stacked = jax.tree.map(lambda *leaves: jax.numpy.stack(leaves), *grads)
+
+    def body(state: Any, gradient: Any) -> Any:
+        updates, state = subject.update(gradient, state, params)
+        return state, updates
+
+    try:
+        _, scanned = jax.jit(lambda s, g: jax.lax.scan(body, s, g))(subject.init(params), stacked)
+    except Exception as error:  # what scan says is the verdict
+        return failed(f"lax.scan over the update raised {in_words(error)}", raised=in_words(error))
+    looped, _ = subject.updates_over(grads, params)
+    for step, wanted in enumerate(looped):
+        gap = probes.worst_difference(jax.tree.map(lambda leaf: leaf[step], scanned), wanted)  # noqa: B023
+        if gap is not None and gap.error > 1e-3:
+            return failed(
+                f"Step {step} of a scan differs from a loop: {gap}.",
+                step=step,
+                leaf=gap.leaf,
+                element=gap.element,
+                scan=gap.got,
+                loop=gap.wanted,
+            )
+    return passed()
+
+
+PROPERTIES = (is_fixed_point, traced_once, scans)

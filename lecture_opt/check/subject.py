@@ -1,0 +1,203 @@
+"""The optimizer under test, in the one form every property takes.
+
+A subject is made from an `(init, update)` pair or from a constructor that takes a learning
+rate; with a constructor more can be asked (does the step follow the rate, is a schedule read
+at the right count, may the hyperparameters be traced).
+"""
+
+import contextlib
+import inspect
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lecture_opt.check import probes
+from lecture_opt.check.outcome import in_words
+from lecture_opt.check.probes import Tree
+
+RATE_NAMES = ("learning_rate", "lr", "step_size", "max_learning_rate")
+DEFAULT_RATE = 0.01
+
+
+class Pair(NamedTuple):
+    """An optimizer given as a plain `(init, update)` pair."""
+
+    init: Callable[..., Tree]
+    update: Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """An optimizer under test.
+
+    Attributes:
+        name: What the report calls it.
+        optimizer: Anything with `init` and `update`.
+        constructor: Builds it anew with other keyword arguments, where that is known.
+        arguments: The numbers the constructor was called with, by name.
+        rate_name: Which of them is the learning rate.
+    """
+
+    name: str
+    optimizer: Any
+    constructor: Callable[..., Any] | None = None
+    arguments: Mapping[str, float] = field(default_factory=dict)
+    rate_name: str | None = None
+
+    def init(self, params: Tree) -> Tree:
+        """The optimizer's own `init`."""
+        return self.optimizer.init(params)
+
+    def update(self, grads: Tree, state: Tree, params: Tree) -> Any:
+        """The optimizer's own `update`."""
+        return self.optimizer.update(grads, state, params)
+
+    @cached_property
+    def jitted(self) -> Callable[..., Any]:
+        """`update` under `jax.jit`, compiled once per shape for all properties."""
+        return jax.jit(self.update)
+
+    @cached_property
+    def problem(self) -> str | None:
+        """Why a plain update cannot run at all, in words; None where it runs."""
+        try:
+            params = probes.params_tree()
+            updates, _ = self.update(probes.normal_tree(0), self.init(params), params)
+            jax.block_until_ready(updates)
+        except Exception as error:  # the battery reports what the optimizer raises
+            return in_words(error)
+        return None
+
+    @cached_property
+    def jit_problem(self) -> BaseException | None:
+        """What a jitted update raises; None where it runs."""
+        try:
+            params = probes.params_tree()
+            jax.block_until_ready(self.jitted(probes.normal_tree(0), self.init(params), params))
+        except Exception as error:  # the battery reports what the optimizer raises
+            return error
+        return None
+
+    def step(self, grads: Tree, state: Tree, params: Tree) -> Any:
+        """One update, jitted where the optimizer can be."""
+        return (self.jitted if self.jit_problem is None else self.update)(grads, state, params)
+
+    def updates_over(
+        self, grads: list[Tree], params: Tree, *, follow: bool = False
+    ) -> tuple[list[Tree], Tree]:
+        """The updates for a sequence of gradients, and the last state.
+
+        Parameters stay where they are unless `follow` adds the updates to them.
+        """
+        state, seen = self.init(params), []
+        for gradient in grads:
+            updates, state = self.step(gradient, state, params)
+            params = add(params, updates) if follow else params
+            seen.append(updates)
+        return seen, state
+
+    @cached_property
+    def random(self) -> bool:
+        """Whether the state holds a PRNG key, so that updates may be drawn at random."""
+        raw = lambda leaf: getattr(leaf, "shape", None) == (2,) and leaf.dtype == jnp.uint32  # noqa: E731
+        leaves = jax.tree.leaves(self.init(probes.params_tree()))
+        return any(probes.is_key(leaf) or raw(leaf) for leaf in leaves)
+
+    def rebuilt(self, **arguments: Any) -> "Subject":
+        """The same optimizer with other keyword arguments."""
+        if self.constructor is None:
+            raise TypeError(f"{self.name} was given as an instance; it cannot be rebuilt")
+        return Subject(self.name, self.constructor(**arguments))
+
+    @property
+    def learning_rate(self) -> float | None:
+        """The rate it was built with, where that is known."""
+        return self.arguments.get(self.rate_name) if self.rate_name else None
+
+
+def add(params: Tree, updates: Tree) -> Tree:
+    """`params + updates`, each leaf in the dtype of the parameters."""
+    return jax.tree.map(lambda p, u: jnp.asarray(p + u).astype(p.dtype), params, updates)
+
+
+def make(optimizer: Any, *, name: str = "") -> Subject:
+    """A subject from an instance, a constructor or a plain pair.
+
+    Raises:
+        TypeError: For anything else; the message says what was given.
+    """
+    if isinstance(optimizer, Subject):
+        return optimizer
+    if hasattr(optimizer, "init") and hasattr(optimizer, "update"):
+        return Subject(name or "the optimizer", optimizer)
+    if isinstance(optimizer, tuple) and len(optimizer) == 2 and all(map(callable, optimizer)):
+        return Subject(name or "the optimizer", Pair(*optimizer))
+    if callable(optimizer):
+        return from_constructor(optimizer, name=name or getattr(optimizer, "__name__", "optimizer"))
+    raise TypeError(
+        "check: optimizer must be an (init, update) pair or a constructor of one, "
+        f"got {type(optimizer).__name__}"
+    )
+
+
+def from_constructor(constructor: Callable[..., Any], *, name: str, **arguments: Any) -> Subject:
+    """A subject built by calling `constructor`, with a learning rate chosen where it asks for one.
+
+    A rate is chosen only if there is a parameter for it and neither `arguments` nor a numeric
+    default gives it.
+    """
+    numbers = numeric_defaults(constructor) | {
+        key: value for key, value in arguments.items() if is_number(value)
+    }
+    parameters = inspect.signature(constructor).parameters
+    rate_name = next((rate for rate in RATE_NAMES if rate in parameters), None)
+    if rate_name and rate_name not in numbers and not callable(arguments.get(rate_name)):
+        required = parameters[rate_name].default is inspect.Parameter.empty
+        if required:
+            arguments, numbers = (
+                mapping | {rate_name: DEFAULT_RATE} for mapping in (arguments, numbers)
+            )
+    build = lambda **overrides: constructor(**(arguments | overrides))  # noqa: E731
+    optimizer = build()
+    if not (hasattr(optimizer, "init") and hasattr(optimizer, "update")):
+        optimizer = make(optimizer, name=name).optimizer
+        plain = build
+        build = lambda **overrides: Pair(*plain(**overrides))  # noqa: E731
+    return Subject(name, optimizer, build, numbers, rate_name)
+
+
+def numeric_defaults(constructor: Callable[..., Any]) -> dict[str, float]:
+    """The parameters of a constructor whose defaults are numbers."""
+    parameters = inspect.signature(constructor).parameters.values()
+    return {each.name: each.default for each in parameters if is_number(each.default)}
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value is a plain number (a bool is not)."""
+    return isinstance(value, int | float | np.number) and not isinstance(value, bool)
+
+
+def enable_x64(enabled: bool) -> contextlib.AbstractContextManager[Any]:
+    """64-bit types on or off, under whichever name this JAX has for it."""
+    if hasattr(jax, "enable_x64"):
+        return jax.enable_x64(enabled)  # type: ignore[no-any-return, unused-ignore]  # untyped
+    return jax.experimental.enable_x64(enabled)  # type: ignore[no-any-return, unused-ignore]
+
+
+@contextlib.contextmanager
+def environment(x64: bool = False) -> Iterator[None]:
+    """JAX as most users run it, whatever the caller's configuration: the verdict must not vary."""
+    with (
+        warnings.catch_warnings(),
+        jax.numpy_dtype_promotion("standard"),
+        jax.numpy_rank_promotion("allow"),
+        enable_x64(x64),
+    ):
+        warnings.simplefilter("ignore")
+        yield

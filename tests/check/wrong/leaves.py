@@ -1,0 +1,143 @@
+"""Bugs between leaves, and in odd trees."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from .contract import Trace, tmap, zeros
+from .registry import caught_by
+
+
+def over_leaves(function, grads, *rest):
+    """Apply a function to the leaves in order, in a Python loop, as hand-written rules do."""
+    leaves, structure = jax.tree.flatten(grads)
+    others = [structure.flatten_up_to(tree) for tree in rest]
+    return structure.unflatten([function(*each) for each in zip(leaves, *others, strict=True)])
+
+
+@caught_by("trees.equal_leaves")
+def moment_handed_to_the_next_leaf(learning_rate=0.1):
+    def update(grads, state, params=None):
+        last = [0.0]
+
+        def step(g, v):
+            last[0] = 0.9 * v + g + 0.1 * jnp.mean(jnp.asarray(last[0])).astype(g.dtype)
+            return last[0]
+
+        v = over_leaves(step, grads, state.velocity)
+        return tmap(lambda v: -learning_rate * v, v), Trace(v)
+
+    return optax.GradientTransformation(lambda p: Trace(zeros(p)), update)
+
+
+@caught_by("trees.equal_leaves")
+def accumulator_shared_by_shape(learning_rate=0.1):
+    def init(params):
+        return {str(leaf.shape): jnp.zeros_like(leaf) for leaf in jax.tree.leaves(params)}
+
+    def update(grads, state, params=None):
+        state = dict(state)
+
+        def step(g):
+            name = str(g.shape)
+            state[name] = state[name] + jnp.real(g * jnp.conj(g)).astype(g.dtype)
+            return -learning_rate * g / (jnp.sqrt(state[name]) + 1e-6)
+
+        return over_leaves(step, grads), state
+
+    return optax.GradientTransformation(init, update)
+
+
+@caught_by("trees.number_of_leaves")
+def divides_by_number_of_leaves(learning_rate=0.1):
+    def update(grads, state, params=None):
+        number = max(len(jax.tree.leaves(grads)), 1)
+        return tmap(lambda g: -learning_rate * g / number, grads), state
+
+    return optax.GradientTransformation(lambda p: (), update)
+
+
+@caught_by("trees.names_and_order")
+def freezes_leaves_called_bias(learning_rate=0.1):
+    def update(grads, state, params=None):
+        def step(path, g):
+            rate = 0.1 * learning_rate if "bias" in jax.tree_util.keystr(path) else learning_rate
+            return -rate * g
+
+        return jax.tree_util.tree_map_with_path(step, grads), state
+
+    return optax.GradientTransformation(lambda p: (), update)
+
+
+@caught_by("trees.containers")
+def dicts_only(learning_rate=0.1):
+    def update(grads, state, params=None):
+        return {name: -learning_rate * g for name, g in grads.items()}, state
+
+    return optax.GradientTransformation(lambda p: (), update)
+
+
+@caught_by("trees.none_leaves")
+def none_becomes_zero(learning_rate=0.1):
+    def update(grads, state, params=None):
+        step = lambda g: jnp.zeros([]) if g is None else -learning_rate * g  # noqa: E731
+        return tmap(step, grads, is_leaf=lambda x: x is None), state
+
+    return optax.GradientTransformation(lambda p: (), update)
+
+
+@caught_by("trees.empty_tree")
+def largest_over_all_leaves(learning_rate=0.1):
+    def update(grads, state, params=None):
+        largest = max(jnp.max(jnp.abs(g), initial=0.0) for g in jax.tree.leaves(grads))
+        return tmap(lambda g: -learning_rate * g / (1e-8 + largest).astype(g.dtype), grads), state
+
+    return optax.GradientTransformation(lambda p: (), update)
+
+
+@caught_by("trees.scalar_leaves")
+def needs_a_first_axis(learning_rate=0.1):
+    def update(grads, state, params=None):
+        return tmap(lambda g: -learning_rate * g / np.sqrt(max(g.shape[0], 1)), grads), state
+
+    return optax.GradientTransformation(lambda p: (), update)
+
+
+@caught_by("trees.scalar_leaves")
+def scalars_become_vectors(learning_rate=0.1):
+    def update(grads, state, params=None):
+        return tmap(lambda g: -learning_rate * jnp.atleast_1d(g), grads), state
+
+    return optax.GradientTransformation(lambda p: (), update)
+
+
+@caught_by("trees.zero_size_leaves")
+def maximum_of_no_elements(learning_rate=0.1):
+    def update(grads, state, params=None):
+        step = lambda g: -learning_rate * g / (1e-8 + jnp.max(jnp.abs(g)))  # noqa: E731
+        return tmap(step, grads), state
+
+    return optax.GradientTransformation(lambda p: (), update)
+
+
+@caught_by("hostile.bad_leaf_stays_alone")
+def global_check_multiplies(learning_rate=0.1):
+    def update(grads, state, params=None):
+        seen = sum(jnp.sum(0.0 * g).real.astype(jnp.float32) for g in jax.tree.leaves(grads))
+        return tmap(lambda g: -learning_rate * g + jnp.asarray(seen, g.dtype), grads), state
+
+    return optax.GradientTransformation(lambda p: (), update)
+
+
+@caught_by("dtypes.mixed_tree")
+def one_vector_for_all(learning_rate=0.1):
+    def update(grads, state, params=None):
+        flat, unravel = jax.flatten_util.ravel_pytree(grads)
+        leaves, structure = jax.tree.flatten(grads)
+        sizes = np.cumsum([leaf.size for leaf in leaves])[:-1]
+        parts = jnp.split(-learning_rate * flat, sizes) if leaves else []
+        shaped = [part.reshape(leaf.shape) for part, leaf in zip(parts, leaves, strict=True)]
+        return structure.unflatten(shaped), state
+
+    return optax.GradientTransformation(lambda p: (), update)

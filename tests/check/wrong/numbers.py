@@ -1,0 +1,159 @@
+"""Bugs in the arithmetic that break a property: signs, epsilons, roots, schedules."""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import optax
+
+from .contract import Counted, Trace, tmap, zeros
+from .registry import caught_by
+
+
+class Moments(NamedTuple):
+    count: object
+    mu: object
+    nu: object
+
+
+def start(params):
+    return Moments(jnp.zeros([], jnp.int32), zeros(params), zeros(params))
+
+
+@caught_by("learning.goes_down")
+def missing_minus(learning_rate=0.1):
+    def update(grads, state, params=None):
+        return tmap(lambda g: learning_rate * g, grads), state
+
+    return optax.GradientTransformation(lambda p: (), update)
+
+
+@caught_by("learning.goes_down")
+def two_minuses(learning_rate=0.1):
+    return optax.chain(optax.sgd(learning_rate, momentum=0.9), optax.scale(-1.0))
+
+
+@caught_by("learning.decay_shrinks")
+def decay_with_the_wrong_sign(learning_rate=0.1):
+    def update(grads, state, params):
+        if params is None:
+            raise ValueError("params are needed for the weight decay")
+        return tmap(lambda g, p: -learning_rate * (g - 0.01 * p), grads, params), state
+
+    return optax.GradientTransformation(lambda p: (), update)
+
+
+@caught_by("hostile.zero_gradients")
+def no_epsilon(learning_rate=0.1):
+    def update(grads, state, params=None):
+        v = tmap(lambda v, g: v + g * g, state.velocity, grads)
+        return tmap(lambda g, v: -learning_rate * g / jnp.sqrt(v), grads, v), Trace(v)
+
+    return optax.GradientTransformation(lambda p: Trace(zeros(p)), update)
+
+
+@caught_by("hostile.zero_gradients")
+def normalises_by_the_norm(learning_rate=0.1):
+    def update(grads, state, params=None):
+        norm = optax.global_norm(grads)
+        return tmap(lambda g: -learning_rate * g / norm.astype(g.dtype), grads), state
+
+    return optax.GradientTransformation(lambda p: (), update)
+
+
+@caught_by("hostile.tiny_gradients")
+def guards_only_the_exact_zero(learning_rate=0.1):
+    def update(grads, state, params=None):
+        v = tmap(lambda v, g: 0.9 * v + 0.1 * g * g, state.velocity, grads)
+        step = lambda g, v: jnp.where(g == 0, 0, -learning_rate * g / jnp.sqrt(v))  # noqa: E731
+        return tmap(step, grads, v), Trace(v)
+
+    return optax.GradientTransformation(lambda p: Trace(zeros(p)), update)
+
+
+@caught_by("hostile.zero_gradients_float16")
+def epsilon_below_float16(learning_rate=0.1):
+    def update(grads, state, params=None):
+        v = tmap(lambda v, g: 0.9 * v + 0.1 * g * g, state.velocity, grads)
+        step = lambda g, v: -learning_rate * g / (jnp.sqrt(v) + 1e-8)  # noqa: E731
+        return tmap(step, grads, v), Trace(v)
+
+    return optax.GradientTransformation(lambda p: Trace(zeros(p)), update)
+
+
+@caught_by("long_run.constant_gradients")
+def variance_below_zero(learning_rate=0.1):
+    def update(grads, state, params=None):
+        mu = tmap(lambda m, g: 0.9 * m + 0.1 * g, state.mu, grads)
+        nu = tmap(lambda v, g: 0.9 * v + 0.1 * g * g, state.nu, grads)
+        step = lambda g, m, v: -learning_rate * g / (jnp.sqrt(v - m**2) + 1e-4)  # noqa: E731
+        return tmap(step, grads, mu, nu), Moments(optax.safe_increment(state.count), mu, nu)
+
+    return optax.GradientTransformation(start, update)
+
+
+@caught_by("long_run.after_a_million_steps")
+def correction_by_a_negative_power(learning_rate=0.1):
+    def update(grads, state, params=None):
+        count = optax.safe_increment(state.count)
+        growth = jnp.float32(0.9) ** -count
+        mu = tmap(lambda m, g: 0.9 * m + 0.1 * g, state.mu, grads)
+        step = lambda m: (-learning_rate * m * growth / (growth - 1)).astype(m.dtype)  # noqa: E731
+        return tmap(step, mu), Moments(count, mu, state.nu)
+
+    return optax.GradientTransformation(start, update)
+
+
+@caught_by("long_run.thousands_of_steps")
+def moment_multiplied_not_decayed(learning_rate=0.1):
+    def update(grads, state, params=None):
+        v = tmap(lambda v, g: 1.1 * v + g, state.velocity, grads)
+        return tmap(lambda v: -learning_rate * v, v), Trace(v)
+
+    return optax.GradientTransformation(lambda p: Trace(zeros(p)), update)
+
+
+@caught_by("learning.rate_scales_the_step")
+def ignores_the_rate(learning_rate=0.1):
+    def update(grads, state, params=None):
+        return tmap(lambda g: -0.01 * g, grads), state
+
+    return optax.GradientTransformation(lambda p: (), update)
+
+
+@caught_by("learning.rate_scales_the_step")
+def rate_applied_twice(learning_rate=0.1):
+    def update(grads, state, params=None):
+        v = tmap(lambda v, g: 0.9 * v + learning_rate * g, state.velocity, grads)
+        return tmap(lambda v: -learning_rate * v, v), Trace(v)
+
+    return optax.GradientTransformation(lambda p: Trace(zeros(p)), update)
+
+
+def scheduled(learning_rate, shift):
+    rate = learning_rate if callable(learning_rate) else lambda count: learning_rate
+
+    def update(grads, state, params=None):
+        now = rate(state.count + shift)
+        updates = tmap(lambda g: jnp.asarray(-now * g, g.dtype), grads)
+        return updates, Counted(optax.safe_increment(state.count))
+
+    return optax.GradientTransformation(lambda p: Counted(jnp.zeros([], jnp.int32)), update)
+
+
+@caught_by("learning.schedule_at_the_right_count")
+def schedule_one_early(learning_rate=0.1):
+    return scheduled(learning_rate, 1)
+
+
+@caught_by("learning.schedule_at_the_right_count")
+def schedule_one_late(learning_rate=0.1):
+    return scheduled(learning_rate, -1)
+
+
+@caught_by("learning.convex_quadratic")
+def moment_that_cancels(learning_rate=0.1):
+    def update(grads, state, params=None):
+        updates = tmap(lambda g, last: -learning_rate * (g - last), grads, state.velocity)
+        return updates, Trace(grads)
+
+    return optax.GradientTransformation(lambda p: Trace(zeros(p)), update)
