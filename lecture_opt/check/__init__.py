@@ -7,9 +7,18 @@
 True
 """
 
-from lecture_opt.check.battery import FAMILIES, PROPERTIES, assert_ok, evaluate, name_of, run
+from lecture_opt.check.battery import (
+    FAMILIES,
+    PROPERTIES,
+    against,
+    assert_ok,
+    evaluate,
+    name_of,
+    run,
+)
 from lecture_opt.check.outcome import Outcome
 from lecture_opt.check.report import Report, Result
+from lecture_opt.check.pytest_door import as_test
 from lecture_opt.check.subject import Subject, from_constructor, make
 
 __all__ = [
@@ -19,6 +28,8 @@ __all__ = [
     "Report",
     "Result",
     "Subject",
+    "against",
+    "as_test",
     "assert_ok",
     "evaluate",
     "from_constructor",

@@ -7,6 +7,8 @@ from typing import Any
 from lecture_opt.check import (
     composition,
     devices,
+    traits,
+    identity,
     dtypes,
     hostile,
     interface,
@@ -18,6 +20,7 @@ from lecture_opt.check import (
     transforms,
     trees,
 )
+from lecture_opt.check.reference import step_by_step
 from lecture_opt.check.outcome import Outcome, failed, in_words, skipped
 from lecture_opt.check.report import Report, Result
 from lecture_opt.check.subject import Subject, environment, make
@@ -36,6 +39,8 @@ FAMILIES = (
     composition,
     persistence,
     devices,
+    traits,
+    identity,
 )
 PROPERTIES: tuple[Property, ...] = tuple(prop for family in FAMILIES for prop in family.PROPERTIES)
 Skips = Collection[str] | Mapping[str, str]
@@ -114,7 +119,26 @@ def run(
         progress(name_of(prop), index, len(properties))
         outcome = skipped(left_out[prop]) if prop in left_out else evaluate(prop, subject)
         results.append(Result(name_of(prop), *outcome))
+    if reference is not None:
+        progress("reference.step_by_step", len(properties), len(properties) + 1)
+        results.append(Result("reference.step_by_step", *against(subject, reference)))
     return Report(subject.name, tuple(results), time.perf_counter() - started)
+
+
+def against(subject: Subject, reference: Any) -> Outcome:
+    """The outcome of the comparison with a reference."""
+    with environment():
+        if subject.problem is not None:
+            return skipped("update does not run at all (see interface.update_runs)")
+        try:
+            return step_by_step(subject, make(reference, name=spec_text(reference)))
+        except Exception as error:  # either may raise
+            return failed(f"It raised {in_words(error)}", raised=in_words(error))
+
+
+def spec_text(reference: Any) -> str:
+    """What the report calls a reference that has no name."""
+    return getattr(reference, "__name__", "") or "the reference"
 
 
 def assert_ok(

@@ -24,3 +24,14 @@ def test_the_battery_alone_catches_it(name):
 
 def test_there_are_many():
     assert len(WRONG) >= 45
+
+
+DIFFERS = {name: entry for name, entry in WRONG.items() if entry.reference is not None}
+
+
+@pytest.mark.parametrize("name", DIFFERS)
+def test_the_reference_names_the_cause(name):
+    entry = DIFFERS[name]
+    outcome = check.against(check.make(entry.constructor()), entry.reference)
+    assert outcome.status == "fail"
+    assert entry.cause in outcome.message

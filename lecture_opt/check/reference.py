@@ -1,0 +1,127 @@
+"""Reference: step by step against another optimizer, and a guess at why they differ."""
+
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from lecture_opt.check import probes
+from lecture_opt.check.fit import EQUAL, name_the_change, nearest, try_respond
+from lecture_opt.check.identity import measure_decay
+from lecture_opt.check.outcome import Outcome, failed, passed
+from lecture_opt.check.subject import Subject, add, enable_x64
+
+STEPS, SEEDS = 20, 3
+TOLERANCE = 1e-5
+TREES = {
+    "a dict": lambda tree: tree,
+    "a nested tree": lambda tree: [{"a": tree["kernel"]}, (tree["bias"], tree["gain"].sum())],
+    "one array": lambda tree: tree["kernel"],
+}
+
+
+def step_by_step(subject: Subject, reference: Subject) -> Outcome:
+    """On shared gradients every update equals the reference's, to 1e-5 of the leaf's largest.
+
+    Why: the surest proof that a rule is what its name says.
+    Usual cause: named in the message, where one of the usual suspects explains it.
+    """
+    worst = 0.0
+    for dtype in (jnp.float32, jnp.float64):
+        for what, wrap in TREES.items():
+            for seed in range(SEEDS):
+                with enable_x64(dtype is jnp.float64):
+                    found, error = first_difference(subject, reference, wrap, seed, dtype)
+                worst = max(worst, error)
+                if found:
+                    text = f"{found['text']} ({what}, {found['dtype']}, seed {seed})."
+                    cause = why(subject, reference)
+                    return failed(f"{text} {cause}", **found, seed=seed, tree=what, cause=cause)
+    low = sixteen_bits(subject, reference)
+    return passed(
+        f"Equal to {reference.name} to {worst:.2g} over {STEPS} steps, {SEEDS} seeds, "
+        f"{len(TREES)} trees, float32 and float64. {low}",
+        error=worst,
+    )
+
+
+def first_difference(
+    subject: Subject,
+    reference: Subject,
+    wrap: Any,
+    seed: int,
+    dtype: Any,
+    tolerance: float = TOLERANCE,
+) -> tuple[dict[str, Any] | None, float]:
+    """Where two optimizers first part on one path (the reference's), and the worst error."""
+    params = wrap(probes.params_tree(dtype))
+    mine, theirs, worst = subject.init(params), reference.init(params), 0.0
+    for step, grads in enumerate(probes.grads_trees(STEPS, seed=seed, dtype=dtype)):
+        got, mine = subject.step(wrap(grads), mine, params)
+        wanted, theirs = reference.step(wrap(grads), theirs, params)
+        gap = probes.worst_difference(got, wanted)
+        assert gap is not None
+        worst = max(worst, gap.error)
+        if gap.error > tolerance:
+            name = jnp.dtype(dtype).name
+            ulp = abs(gap.got - gap.wanted) / float(np.spacing(np.asarray(gap.wanted, name)))
+            return {
+                "text": f"First differs at step {step}, leaf {gap.leaf}, element "
+                f"{list(gap.element)}: {gap.got:.9g}, the reference {gap.wanted:.9g}, "
+                f"{abs(ulp):.3g} ulp apart",
+                "step": step,
+                "leaf": gap.leaf,
+                "element": gap.element,
+                "got": gap.got,
+                "wanted": gap.wanted,
+                "ulp": abs(ulp),
+                "dtype": name,
+            }, worst
+        params = add(params, wanted)
+    return None, worst
+
+
+def sixteen_bits(subject: Subject, reference: Subject) -> str:
+    """How far the two part in bfloat16, where accumulators may be kept in different types."""
+    try:
+        _, error = first_difference(
+            subject, reference, TREES["a dict"], 0, jnp.bfloat16, tolerance=float("inf")
+        )
+    except Exception:  # not judged
+        return ""
+    return f"In bfloat16 (not judged) they are at most {error:.2g} apart."
+
+
+def why(subject: Subject, reference: Subject) -> str:
+    """A guess at the cause, in a sentence."""
+    mine, theirs = try_respond(subject, 0.0), try_respond(reference, 0.0)
+    if isinstance(mine, str) or isinstance(theirs, str):
+        return f"No cause can be guessed: {mine if isinstance(mine, str) else theirs}."
+    gap, base = nearest(theirs)[0]
+    if gap > EQUAL:
+        return f"No cause can be guessed: {reference.name} is not one of the known rules."
+    scale = np.max(np.abs(theirs.updates), axis=0) + 1e-300
+    words, rule = "", base
+    if np.max(np.abs(mine.updates - theirs.updates) / scale) > TOLERANCE:
+        change = name_the_change(base, mine)
+        if change is None:
+            return "None of the usual suspects, nor two of them together, explains it."
+        words, rule, _ = change
+    decays = measure_decay(subject, rule, mine), measure_decay(reference, base, theirs)
+    if decays[0] != decays[1] and "unknown" not in (decays[0].kind, decays[1].kind):
+        words = "; ".join(filter(None, (words, decay_words(*decays))))
+    if not words:
+        return "The two agree on one array with constant params, so the trees or params matter."
+    return f"It matches {reference.name} if {words}."
+
+
+def decay_words(mine: Any, theirs: Any) -> str:
+    """How one weight decay becomes the other."""
+    how = {
+        "none": "weight decay is left out",
+        "coupled": f"weight decay {mine.amount:.4g} is coupled (added to the gradient)",
+        "decoupled": f"weight decay {mine.amount:.4g} is decoupled (added to the update)",
+    }
+    if mine.kind == theirs.kind:
+        return f"weight decay is {mine.amount:.4g} instead of {theirs.amount:.4g}"
+    return how[mine.kind]
