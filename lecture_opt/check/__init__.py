@@ -17,8 +17,8 @@ from lecture_opt.check.battery import (
     run,
 )
 from lecture_opt.check.outcome import Outcome
-from lecture_opt.check.report import Report, Result
 from lecture_opt.check.pytest_door import as_test
+from lecture_opt.check.report import Report, Result
 from lecture_opt.check.subject import Subject, from_constructor, make
 
 __all__ = [

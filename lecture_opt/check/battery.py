@@ -7,21 +7,21 @@ from typing import Any
 from lecture_opt.check import (
     composition,
     devices,
-    traits,
-    identity,
     dtypes,
     hostile,
+    identity,
     interface,
     learning,
     long_run,
     persistence,
     purity,
     state,
+    traits,
     transforms,
     trees,
 )
-from lecture_opt.check.reference import step_by_step
 from lecture_opt.check.outcome import Outcome, failed, in_words, skipped
+from lecture_opt.check.reference import step_by_step
 from lecture_opt.check.report import Report, Result
 from lecture_opt.check.subject import Subject, environment, make
 
@@ -82,7 +82,13 @@ def evaluate(prop: Property, optimizer: Any) -> Outcome:
         try:
             return prop(subject)
         except Exception as error:  # an optimizer that raises breaks the property
+            if prop in (*traits.PROPERTIES, *identity.PROPERTIES):
+                return skipped(f"cannot be measured: {in_words(error)}")
             return failed(f"It raised {in_words(error)}", raised=in_words(error))
+
+
+def no_progress(name: str, index: int, total: int) -> None:
+    """Show nothing."""
 
 
 def run(
@@ -92,7 +98,7 @@ def run(
     skip: Skips = (),
     only: Iterable[str] = (),
     name: str = "",
-    progress: Callable[[str, int, int], None] = lambda name, index, total: None,
+    progress: Callable[[str, int, int], None] = no_progress,
 ) -> Report:
     """Put an optimizer through the battery.
 

@@ -11,6 +11,7 @@ from lecture_opt.check.outcome import Outcome, failed, in_words, passed, skipped
 from lecture_opt.check.subject import Subject, add
 
 STEPS = 3
+ROUNDING = 1e-6  # of params of size 1 to 3, for rules that return new params minus old
 
 
 def wrapped(subject: Subject) -> optax.GradientTransformation:
@@ -32,13 +33,13 @@ def equal(got: list[Any], wanted: list[Any], what: str, tolerance: float = 1e-4)
     """Pass where two sequences of updates agree."""
     for step, (a, b) in enumerate(zip(got, wanted, strict=True)):
         gap = probes.worst_difference(a, b)
-        if gap is not None and gap.error > tolerance:
+        if gap is not None and gap.error > tolerance and abs(gap.got - gap.wanted) > ROUNDING:
             return failed(f"{what} at step {step}: {gap}.", step=step, leaf=gap.leaf)
     return passed()
 
 
 def chain(subject: Subject) -> Outcome:
-    """In `optax.chain` with loose clipping before and weight decay after, it does what it does alone.
+    """In `optax.chain`, between loose clipping and weight decay, it does what it does alone.
 
     Why: chains are how optax users build everything.
     Usual cause: state or params taken by position, an `update` without a params argument.
@@ -50,7 +51,10 @@ def chain(subject: Subject) -> Outcome:
         optax.clip_by_global_norm(1e9), wrapped(subject), optax.add_decayed_weights(1e-2)
     )
     got = run(together, grads, params)
-    decayed = lambda u: jax.tree.map(lambda x, p: x + 1e-2 * p, u, params)  # noqa: E731
+
+    def decayed(u: Any) -> Any:
+        return jax.tree.map(lambda x, p: x + 1e-2 * p, u, params)
+
     wanted = [decayed(update) for update in run(subject.optimizer, grads, params)]
     return equal(got, wanted, "In a chain the update differs")
 
@@ -66,7 +70,10 @@ def masked(subject: Subject) -> Outcome:
     params, grads = probes.params_tree(), probes.grads_trees(STEPS)
     mask = {"bias": False, "gain": True, "kernel": True}
     got = run(optax.masked(wrapped(subject), mask), grads, params)
-    part = lambda tree: {name: tree[name] for name in ("gain", "kernel")}  # noqa: E731
+
+    def part(tree: Any) -> Any:
+        return {name: tree[name] for name in ("gain", "kernel")}
+
     alone = run(subject.optimizer, [part(g) for g in grads], part(params))
     wanted = [{"bias": g["bias"]} | update for g, update in zip(grads, alone, strict=True)]
     return equal(got, wanted, "Under optax.masked the update differs")
@@ -84,7 +91,10 @@ def multi_transform(subject: Subject) -> Outcome:
     labels = {"bias": "zero", "gain": "rule", "kernel": "rule"}
     both = {"zero": optax.set_to_zero(), "rule": wrapped(subject)}
     got = run(optax.multi_transform(both, labels), grads, params)
-    part = lambda tree: {name: tree[name] for name in ("gain", "kernel")}  # noqa: E731
+
+    def part(tree: Any) -> Any:
+        return {name: tree[name] for name in ("gain", "kernel")}
+
     alone = run(subject.optimizer, [part(g) for g in grads], part(params))
     zero = jnp.zeros_like(params["bias"])
     wanted = [{"bias": zero} | update for update in alone]
@@ -144,9 +154,11 @@ def inject_hyperparams(subject: Subject) -> Outcome:
             seen.append(found)
         return seen
 
-    traced = lambda names: jax.jit(updates)(  # noqa: E731
-        {name: jnp.asarray(subject.arguments[name], jnp.float32) for name in names}
-    )
+    def traced(names: Any) -> Any:
+        return jax.jit(updates)(
+            {name: jnp.asarray(subject.arguments[name], jnp.float32) for name in names}
+        )
+
     try:
         got = traced(names)
     except Exception as error:  # then find which argument it is

@@ -29,7 +29,10 @@ def sharded_equals_unsharded(subject: Subject) -> Outcome:
     mesh = jax.sharding.Mesh(np.array(jax.devices()[:DEVICES]), ("batch",))
     cut = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("batch"))
     rng = np.random.default_rng(8)
-    draw = lambda: {"w": jnp.asarray(rng.normal(size=(16, 4)), jnp.float32)}  # noqa: E731
+
+    def draw() -> Any:
+        return {"w": jnp.asarray(rng.normal(size=(16, 4)), jnp.float32)}
+
     params, grads = draw(), [draw(), draw()]
     wanted, _ = subject.updates_over(grads, params)
     pieces = jax.device_put(params, cut)

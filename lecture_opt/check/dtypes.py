@@ -95,7 +95,10 @@ def mixed_tree(subject: Subject) -> Outcome:
     """
     for low in (jnp.bfloat16, jnp.float16):
         types = {"bias": low, "gain": jnp.float32, "kernel": low}
-        cast = lambda tree: {key: leaf.astype(types[key]) for key, leaf in tree.items()}  # noqa: B023, E731
+
+        def cast(tree: Any) -> Any:
+            return {key: leaf.astype(types[key]) for key, leaf in tree.items()}  # noqa: B023
+
         outcome = keeps(subject, cast, f"mixed {jnp.dtype(low).name} and float32")
         if outcome.status == "fail":
             return outcome
@@ -111,8 +114,9 @@ def complex_numbers(subject: Subject) -> Outcome:
     """
     params = {"w": jnp.asarray([1 + 1j, -2j, 0.5], jnp.complex64)}
     grads = {"w": jnp.asarray([2j, -3j, 1 + 1j], jnp.complex64)}
-    state, total = subject.init(params), np.zeros(3, np.complex128)
+    total = np.zeros(3, np.complex128)
     try:
+        state = subject.init(params)
         for _ in range(STEPS):
             updates, state = subject.step(grads, state, params)
             total += np.asarray(updates["w"])

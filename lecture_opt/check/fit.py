@@ -51,7 +51,8 @@ def residuals(rule: Rule, responses: Responses) -> Array:
     if got.ndim == 3:
         wanted = wanted[:, None, :]
     gap = (np.broadcast_to(got, np.broadcast_shapes(got.shape, wanted.shape)) - wanted) / scale
-    return np.nan_to_num(np.clip(gap, -1e6, 1e6), nan=1e6)
+    clipped: Array = np.nan_to_num(np.clip(gap, -1e6, 1e6), nan=1e6)
+    return clipped
 
 
 def to_line(name: str, value: float) -> float:
@@ -80,11 +81,16 @@ def fit(rule: Rule, responses: Responses, iterations: int = 25) -> tuple[Rule, f
     at = np.array([to_line(name, getattr(rule, name)) for name in names])
 
     def moved(points: Any) -> Rule:
-        values = {name: from_line(name, points[..., i]) for i, name in enumerate(names)}
+        values: dict[str, Any] = {
+            name: from_line(name, points[..., i]) for i, name in enumerate(names)
+        }
         values["learning_rate"] = sign * values["learning_rate"]
+        shaped: dict[str, Any]
         if points.ndim == 1:
-            return replace(rule, **{name: float(value) for name, value in values.items()})
-        return replace(rule, **{name: value[:, None] for name, value in values.items()})
+            shaped = {name: float(value) for name, value in values.items()}
+        else:
+            shaped = {name: value[:, None] for name, value in values.items()}
+        return replace(rule, **shaped)
 
     width, damping = 1e-6, 1e-3
     now = residuals(moved(at), responses).ravel()
@@ -131,7 +137,8 @@ def rounded(rule: Rule, responses: Responses) -> Rule:
             plain = float(f"{value:.{digits}g}")
             if name in ("b1", "b2", "outer"):
                 plain = round(1 - float(f"{1 - value:.{digits}g}"), 12)
-            trial = replace(rule, **{name: plain})
+            changes: dict[str, Any] = {name: plain}
+            trial = replace(rule, **changes)
             if error(trial, responses) < 3 * reached + 1e-7:
                 rule = trial
                 break

@@ -101,7 +101,7 @@ def what_it_is(subject: Subject) -> Outcome:
             error=reached,
         )
     change = known_but_for(still)
-    if change is not None:
+    if change is not None and over_many_steps(subject, change[1]) < 10 * EQUAL:
         words, changed, gap = change
         return trait(
             f"Equals {call(changed)} to {gap:.1g} over {len(still.grads)} steps if {words}.",

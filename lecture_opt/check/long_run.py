@@ -31,6 +31,15 @@ def counters(subject: Subject) -> list[tuple[int, Any]]:
     return found
 
 
+def sums_rates(subject: Subject) -> bool:
+    """Whether what grows by one is no counter but a sum of rates, which another rate changes."""
+    rate, name = subject.learning_rate, subject.rate_name
+    if subject.constructor is None or rate is None or not name:
+        return False
+    other = counters(subject.rebuilt(**{name: 0.37 * rate}))
+    return not any(jnp.issubdtype(dtype, jnp.floating) for _, dtype in other)
+
+
 def with_counters(state: Any, found: list[tuple[int, Any]], values: list[float]) -> Any:
     """The state with its counters set."""
     leaves, structure = jax.tree.flatten(state)
@@ -57,7 +66,7 @@ def counter_at_maximum(subject: Subject) -> Outcome:
     if not found:
         return skipped("the state has no step counter")
     for _, dtype in found:
-        if jnp.issubdtype(dtype, jnp.floating):
+        if jnp.issubdtype(dtype, jnp.floating) and not sums_rates(subject):
             return failed(
                 f"The step counter is {dtype}: it stops at {last_value(dtype):.0f}, where adding "
                 "1 changes nothing. Count in int32.",
@@ -110,6 +119,11 @@ def after_a_million_steps(subject: Subject) -> Outcome:
                 f"After {count} steps the update of leaf {bad[0]} is {bad[1]}.",
                 count=count,
                 leaf=bad[0],
+            )
+        if not any(np.any(probes.float64(leaf)) for leaf in jax.tree.leaves(updates)):
+            return failed(
+                f"After {count} steps an ordinary gradient gives an update of exactly zero.",
+                count=count,
             )
         seen.append(updates)
     gap = probes.worst_difference(seen[1], seen[0])

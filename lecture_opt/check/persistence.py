@@ -92,10 +92,13 @@ def orbax(subject: Subject) -> Outcome:
     try:
         with tempfile.TemporaryDirectory() as folder, ocp.StandardCheckpointer() as checkpointer:
             path = Path(folder).resolve() / "state"
-            checkpointer.save(path, state)
+            checkpointer.save(path, {"state": state})
             checkpointer.wait_until_finished()
-            restored = checkpointer.restore(path, jax.tree.map(abstract, subject.init(params)))
+            like = jax.tree.map(abstract, {"state": subject.init(params)})
+            restored = checkpointer.restore(path, like)["state"]
     except Exception as error:  # what Orbax says is the verdict
+        if "zero size" in str(error):
+            return trait("Orbax cannot save arrays without elements, and the state has some.")
         return failed(f"Orbax raised {in_words(error)}", raised=in_words(error))
     finally:
         logger.setLevel(level)
@@ -103,12 +106,9 @@ def orbax(subject: Subject) -> Outcome:
 
 
 def abstract(leaf: Any) -> Any:
-    """Shape, dtype and place of a leaf, for a restore."""
-    return ocp_shape(leaf) if isinstance(leaf, jax.Array) else leaf
-
-
-def ocp_shape(leaf: jax.Array) -> jax.ShapeDtypeStruct:
-    """The struct Orbax wants of one array."""
+    """Shape, dtype and place of an array, for a restore."""
+    if not isinstance(leaf, jax.Array):
+        return leaf
     return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding)
 
 

@@ -60,4 +60,4 @@ def as_test(
         if outcome.status == "fail":
             pytest.fail(Result(name, *outcome).in_words(), pytrace=False)
 
-    return test  # type: ignore[no-any-return]  # pytest's decorator is untyped
+    return test

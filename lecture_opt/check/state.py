@@ -22,7 +22,7 @@ def signature(leaf: Any) -> str:
 
 def changed(before: Any, after: Any) -> tuple[str, str, str] | None:
     """The first leaf whose signature an update changes, or the two structures if those differ."""
-    old, new = jax.tree.structure(before), jax.tree.structure(after)
+    old, new = probes.structure(before), probes.structure(after)
     if old != new:
         return "structure", str(old), str(new)
     named = jax.tree_util.tree_leaves_with_path(before)
@@ -65,7 +65,7 @@ def traced_once(subject: Subject) -> Outcome:
     """
     if subject.jit_problem is not None:
         return skipped("needs an update that jits (see transforms.jit_equals_eager)")
-    traces = []
+    traces: list[int] = []
 
     def counted(grads: Any, state: Any, params: Any) -> Any:
         traces.append(len(traces))
@@ -119,4 +119,34 @@ def scans(subject: Subject) -> Outcome:
     return passed()
 
 
-PROPERTIES = (is_fixed_point, traced_once, scans)
+def moments_move(subject: Subject) -> Outcome:
+    """Arrays of the state that start from zero, shaped like the parameters, become something else.
+
+    Why: a moment that stays zero is memory for nothing, and the rule is not the one meant.
+    Usual cause: `update` returns the old state.
+    """
+    params = probes.params_tree()
+    state, moved = subject.init(params), set()
+    shapes = {leaf.shape for leaf in jax.tree.leaves(params)}
+    named = jax.tree_util.tree_leaves_with_path(state)
+    still = {
+        index: probes.path_name(path)
+        for index, (path, leaf) in enumerate(named)
+        if not probes.is_key(leaf) and np.shape(leaf) in shapes and not np.any(np.asarray(leaf))
+    }
+    for grads in probes.grads_trees(12):
+        updates, state = subject.step(grads, state, params)
+        params = add(params, updates)
+        leaves = jax.tree.leaves(state)
+        moved |= {index for index in still if np.any(np.asarray(leaves[index]))}
+    stuck = [name for index, name in still.items() if index not in moved]
+    if not stuck:
+        return passed()
+    return failed(
+        f"After 12 updates with ordinary gradients state{stuck[0]} is still zero: is the new "
+        "state returned?",
+        leaves=stuck,
+    )
+
+
+PROPERTIES = (is_fixed_point, traced_once, scans, moments_move)

@@ -11,9 +11,10 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
+import jax.experimental
 import jax.numpy as jnp
 import numpy as np
 
@@ -105,7 +106,10 @@ class Subject:
     @cached_property
     def random(self) -> bool:
         """Whether the state holds a PRNG key, so that updates may be drawn at random."""
-        raw = lambda leaf: getattr(leaf, "shape", None) == (2,) and leaf.dtype == jnp.uint32  # noqa: E731
+
+        def raw(leaf: Any) -> Any:
+            return getattr(leaf, "shape", None) == (2,) and leaf.dtype == jnp.uint32
+
         leaves = jax.tree.leaves(self.init(probes.params_tree()))
         return any(probes.is_key(leaf) or raw(leaf) for leaf in leaves)
 
@@ -163,12 +167,18 @@ def from_constructor(constructor: Callable[..., Any], *, name: str, **arguments:
             arguments, numbers = (
                 mapping | {rate_name: DEFAULT_RATE} for mapping in (arguments, numbers)
             )
-    build = lambda **overrides: constructor(**(arguments | overrides))  # noqa: E731
+
+    def build(**overrides: Any) -> Any:
+        return constructor(**(arguments | overrides))
+
     optimizer = build()
     if not (hasattr(optimizer, "init") and hasattr(optimizer, "update")):
         optimizer = make(optimizer, name=name).optimizer
         plain = build
-        build = lambda **overrides: Pair(*plain(**overrides))  # noqa: E731
+
+        def build(**overrides: Any) -> Any:
+            return Pair(*plain(**overrides))
+
     return Subject(name, optimizer, build, numbers, rate_name)
 
 
@@ -185,9 +195,8 @@ def is_number(value: Any) -> bool:
 
 def enable_x64(enabled: bool) -> contextlib.AbstractContextManager[Any]:
     """64-bit types on or off, under whichever name this JAX has for it."""
-    if hasattr(jax, "enable_x64"):
-        return jax.enable_x64(enabled)  # type: ignore[no-any-return, unused-ignore]  # untyped
-    return jax.experimental.enable_x64(enabled)  # type: ignore[no-any-return, unused-ignore]
+    home: Any = jax if hasattr(jax, "enable_x64") else jax.experimental
+    return cast(contextlib.AbstractContextManager[Any], home.enable_x64(enabled))
 
 
 @contextlib.contextmanager

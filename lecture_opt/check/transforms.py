@@ -62,7 +62,10 @@ def vmap_equals_loop(subject: Subject) -> Outcome:
         return skipped("needs an update that jits (see transforms.jit_equals_eager)")
     runs = [probes.normal_tree(seed) for seed in (50, 51, 52)]
     grads = [[probes.normal_tree(10 * seed + t) for seed in range(3)] for t in range(3)]
-    stack = lambda trees: jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)  # noqa: E731
+
+    def stack(trees: Any) -> Any:
+        return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
+
     batched, params = jax.jit(jax.vmap(subject.update)), stack(runs)
     try:
         state = jax.vmap(subject.init)(params)

@@ -12,7 +12,7 @@ from lecture_opt.check import probes
 from lecture_opt.check.interface import compare_signature
 from lecture_opt.check.outcome import Outcome, failed, in_words, passed, skipped, trait
 from lecture_opt.check.probes import Tree
-from lecture_opt.check.subject import Subject
+from lecture_opt.check.subject import Subject, add
 
 STEPS = 3
 
@@ -47,11 +47,14 @@ CONTAINERS: dict[str, Callable[[Tree], Tree]] = {
 }
 
 
-def run_eagerly(subject: Subject, grads: list[Tree], params: Tree) -> tuple[list[Tree], Tree]:
+def run_eagerly(
+    subject: Subject, grads: list[Tree], params: Tree, *, follow: bool = False
+) -> tuple[list[Tree], Tree]:
     """The updates for a sequence of gradients outside jit, where a new tree costs no compile."""
     state, seen = subject.init(params), []
     for gradient in grads:
         updates, state = subject.update(gradient, state, params)
+        params = add(params, updates) if follow else params
         seen.append(updates)
     return seen, state
 
@@ -93,7 +96,8 @@ def containers(subject: Subject) -> Outcome:
             gap = probes.worst_difference(got[step], wrap(wanted[step]))
             if gap is not None and gap.error > 1e-4:
                 return failed(
-                    f"Parameters in {kind} get another update than in a dict at step {step}: {gap}.",
+                    f"Parameters in {kind} get another update than in a dict at step {step}: "
+                    f"{gap}.",
                     container=kind,
                     step=step,
                     leaf=gap.leaf,
@@ -175,7 +179,10 @@ def names_and_order(subject: Subject) -> Outcome:
         return skipped("the state holds a PRNG key: noise is drawn leaf by leaf in order")
     params, grads = probes.params_tree(), probes.grads_trees(STEPS)
     names = {"bias": "z", "gain": "y", "kernel": "x"}
-    rename = lambda tree: {names[key]: leaf for key, leaf in tree.items()}  # noqa: E731
+
+    def rename(tree: Any) -> Any:
+        return {names[key]: leaf for key, leaf in tree.items()}
+
     wanted, _ = run_eagerly(subject, grads, params)
     got, _ = run_eagerly(subject, [rename(g) for g in grads], rename(params))
     for step in range(STEPS):
@@ -201,7 +208,10 @@ def equal_leaves(subject: Subject) -> Outcome:
     """
     if subject.random:
         return skipped("the state holds a PRNG key: each leaf draws its own noise")
-    twins = lambda leaf: {"a": leaf, "b": leaf, "c": leaf}  # noqa: E731
+
+    def twins(leaf: Any) -> Any:
+        return {"a": leaf, "b": leaf, "c": leaf}
+
     params = twins(probes.params_tree()["bias"])
     grads = [twins(probes.normal_tree(step)["bias"]) for step in range(STEPS)]
     updates, _ = run_eagerly(subject, grads, params)
@@ -230,7 +240,10 @@ def number_of_leaves(subject: Subject) -> Outcome:
     if not leaves_independent(subject):
         return skipped("the rule looks at all leaves together, so another leaf may matter")
     params, grads = probes.params_tree(), probes.grads_trees(STEPS)
-    more = lambda tree: tree | {"z_more": tree["gain"]}  # noqa: E731
+
+    def more(tree: Any) -> Any:
+        return tree | {"z_more": tree["gain"]}
+
     wanted, _ = run_eagerly(subject, grads, params)
     got, _ = run_eagerly(subject, [more(g) for g in grads], more(params))
     for step in range(STEPS):
@@ -249,11 +262,11 @@ def number_of_leaves(subject: Subject) -> Outcome:
 def leaves_independent(subject: Subject) -> bool:
     """Whether the gradients of one leaf leave alone the updates of the others and all scalars."""
     params, grads = probes.params_tree(), probes.grads_trees(STEPS)
-    wanted, state = run_eagerly(subject, grads, params)
+    wanted, state = run_eagerly(subject, grads, params, follow=True)
     scalars = [leaf for leaf in jax.tree.leaves(state) if np.shape(leaf) == ()]
     for factor in (-30.0, 1e12):
         other = [g | {"kernel": factor * g["kernel"]} for g in grads]
-        got, after = run_eagerly(subject, other, params)
+        got, after = run_eagerly(subject, other, params, follow=True)
         if not probes.same_bits([s for s in jax.tree.leaves(after) if np.shape(s) == ()], scalars):
             return False
         for a, b in zip(got, wanted, strict=True):
@@ -272,8 +285,13 @@ def splitting(subject: Subject) -> Outcome:
     if subject.random:
         return skipped("the state holds a PRNG key: noise is drawn per leaf")
     params, grads = probes.params_tree(), probes.grads_trees(STEPS)
-    split = lambda tree: {"top": tree["kernel"][:2], "rest": tree["kernel"][2:]}  # noqa: E731
-    only = lambda tree: {"kernel": tree["kernel"]}  # noqa: E731
+
+    def split(tree: Any) -> Any:
+        return {"top": tree["kernel"][:2], "rest": tree["kernel"][2:]}
+
+    def only(tree: Any) -> Any:
+        return {"kernel": tree["kernel"]}
+
     whole, _ = run_eagerly(subject, [only(g) for g in grads], only(params))
     parts, _ = run_eagerly(subject, [split(g) for g in grads], split(params))
     for step in range(STEPS):

@@ -133,7 +133,7 @@ def global_check_multiplies(learning_rate=0.1):
 @caught_by("dtypes.mixed_tree")
 def one_vector_for_all(learning_rate=0.1):
     def update(grads, state, params=None):
-        flat, unravel = jax.flatten_util.ravel_pytree(grads)
+        flat, _ = jax.flatten_util.ravel_pytree(grads)
         leaves, structure = jax.tree.flatten(grads)
         sizes = np.cumsum([leaf.size for leaf in leaves])[:-1]
         parts = jnp.split(-learning_rate * flat, sizes) if leaves else []

@@ -157,3 +157,56 @@ def moment_that_cancels(learning_rate=0.1):
         return updates, Trace(grads)
 
     return optax.GradientTransformation(lambda p: Trace(zeros(p)), update)
+
+
+@caught_by("state.moments_move")
+def returns_the_old_state(learning_rate=0.1):
+    def update(grads, state, params=None):
+        v = tmap(lambda v, g: 0.9 * v + g, state.velocity, grads)
+        return tmap(lambda v: -learning_rate * v, v), state
+
+    return optax.GradientTransformation(lambda p: Trace(zeros(p)), update)
+
+
+@caught_by("learning.schedule_at_the_right_count")
+def schedule_called_with_zero(learning_rate=0.1):
+    rate = learning_rate if callable(learning_rate) else lambda count: learning_rate
+
+    def update(grads, state, params=None):
+        updates = tmap(lambda g: jnp.asarray(-rate(0) * g, g.dtype), grads)
+        return updates, Counted(optax.safe_increment(state.count))
+
+    return optax.GradientTransformation(lambda p: Counted(jnp.zeros([], jnp.int32)), update)
+
+
+@caught_by("learning.rests_without_gradient")
+def epsilon_added_to_the_gradient(learning_rate=0.1):
+    def update(grads, state, params=None):
+        return tmap(lambda g: -learning_rate * (g + 1e-3), grads), state
+
+    return optax.GradientTransformation(lambda p: (), update)
+
+
+@caught_by("long_run.after_a_million_steps")
+def stops_after_a_thousand_steps(learning_rate=0.1):
+    def update(grads, state, params=None):
+        on = state.count < 1000
+        updates = tmap(lambda g: jnp.where(on, -learning_rate * g, 0).astype(g.dtype), grads)
+        return updates, Counted(optax.safe_increment(state.count))
+
+    return optax.GradientTransformation(lambda p: Counted(jnp.zeros([], jnp.int32)), update)
+
+
+@caught_by("learning.goes_down")
+def absolute_value_of_the_gradient(learning_rate=0.1):
+    return optax.GradientTransformation(
+        lambda p: (), lambda g, s, p=None: (tmap(lambda g: -learning_rate * jnp.abs(g), g), s)
+    )
+
+
+@caught_by("learning.convex_quadratic")
+def elements_reversed(learning_rate=0.1):
+    def update(grads, state, params=None):
+        return tmap(lambda g: -learning_rate * jnp.flip(g), grads), state
+
+    return optax.GradientTransformation(lambda p: (), update)

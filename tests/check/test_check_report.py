@@ -1,0 +1,183 @@
+"""The ways in: report, JSON, command line, pytest; the numbers in them."""
+
+import argparse
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from lecture_opt import check
+from lecture_opt.check import command, fit, rules
+from lecture_opt.check.subject import environment
+
+
+def sign_flipped(learning_rate=0.1):
+    return optax.sgd(-learning_rate)
+
+
+def parsed(*arguments):
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    return parser.parse_args(arguments)
+
+
+def test_every_property_says_what_why_and_the_usual_cause():
+    for prop in check.PROPERTIES:
+        text = prop.__doc__ or ""
+        assert "Why:" in text, check.name_of(prop)
+        assert "Usual cause:" in text, check.name_of(prop)
+
+
+def test_names_are_unique():
+    names = [check.name_of(prop) for prop in check.PROPERTIES]
+    assert len(set(names)) == len(names) > 60
+
+
+def test_a_failure_reads_well():
+    with pytest.raises(AssertionError) as caught:
+        check.assert_ok(sign_flipped, only=["learning.goes_down"])
+    text = str(caught.value)
+    assert "sign_flipped fails 1 of 1" in text
+    assert "a negative number is wanted" in text
+    assert "missing minus" in text
+
+
+def test_skips_carry_their_reason():
+    report = check.run(
+        sign_flipped, only=["learning.goes_down"], skip={"learning": "it goes up on purpose"}
+    )
+    assert report.ok
+    assert report["learning.goes_down"].message == "it goes up on purpose"
+
+
+@pytest.mark.parametrize("argument", ["skip", "only"])
+def test_an_unknown_property_is_an_error(argument):
+    with pytest.raises(ValueError, match=r"no property or family 'tree'.*trees"):
+        check.run(optax.sgd, **{argument: ["tree"]})
+
+
+@pytest.mark.parametrize("thing", [3, "adam", (1, 2), None])
+def test_what_is_no_optimizer_is_an_error(thing):
+    with pytest.raises(TypeError, match="must be an"):
+        check.run(thing)
+
+
+def test_the_caller_s_configuration_does_not_matter(x64):
+    assert jax.config.jax_numpy_dtype_promotion == "strict"
+    report = check.run(optax.adam, only=["dtypes", "state"])
+    assert report.ok
+    assert jax.config.jax_enable_x64
+
+
+def test_json_is_strict_and_whole(tmp_path):
+    report = check.run(optax.sgd, only=["interface", "traits"])
+    report.write_json(tmp_path / "new" / "report.json")
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["report.json"]
+    data = json.loads((tmp_path / "new" / "report.json").read_text(), parse_constant=pytest.fail)
+    assert data["ok"] is True
+    assert data["results"][0]["name"] == "interface.update_runs"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status"),
+    [
+        (["optax:sgd", "--only", "interface"], 0),
+        (["optax:sgd(learning_rate=-1.0)", "--only", "learning.goes_down"], 1),
+        (["optax:sdg"], 2),
+        (["optax:sgd", "--only", "nothing"], 2),
+        ([], 2),
+        (["--list"], 0),
+    ],
+)
+def test_exit_status(arguments, status, capsys):
+    assert command.run(parsed(*arguments)) == status
+    captured = capsys.readouterr()
+    assert captured.err if status == 2 else captured.out
+
+
+def test_extra_arguments_are_skipped_not_failed():
+    report = check.run(optax.polyak_sgd, only=["interface"])
+    assert report.ok
+    assert "value" in report["interface.update_runs"].message
+
+
+KNOWN = {
+    "optax.sgd(learning_rate=0.1)": optax.sgd(0.1),
+    "optax.sgd(learning_rate=0.1, momentum=0.9)": optax.sgd(0.1, momentum=0.9),
+    "optax.sgd(learning_rate=0.1, momentum=0.9, nesterov=True)": optax.sgd(
+        0.1, momentum=0.9, nesterov=True
+    ),
+    "optax.adagrad(learning_rate=0.1, initial_accumulator_value=0, eps=1e-06)": optax.adagrad(
+        0.1, initial_accumulator_value=0.0, eps=1e-6
+    ),
+    "optax.rmsprop(learning_rate=0.1, decay=0.9, eps=1e-06)": optax.rmsprop(
+        0.1, decay=0.9, eps=1e-6
+    ),
+    "optax.adam(learning_rate=0.001, b1=0.8, b2=0.99, eps=1e-06)": optax.adam(
+        1e-3, b1=0.8, b2=0.99, eps=1e-6
+    ),
+    "optax.adamw(learning_rate=0.1, b1=0.9, b2=0.999, eps=1e-08, weight_decay=0.01)": optax.adamw(
+        0.1, weight_decay=0.01
+    ),
+}
+
+
+@pytest.mark.parametrize("text", KNOWN)
+def test_identity_measures_the_hyperparameters(text):
+    report = check.run(KNOWN[text], only=["identity"])
+    assert report["identity.what_it_is"].message.startswith(f"Equals {text} to ")
+
+
+def test_identity_names_a_missing_correction():
+    rule = optax.chain(optax.ema(0.9, debias=False), optax.scale_by_rms(0.9), optax.scale(-0.1))
+    message = check.run(rule, only=["identity"])["identity.what_it_is"].message
+    assert message.startswith(("Equals", "No known rule"))
+
+
+@pytest.mark.parametrize("rule", rules.KNOWN, ids=rules.call)
+def test_every_known_rule_is_recovered_from_its_own_updates(rule):
+    grads = fit.probe(fit.STEPS, 0)
+    responses = fit.Responses(grads, rules.simulate(rule, grads))
+    gap, found = fit.nearest(responses)[0]
+    assert gap < fit.EQUAL
+    assert np.isclose(
+        np.abs(rules.simulate(found, grads)).sum(), np.abs(responses.updates).sum(), rtol=1e-3
+    )
+
+
+def test_a_reference_that_is_equal_passes():
+    twin = optax.chain(optax.trace(0.9), optax.scale(-0.1))
+    outcome = check.against(check.make(twin), optax.sgd(0.1, momentum=0.9))
+    assert outcome.status == "pass"
+
+
+def test_where_two_optimizers_part_is_exact():
+    def late(learning_rate=0.1):
+        def update(grads, state, params=None):
+            off = jnp.where(state == 3, 1.5, 1.0)
+            step = lambda g: (-learning_rate * off * g).astype(g.dtype)  # noqa: E731
+            return jax.tree.map(step, grads), optax.safe_increment(state)
+
+        return optax.GradientTransformation(lambda p: jnp.zeros([], jnp.int32), update)
+
+    with environment():
+        outcome = check.against(check.make(late), optax.sgd(0.1))
+    assert outcome.status == "fail"
+    assert outcome.evidence["step"] == 3
+    assert outcome.evidence["got"] == pytest.approx(1.5 * outcome.evidence["wanted"])
+
+
+def test_the_late_factor_is_not_called_by_a_wrong_name():
+    def late(learning_rate=0.1):
+        def update(grads, state, params=None):
+            off = jnp.where(state % 2 == 1, 1.5, 1.0)
+            step = lambda g: (-learning_rate * off * g).astype(g.dtype)  # noqa: E731
+            return jax.tree.map(step, grads), optax.safe_increment(state)
+
+        return optax.GradientTransformation(lambda p: jnp.zeros([], jnp.int32), update)
+
+    outcome = check.against(check.make(late), optax.sgd(0.1))
+    assert "None of the usual suspects" in outcome.message

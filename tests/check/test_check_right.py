@@ -1,0 +1,90 @@
+"""Unusual but correct optimizers pass: guards against false alarms."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+import pytest
+
+from lecture_opt import check
+
+
+class Velocity(NamedTuple):
+    velocity: object
+
+
+def velocity_of_the_rate(learning_rate=0.1, momentum=0.9):
+    """The rate inside the velocity, as the lecture writes momentum."""
+
+    def update(grads, state, params=None):
+        v = jax.tree.map(lambda v, g: momentum * v - learning_rate * g, state.velocity, grads)
+        return v, Velocity(v)
+
+    return optax.GradientTransformation(
+        lambda params: Velocity(jax.tree.map(jnp.zeros_like, params)), update
+    )
+
+
+def dict_state_and_says_it_needs_params(learning_rate=0.1, weight_decay=0.01):
+    def update(grads, state, params=None):
+        if params is None:
+            raise ValueError("weight decay needs params: call update(grads, state, params)")
+        step = lambda g, p: -learning_rate * (g + weight_decay * p)  # noqa: E731
+        count = optax.safe_increment(state["count"])
+        return jax.tree.map(step, grads, params), {"count": count}
+
+    return optax.GradientTransformation(lambda p: {"count": jnp.zeros([], jnp.int32)}, update)
+
+
+def plain_pair(learning_rate=0.1):
+    return (lambda p: (), lambda g, s, p=None: (jax.tree.map(lambda x: -learning_rate * x, g), s))
+
+
+def clipped_by_global_norm(learning_rate=0.1):
+    return optax.chain(optax.clip_by_global_norm(1.0), optax.sgd(learning_rate))
+
+
+def noise_from_a_key_in_the_state(learning_rate=0.1):
+    def update(grads, state, params=None):
+        key, now = jax.random.split(state)
+        leaves, structure = jax.tree.flatten(grads)
+        keys = jax.random.split(now, max(len(leaves), 1))
+        noisy = [
+            -learning_rate
+            * (g + jnp.asarray(0.01, g.dtype) * jax.random.normal(k, g.shape, g.dtype))
+            for g, k in zip(leaves, keys, strict=False)
+        ]
+        return structure.unflatten(noisy), key
+
+    return optax.GradientTransformation(lambda p: jax.random.key(0), update)
+
+
+RIGHT = (
+    velocity_of_the_rate,
+    dict_state_and_says_it_needs_params,
+    plain_pair,
+    clipped_by_global_norm,
+    noise_from_a_key_in_the_state,
+    optax.sgd(0.1),
+    optax.lion,
+    optax.sign_sgd,
+    optax.chain(optax.scale_by_rms(eps=1e-4), optax.scale(-0.01)),
+)
+PASSING = {getattr(each, "__name__", f"instance{i}"): each for i, each in enumerate(RIGHT)}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PASSING)
+def test_no_false_alarm(name):
+    check.assert_ok(PASSING[name])
+
+
+test_sgd_in_one_line = check.as_test(
+    optax.sgd(0.1), reference=optax.sgd(0.1), skip={"hostile": "-"}
+)
+test_adam_with_a_known_failure = check.as_test(
+    optax.adam,
+    skip=dict.fromkeys(("learning", "trees", "composition", "devices"), "kept quick"),
+    expected_failures={"hostile.zero_gradients_float16": "optax divides 0 by 0 in float16"},
+)
