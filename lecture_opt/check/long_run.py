@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lecture_opt.check import probes
-from lecture_opt.check.outcome import Outcome, failed, passed, skipped
+from lecture_opt.check.outcome import Outcome, failed, passed, skipped, trait
 from lecture_opt.check.subject import Subject
 
 MILLION = 1_000_000
@@ -162,11 +162,19 @@ def constant_gradients(subject: Subject) -> Outcome:
     params = {"w": jnp.ones(64, jnp.float32)}
     scale = jnp.where(jnp.arange(400) < 10, 10.0, 1.0)  # moments then settle from above
     grads = {"w": jnp.outer(scale, values)}
-    return scan_stays_finite(subject, params, grads, repeats=1, what="constant gradients")
+    return scan_stays_finite(
+        subject, params, grads, repeats=1, what="constant gradients", may_grow=True
+    )
 
 
 def scan_stays_finite(
-    subject: Subject, params: Any, grads: Any, *, repeats: int, what: str
+    subject: Subject,
+    params: Any,
+    grads: Any,
+    *,
+    repeats: int,
+    what: str,
+    may_grow: bool = False,
 ) -> Outcome:
     """Pass where repeated scans over stacked gradients leave everything finite.
 
@@ -177,19 +185,21 @@ def scan_stays_finite(
     def epoch(carry: Any, grads: Any) -> Any:
         def body(carry: Any, gradient: Any) -> Any:
             updates, state = subject.update(gradient, carry, params)
-            fine = [jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(updates)]
-            return state, jnp.stack(fine).all()
+            sizes = [jnp.max(jnp.abs(leaf)) for leaf in jax.tree.leaves(updates)]
+            return state, jnp.stack(sizes).max()
 
         return jax.lax.scan(body, carry, grads)
 
-    carry = subject.init(params)
-    done = 0
+    carry, sizes = subject.init(params), np.zeros(0)
     for _ in range(repeats):
-        carry, fine = epoch(carry, grads)
-        if not np.all(fine):
-            step = done + int(np.argmin(fine))
-            return failed(f"With {what}, the update of step {step} is not finite.", step=step)
-        done += len(fine)
+        carry, more = epoch(carry, grads)
+        sizes = np.concatenate([sizes, probes.float64(more)])
+    done = len(sizes)
+    if not np.all(np.isfinite(sizes)):
+        step = int(np.argmin(np.isfinite(sizes)))
+        if may_grow and sizes[:step].max(initial=0.0) > 1e15:
+            return trait(f"With {what}, steps grow beyond 1e15 before step {step}.", step=step)
+        return failed(f"With {what}, the update of step {step} is not finite.", step=step)
     bad = probes.not_finite(carry)
     if bad:
         return failed(

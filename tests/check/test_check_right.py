@@ -80,6 +80,13 @@ def test_no_false_alarm(name):
     check.assert_ok(PASSING[name])
 
 
+@pytest.mark.parametrize("name", ["sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam"])
+def test_the_lecture_s_optimizers_pass(name):
+    from lecture_opt import optimizers
+
+    check.assert_ok(getattr(optimizers, name))
+
+
 test_sgd_in_one_line = check.as_test(
     optax.sgd(0.1), reference=optax.sgd(0.1), skip={"hostile": "-"}
 )
