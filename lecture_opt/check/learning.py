@@ -282,7 +282,8 @@ def schedule_at_the_right_count(subject: Subject) -> Outcome:
         tripled = subject.rebuilt(**{subject.rate_name: lambda _: 3.0 * rate})
         updates, _ = tripled.updates_over(grads, params)
         gap = probes.worst_difference(updates, runs[0])
-        if gap is not None and gap.error > 1e-5:
+        moves = any(np.any(leaf) for leaf in jax.tree.leaves(runs[0][bump]))
+        if moves and gap is not None and gap.error > 1e-5:
             return failed(
                 "A schedule that changes its value at count 3 alone changes none of six updates, "
                 "though one that is three times as large everywhere does: it is always called "

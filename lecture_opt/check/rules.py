@@ -11,13 +11,12 @@ where the hats divide by `1 - b**t`. The usual bugs are moves between neighbouri
 naming a bug is a search among the neighbours.
 """
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
-HYPERPARAMETERS = ("learning_rate", "b1", "b2", "eps", "eps_root", "initial", "outer")
 
 
 @dataclass(frozen=True)
@@ -304,9 +303,3 @@ def call(rule: Rule) -> str:
         for key, value in given.items()
     )
     return f"{rule.name}({shown})"
-
-
-def same_structure(a: Rule, b: Rule) -> bool:
-    """Whether two rules differ in hyperparameters alone."""
-    keys = [each.name for each in fields(Rule) if each.name not in (*HYPERPARAMETERS, "name")]
-    return all(getattr(a, key) == getattr(b, key) for key in keys) and free(a) == free(b)

@@ -132,9 +132,11 @@ def test_identity_measures_the_hyperparameters(text):
 
 
 def test_identity_names_a_missing_correction():
-    rule = optax.chain(optax.ema(0.9, debias=False), optax.scale_by_rms(0.9), optax.scale(-0.1))
-    message = check.run(rule, only=["identity"])["identity.what_it_is"].message
-    assert message.startswith(("Equals", "No known rule"))
+    from wrong.formulas import adam
+
+    message = check.run(adam(correct=(0, 0)), only=["identity"])["identity.what_it_is"].message
+    assert message.startswith("Equals optax.adam(learning_rate=0.01, b1=0.9, b2=0.999, eps=1e-08)")
+    assert message.endswith("if bias correction is not applied to both moments.")
 
 
 @pytest.mark.parametrize("rule", rules.KNOWN, ids=rules.call)
