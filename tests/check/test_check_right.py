@@ -80,6 +80,7 @@ def test_no_false_alarm(name):
     check.assert_ok(PASSING[name])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam"])
 def test_the_lecture_s_optimizers_pass(name):
     from lecture_opt import optimizers
