@@ -7,8 +7,11 @@ A step draws a batch, takes the loss and its gradient there, and moves the param
     params = params + updates
 
 Chunks of steps run as one `lax.scan` each, on buffers that are reused in place; between chunks
-the host looks at the losses, evaluates, reports, and stops or goes on. The batch of a step
-depends on the key and the number of the step alone, so a run can be continued exactly.
+the host looks at the losses, evaluates, reports, and stops or goes on.
+
+Epoch e goes through the n examples in the order `permutation(fold_in(key, e), n)`. The batch of
+a step so depends on the key and the number of the step alone, and a run continued from
+`params`, `opt_state` and `step` of its result is the uninterrupted run, bit for bit.
 
 Example:
     >>> import jax, jax.numpy as jnp, optax
@@ -93,11 +96,15 @@ def fit(
             the last. Values come back as numpy arrays.
         eval_every: Steps between evaluations; None evaluates after the last step only.
         until: Ends the run where true of an evaluation: `until=lambda accuracy: accuracy > 0.9`.
-        callback: `callback(step, params, losses)` after each chunk, with the chunk's losses.
+        callback: `callback(step, params, losses)` after each chunk, with a copy of the parameters
+            and the chunk's losses.
         progress: Draw a progress bar on stderr, with rich.
         chunk: Steps between two callbacks; by default, up to 100. Each length compiles once.
         opt_state: State to continue from, with `start_step`; by default `optimizer.init(params)`.
         start_step: Steps done before: where in the order of batches to go on.
+
+    Raises:
+        TypeError, ValueError: Before any step, naming the argument, what came and what was wanted.
     """
     steps = _check_count("steps", steps, 1)
     start_step = _check_count("start_step", start_step, 0)
@@ -111,13 +118,14 @@ def fit(
         key = _check_key(key)
         batch_size = _check_batch_size(batch_size, examples)
         batches = _start_batches(key, examples, batch_size, start_step)
+    params = _copy(params)
     if opt_state is None:
         opt_state = optimizer.init(params)
     else:
         _check_opt_state(opt_state, optimizer, params)
     run_chunk = _compiled(loss_fn, optimizer, batch_size)
     # The loop overwrites its buffers, and a fresh state may share some with params.
-    carry = _Carry(_copy(params), _copy(opt_state), batches)
+    carry = _Carry(params, _copy(opt_state), batches)
 
     step, end, reached = start_step, start_step + steps, False
     losses, evaluations = [], []

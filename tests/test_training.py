@@ -21,7 +21,7 @@ COUNT_VISITS = optax.sgd(-1.0)
 
 
 def regression(examples=12, dtype=jnp.float32):
-    x = jax.random.normal(DATA_KEY, (examples, 3), dtype)
+    x = jax.random.normal(DATA_KEY, (examples, 3), jnp.float32).astype(dtype)
     return {"x": x, "y": x @ jnp.array([1, -2, 3], dtype) + jnp.asarray(0.5, dtype)}
 
 
