@@ -152,7 +152,9 @@ def chain(*modules: Model) -> Model:
     """
     for i, module in enumerate(modules):
         if not isinstance(module, Model):
-            raise TypeError(f"chain: module {i} is {module!r}; wanted a Model (activation(function) makes one)")
+            raise TypeError(
+                f"chain: module {i} is {module!r}; wanted a Model (activation(function) makes one)"
+            )
 
     def init(key: jax.Array) -> Params:
         keys = jax.random.split(key, len(modules))
