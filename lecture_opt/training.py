@@ -133,7 +133,7 @@ def fit(
         while step < end and not reached:
             look = min(end, _next_multiple(step, eval_every or end))
             carry, chunk_losses = run_chunk(carry, data, key, min(chunk, look - step))
-            losses.append(np.asarray(chunk_losses))
+            losses.append(np.array(chunk_losses))
             step += losses[-1].size
             report(step - start_step, losses[-1][-1])
             if callback is not None:
