@@ -1,0 +1,219 @@
+"""What the optimizers share: hyperparameters, the step count, and rules lifted to trees.
+
+A rule is written for one array, as on the slides: it takes a gradient, the state's arrays for
+that parameter and the scalars of the step, and returns the update and the new arrays of the
+state. `leaf_rule` compiles it once per shape and `map_rule` applies it to every leaf of a tree.
+
+Rules compute in float32 at least (float64 for 64-bit leaves), and the state is kept so: in
+bfloat16 a decay of 0.999 is 1, and in float16 the square of 1e-4 is 0. Updates come back in the
+dtype of the gradients.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.typing import ArrayLike
+
+Schedule: TypeAlias = Callable[[jax.Array], ArrayLike]
+ScalarOrSchedule: TypeAlias = ArrayLike | Schedule
+PyTree: TypeAlias = Any
+
+
+# ---- hyperparameters ----------------------------------------------------------------------
+
+
+def check_learning_rate(function: str, learning_rate: ScalarOrSchedule) -> Any:
+    """A learning rate fit to be passed to a jitted function: a scalar, or a wrapped schedule."""
+    if callable(learning_rate):
+        return jax.tree_util.Partial(learning_rate)
+    return check_scalar(function, "learning_rate", learning_rate, "[0, inf)")
+
+
+def check_scalar(function: str, name: str, value: ArrayLike, interval: str) -> ArrayLike:
+    """Returns `value`, or raises where it is no scalar or, being concrete, leaves the interval.
+
+    The interval is judged after rounding to the default float dtype, in which the scalars of a
+    step are computed: 1 - 1e-9 is no decay below 1 in float32.
+    """
+    try:
+        shape, dtype = np.shape(value), jnp.result_type(value)
+    except (TypeError, ValueError):
+        shape, dtype = None, np.dtype(object)
+    if shape != () or not jnp.issubdtype(dtype, jnp.number) or jnp.iscomplexobj(value):
+        raise TypeError(f"{function}: {name} must be a real scalar; got {_describe(value)}")
+    if not isinstance(value, jax.core.Tracer):
+        rounded = float(np.asarray(value, dtype=jnp.result_type(float)))
+        low, high = (float(bound) for bound in interval[1:-1].split(", "))
+        below_top = rounded < high if interval.endswith(")") else rounded <= high
+        if not (low <= rounded and below_top):
+            raise ValueError(
+                f"{function}: {name}={value} is outside {interval}"
+                + (f" (it is {rounded} in {jnp.result_type(float)})" if rounded != value else "")
+            )
+    return value
+
+
+def _describe(value: object) -> str:
+    shape = getattr(value, "shape", None)
+    return f"{value!r}" if shape is None else f"an array of shape {shape} and type {value.dtype}"  # type: ignore[attr-defined]  # it has a shape
+
+
+# ---- scalars of a step --------------------------------------------------------------------
+
+
+def scalar(value: ArrayLike) -> jax.Array:
+    """The value as an array of the default float dtype, in which step scalars are computed."""
+    return jnp.asarray(value, dtype=float)
+
+
+def current_rate(learning_rate: Any, count: jax.Array) -> jax.Array:
+    """The learning rate at `count` steps done: the schedule's value there, or the constant."""
+    return scalar(learning_rate(count) if callable(learning_rate) else learning_rate)
+
+
+def zero_count() -> jax.Array:
+    """The step count of a new state."""
+    return jnp.zeros((), dtype=jnp.int32)
+
+
+next_count = optax.safe_increment
+
+
+# ---- trees --------------------------------------------------------------------------------
+
+
+def compute_dtype(*dtypes: Any) -> Any:
+    """The dtype a rule computes in for arrays of these dtypes: 32 bits or more, never integer."""
+    inexact = [d for d in dtypes if jnp.issubdtype(d, jnp.inexact)]
+    bits = max([32, *(jnp.finfo(d).bits for d in inexact)])
+    if any(jnp.issubdtype(d, jnp.complexfloating) for d in inexact):
+        return jnp.dtype(f"complex{2 * bits}")
+    return jnp.dtype(f"float{bits}")
+
+
+def zeros(function: str, params: PyTree, *, real: bool = False) -> PyTree:
+    """Zeros shaped and sharded as the params; with `real`, real ones for complex params."""
+
+    def leaf(path: tuple[Any, ...], p: ArrayLike) -> jax.Array:
+        try:
+            dtype = compute_dtype(jnp.result_type(p))
+        except (TypeError, ValueError):
+            name = jax.tree_util.keystr(path)
+            raise TypeError(
+                f"{function}.init: params{name} is {p!r}; every leaf must be a numeric array"
+            ) from None
+        return jnp.zeros_like(p, dtype=jnp.finfo(dtype).dtype if real else dtype)
+
+    return jax.tree_util.tree_map_with_path(leaf, params)
+
+
+def leaf_rule(rule: Callable[..., Any]) -> Callable[..., tuple[jax.Array, ...]]:
+    """Lifts `rule(g, *slots, **scalars) -> (update, *slots)` from its compute dtype to any dtype.
+
+    Compiled once per shape: a step over a tree of many leaves traces the rule for each shape
+    only, and refers to it for the rest.
+    """
+
+    @jax.jit
+    @functools.wraps(rule)
+    def lifted(g: jax.Array, *slots: jax.Array, **scalars: jax.Array) -> tuple[jax.Array, ...]:
+        dtype = compute_dtype(g.dtype, *(slot.dtype for slot in slots))
+        real = jnp.finfo(dtype).dtype
+        scalars = {name: s.astype(real) for name, s in scalars.items()}
+        # All is of one width here; what is left to promote is a real scalar times a complex array.
+        with jax.numpy_dtype_promotion("standard"):
+            update, *new_slots = rule(g.astype(dtype), *slots, **scalars)
+        kept = (new.astype(old.dtype) for new, old in zip(new_slots, slots, strict=True))
+        return update.astype(g.dtype), *kept
+
+    return lifted
+
+
+def map_rule(
+    rule: Callable[..., tuple[jax.Array, ...]],
+    grads: PyTree,
+    *slots: PyTree,
+    **scalars: jax.Array,
+) -> tuple[PyTree, ...]:
+    """Applies a leaf rule over the tree: returns the updates and the new slots, as trees.
+
+    Where a gradient is None its update is None and its slots stay as they are.
+    """
+    leaves, treedef = jax.tree.flatten(grads, is_leaf=lambda leaf: leaf is None)
+    try:
+        columns = [treedef.flatten_up_to(slot) for slot in slots]  # type: ignore[attr-defined]  # jax has no stub for it
+    except (ValueError, TypeError):
+        raise ValueError(_two_trees(rule, grads, slots[0])) from None
+    rows = []
+    for g, *old in zip(leaves, *columns, strict=True):
+        if g is None:
+            rows.append((None, *old))
+            continue
+        if not _fits(g, old):
+            raise _misfit(rule, grads, slots)
+        rows.append(rule(jnp.asarray(g), *old, **scalars))
+    outputs = zip(*rows, strict=True) if rows else [()] * (1 + len(slots))
+    return tuple(jax.tree.unflatten(treedef, column) for column in outputs)
+
+
+def _fits(g: Any, slots: list[Any]) -> bool:
+    return jnp.issubdtype(jnp.result_type(g), jnp.inexact) and all(
+        getattr(slot, "shape", None) == np.shape(g) for slot in slots
+    )
+
+
+def _function(rule: Callable[..., Any]) -> str:
+    return f"{rule.__name__.removeprefix('_').removesuffix('_rule')}.update"
+
+
+def _two_trees(rule: Callable[..., Any], grads: PyTree, slot: PyTree) -> str:
+    return (
+        f"{_function(rule)}: grads and state differ in structure; was the state made by init for "
+        f"these params?\n  grads: {jax.tree.structure(grads)}\n  state: {jax.tree.structure(slot)}"
+    )
+
+
+def _misfit(rule: Callable[..., Any], grads: PyTree, slots: tuple[PyTree, ...]) -> Exception:
+    """What to raise for the first gradient that is no inexact array or not of its slots' shape."""
+    pairs, _ = jax.tree_util.tree_flatten_with_path(grads, is_leaf=lambda leaf: leaf is None)
+    columns = [jax.tree.flatten(slot, is_leaf=lambda leaf: leaf is None)[0] for slot in slots]
+    for (path, g), *old in zip(pairs, *columns, strict=True):
+        if g is not None and not _fits(g, old):
+            name = f"grads{jax.tree_util.keystr(path)}"
+            if not jnp.issubdtype(jnp.result_type(g), jnp.inexact):
+                return TypeError(
+                    f"{_function(rule)}: {name} has dtype {jnp.result_type(g)}; "
+                    "gradients are floating-point or complex"
+                )
+            shape = getattr(old[0], "shape", None)
+            return ValueError(
+                f"{_function(rule)}: {name} has shape {np.shape(g)} and its state {shape}; "
+                "was the state made by init for these params?"
+            )
+    raise AssertionError("every gradient fits")  # pragma: no cover
+
+
+# ---- arithmetic ---------------------------------------------------------------------------
+
+
+def abs_sq(g: jax.Array) -> jax.Array:
+    """|g|^2: g * g, or the sum of the squares of the real and the imaginary part."""
+    if jnp.iscomplexobj(g):
+        return g.real * g.real + g.imag * g.imag
+    return g * g
+
+
+def sqrt(x: jax.Array) -> jax.Array:
+    """The square root, with derivative 0 at 0 in place of inf, so that updates can be derived."""
+    nonzero = x != 0
+    return jnp.where(nonzero, jnp.sqrt(jnp.where(nonzero, x, 1)), 0)
+
+
+def nonzero(denominator: jax.Array) -> jax.Array:
+    """The denominator with 1 for 0: without an epsilon, a zero gradient gives 0 / 1, not 0 / 0."""
+    return jnp.where(denominator == 0, 1, denominator)

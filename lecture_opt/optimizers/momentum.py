@@ -1,0 +1,186 @@
+"""Momentum and Nesterov's accelerated gradient (slides "SGD + Momentum" and "Nesterov")."""
+
+from typing import Any, NamedTuple
+
+import jax
+import optax
+from jax.typing import ArrayLike
+
+from lecture_opt.optimizers import _base
+from lecture_opt.optimizers._base import PyTree, ScalarOrSchedule
+
+
+class MomentumState(NamedTuple):
+    """Steps done, and the velocity v of every parameter."""
+
+    count: jax.Array  # type: ignore[assignment]  # shadows tuple.count, as in optax
+    velocity: PyTree
+
+
+class NesterovState(NamedTuple):
+    """Steps done, and the velocity v of every parameter."""
+
+    count: jax.Array  # type: ignore[assignment]  # shadows tuple.count, as in optax
+    velocity: PyTree
+
+
+def momentum(
+    learning_rate: ScalarOrSchedule = 0.01, momentum: ArrayLike = 0.9
+) -> optax.GradientTransformationExtraArgs:
+    """Gradient descent with momentum: steps add up to a velocity that decays.
+
+        v <- momentum * v - learning_rate * g
+        p <- p + v
+
+    With a constant rate equal to `optax.sgd(learning_rate, momentum)`. With a schedule the rate
+    is inside the velocity, so the equal is `optax.chain(optax.scale_by_learning_rate(schedule),
+    optax.trace(momentum))`; `optax.sgd` would scale old gradients by the new rate.
+
+    Args:
+      learning_rate: a scalar >= 0, or a schedule `count -> scalar`, called with 0 first.
+      momentum: the part of the velocity that each step keeps, in [0, 1).
+
+    Raises:
+      TypeError, ValueError: an argument is no real scalar, or outside its interval.
+
+    Source: the lecture's slide "SGD + Momentum"; Polyak, 1964.
+
+    >>> import jax.numpy as jnp
+    >>> optimizer = momentum(learning_rate=0.5, momentum=0.5)
+    >>> g, state = jnp.array([2.0]), optimizer.init(jnp.array([1.0]))
+    >>> updates, state = optimizer.update(g, state)
+    >>> updates, state = optimizer.update(g, state)
+    >>> updates
+    Array([-1.5], dtype=float32)
+    """
+    learning_rate = _base.check_learning_rate("momentum", learning_rate)
+    _base.check_scalar("momentum", "momentum", momentum, "[0, 1)")
+
+    def init(params: PyTree) -> MomentumState:
+        return MomentumState(_base.zero_count(), _base.zeros("momentum", params))
+
+    def update(
+        grads: PyTree, state: MomentumState, params: PyTree = None, **extra_args: Any
+    ) -> tuple[PyTree, MomentumState]:
+        return _update_momentum(grads, state, learning_rate, momentum)
+
+    return optax.GradientTransformationExtraArgs(init, update)
+
+
+@jax.jit
+def _update_momentum(
+    grads: PyTree, state: MomentumState, learning_rate: Any, momentum: ArrayLike
+) -> tuple[PyTree, MomentumState]:
+    updates, velocity = _base.map_rule(
+        _momentum_rule,
+        grads,
+        state.velocity,
+        learning_rate=_base.current_rate(learning_rate, state.count),
+        momentum=_base.scalar(momentum),
+    )
+    return updates, MomentumState(_base.next_count(state.count), velocity)
+
+
+@_base.leaf_rule
+def _momentum_rule(
+    g: jax.Array, v: jax.Array, *, learning_rate: jax.Array, momentum: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    v = momentum * v - learning_rate * g
+    return v, v
+
+
+def nesterov(
+    learning_rate: ScalarOrSchedule = 0.01, momentum: ArrayLike = 0.9
+) -> optax.GradientTransformationExtraArgs:
+    """Nesterov's accelerated gradient, as the slide's update rule gives it.
+
+        v <- momentum * v - learning_rate * g
+        p <- p + momentum * v - learning_rate * g
+
+    The slide's other reading, "jump first, then measure the gradient", is `momentum` with the
+    gradient taken at `lookahead(params, state)`. Both walk the same path: the params here are
+    the points at which that one measures.
+
+    With a constant rate equal to `optax.sgd(learning_rate, momentum, nesterov=True)`. With a
+    schedule the equal is `optax.chain(optax.scale_by_learning_rate(schedule),
+    optax.trace(momentum, nesterov=True))`.
+
+    Args:
+      learning_rate: a scalar >= 0, or a schedule `count -> scalar`, called with 0 first.
+      momentum: the part of the velocity that each step keeps, in [0, 1).
+
+    Raises:
+      TypeError, ValueError: an argument is no real scalar, or outside its interval.
+
+    Source: the lecture's slide "Nesterov"; Nesterov, 1983; Sutskever et al., 2013.
+
+    >>> import jax.numpy as jnp
+    >>> optimizer = nesterov(learning_rate=0.5, momentum=0.5)
+    >>> updates, state = optimizer.update(jnp.array([2.0]), optimizer.init(jnp.array([1.0])))
+    >>> updates
+    Array([-1.5], dtype=float32)
+    """
+    learning_rate = _base.check_learning_rate("nesterov", learning_rate)
+    _base.check_scalar("nesterov", "momentum", momentum, "[0, 1)")
+
+    def init(params: PyTree) -> NesterovState:
+        return NesterovState(_base.zero_count(), _base.zeros("nesterov", params))
+
+    def update(
+        grads: PyTree, state: NesterovState, params: PyTree = None, **extra_args: Any
+    ) -> tuple[PyTree, NesterovState]:
+        return _update_nesterov(grads, state, learning_rate, momentum)
+
+    return optax.GradientTransformationExtraArgs(init, update)
+
+
+@jax.jit
+def _update_nesterov(
+    grads: PyTree, state: NesterovState, learning_rate: Any, momentum: ArrayLike
+) -> tuple[PyTree, NesterovState]:
+    updates, velocity = _base.map_rule(
+        _nesterov_rule,
+        grads,
+        state.velocity,
+        learning_rate=_base.current_rate(learning_rate, state.count),
+        momentum=_base.scalar(momentum),
+    )
+    return updates, NesterovState(_base.next_count(state.count), velocity)
+
+
+@_base.leaf_rule
+def _nesterov_rule(
+    g: jax.Array, v: jax.Array, *, learning_rate: jax.Array, momentum: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    v = momentum * v - learning_rate * g
+    return momentum * v - learning_rate * g, v
+
+
+def lookahead(params: PyTree, state: MomentumState, momentum: ArrayLike = 0.9) -> PyTree:
+    """Where the velocity alone would carry the params: the point to measure the gradient at.
+
+        params + momentum * v
+
+    The slide's "first the big jump, then measure the gradient", with `optimizer = momentum(...)`:
+
+        grads = jax.grad(loss_fn)(lookahead(params, state, momentum=0.9))
+        updates, state = optimizer.update(grads, state)
+
+    Args:
+      params: the tree that `state` was made for; the result has its shapes and dtypes.
+      state: of `momentum`.
+      momentum: the optimizer's own, in [0, 1).
+
+    Source: the lecture's slide "Nesterov".
+
+    >>> import jax.numpy as jnp
+    >>> state = MomentumState(count=jnp.int32(1), velocity=jnp.array([-1.0]))
+    >>> lookahead(jnp.array([3.0]), state, momentum=0.5)
+    Array([2.5], dtype=float32)
+    """
+    _base.check_scalar("lookahead", "momentum", momentum, "[0, 1)")
+
+    def jump(p: jax.Array, v: jax.Array) -> jax.Array:
+        return (p.astype(v.dtype) + _base.scalar(momentum).astype(v.dtype) * v).astype(p.dtype)
+
+    return jax.tree.map(jump, params, state.velocity)

@@ -1,0 +1,219 @@
+"""What JAX code may rely on: dtypes, trees, a state that keeps its form, no NaN, clear errors."""
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import lecture_opt as lo
+
+CONSTRUCTORS = [lo.sgd, lo.momentum, lo.nesterov, lo.adagrad, lo.rmsprop, lo.adam]
+each = pytest.mark.parametrize("make", CONSTRUCTORS, ids=lambda f: f.__name__)
+DTYPES = [jnp.float16, jnp.bfloat16, jnp.float32, jnp.float64]
+
+TREES = {
+    "dict": {"w": jnp.ones((2, 3)), "b": jnp.ones(3)},
+    "list": [jnp.ones(2), {"a": (jnp.ones(1),)}],
+    "scalar": jnp.float32(1.0),
+    "none": {"w": jnp.ones(2), "frozen": None},
+    "empty": {},
+    "zero size": {"w": jnp.ones((0, 3))},
+    "mixed": {"h": jnp.ones(2, jnp.bfloat16), "f": jnp.ones(2)},
+}
+
+
+def run(optimizer, params, grads, steps=3):
+    state = optimizer.init(params)
+    for _ in range(steps):
+        updates, state = optimizer.update(grads, state, params)
+    return updates, state
+
+
+@each
+@pytest.mark.parametrize("tree", TREES)
+def test_updates_have_the_form_of_the_grads_and_the_state_keeps_its_own(make, tree):
+    params = TREES[tree]
+    optimizer = make()
+    state = optimizer.init(params)
+    updates, after = optimizer.update(params, state, params)
+    chex.assert_trees_all_equal_shapes_and_dtypes(updates, params)
+    chex.assert_trees_all_equal_shapes_and_dtypes(after, state)
+    weak = [x.weak_type for x in jax.tree.leaves((state, after))]
+    assert not any(weak)
+    assert after.count.dtype == jnp.int32
+    assert after.count == 1
+    jax.lax.scan(lambda s, _: (optimizer.update(params, s)[1], None), state, length=2)
+
+
+@each
+def test_one_trace_serves_every_step(make):
+    optimizer = make()
+    step = jax.jit(chex.assert_max_traces(lambda g, s: optimizer.update(g, s), n=1))
+    state = optimizer.init(jnp.ones(3))
+    for _ in range(5):
+        _, state = step(jnp.ones(3), state)
+    chex.clear_trace_counter()
+
+
+@each
+@pytest.mark.parametrize("dtype", DTYPES, ids=lambda d: d.__name__)
+def test_zero_gradients_give_zero_updates(x64, make, dtype):
+    zero = jnp.zeros(3, dtype)
+    updates, state = run(make(), zero, zero)
+    assert updates.dtype == dtype
+    np.testing.assert_array_equal(updates, zero)
+    chex.assert_tree_all_finite(state)
+
+
+@pytest.mark.parametrize("make", [lo.adagrad, lo.rmsprop, lo.adam], ids=lambda f: f.__name__)
+def test_zero_gradients_without_epsilon_give_zero_updates(make):
+    zero = jnp.zeros(3)
+    updates, _ = run(make(eps=0.0), zero, zero)
+    np.testing.assert_array_equal(updates, zero)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16], ids=lambda d: d.__name__)
+@each
+def test_sixteen_bit_parameters_step_as_float32_ones_rounded(make, dtype):
+    grads = jnp.asarray([1e-3, 0.5, -300.0], dtype)
+    half, _ = run(make(0.01), grads, grads, steps=20)
+    full, _ = run(make(0.01), grads.astype(jnp.float32), grads.astype(jnp.float32), steps=20)
+    np.testing.assert_array_equal(half, full.astype(dtype))
+
+
+@each
+def test_a_nan_stays_a_nan_and_in_its_place(make):
+    grads = {"bad": jnp.array([jnp.nan, 1.0]), "good": jnp.ones(2)}
+    updates, _ = run(make(), grads, grads)
+    assert jnp.isnan(updates["bad"][0])
+    chex.assert_tree_all_finite((updates["bad"][1], updates["good"]))
+
+
+@each
+def test_the_count_saturates(make):
+    optimizer = make()
+    state = optimizer.init(jnp.ones(2))
+    last = state._replace(count=jnp.int32(2**31 - 1))
+    updates, after = optimizer.update(jnp.ones(2), last)
+    assert after.count == 2**31 - 1
+    chex.assert_tree_all_finite((updates, after))
+
+
+@each
+def test_a_gradient_of_none_leaves_its_parameter_alone(make):
+    params = {"w": jnp.ones(2), "frozen": jnp.ones(2)}
+    optimizer = make()
+    state = optimizer.init(params)
+    updates, after = optimizer.update({"w": jnp.ones(2), "frozen": None}, state, params)
+    assert updates["frozen"] is None
+    chex.assert_trees_all_equal_structs(after, state)
+
+
+@each
+def test_a_vmap_over_learning_rates_is_a_loop_over_them(make):
+    rates, g = jnp.array([0.1, 0.01]), jnp.array([1.0, -2.0])
+    together = jax.vmap(lambda rate: run(make(rate), g, g)[0])(rates)
+    alone = jnp.stack([run(make(float(rate)), g, g)[0] for rate in rates])
+    np.testing.assert_allclose(together, alone, rtol=4 * np.finfo(np.float32).eps)
+
+
+@each
+def test_jit_changes_nothing(make):
+    g = jnp.linspace(-1.0, 1.0, 7)
+    eager, _ = run(make(), g, g)
+    compiled, _ = jax.jit(lambda: run(make(), g, g))()
+    np.testing.assert_allclose(eager, compiled, rtol=4 * np.finfo(np.float32).eps)
+
+
+@each
+@pytest.mark.parametrize("at", [0.0, 1.0])
+def test_the_derivative_of_an_update_is_finite_and_right(x64, make, at):
+    def last(g):
+        return jnp.sum(run(make(0.1), g, g)[0])
+
+    g = jnp.array([at, 0.5])
+    derivative = jax.grad(last)(g)
+    assert jnp.all(jnp.isfinite(derivative))
+    if at:
+        step = jnp.array([1e-6, 0.0])
+        numeric = (last(g + step) - last(g - step)) / 2e-6
+        np.testing.assert_allclose(derivative[0], numeric, rtol=1e-5, atol=1e-9)
+
+
+@each
+def test_extra_arguments_are_accepted(make):
+    optimizer = make()
+    assert isinstance(optimizer, optax.GradientTransformationExtraArgs)
+    g = jnp.ones(2)
+    optimizer.update(g, optimizer.init(g), params=g, value=1.0)
+
+
+@each
+@pytest.mark.parametrize("platform", ["cpu", "cuda", "rocm", "tpu"])
+def test_a_step_lowers_for(make, platform):
+    optimizer, g = make(), jnp.ones((4, 2))
+    jax.export.export(jax.jit(optimizer.update), platforms=[platform])(g, optimizer.init(g))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "says"),
+    [
+        ((lo.sgd, -1.0), ValueError, r"sgd: learning_rate=-1.0 is outside \[0, inf\)"),
+        ((lo.sgd, float("nan")), ValueError, "learning_rate=nan is outside"),
+        ((lo.adam, "0.1"), TypeError, "adam: learning_rate must be a real scalar; got '0.1'"),
+        ((lo.adam, jnp.ones(2)), TypeError, r"got an array of shape \(2,\)"),
+        ((lo.adam, 1j), TypeError, "learning_rate must be a real scalar"),
+        ((lo.momentum, 0.1, 1.0), ValueError, r"momentum=1.0 is outside \[0, 1\)"),
+        ((lo.nesterov, 0.1, -0.1), ValueError, "nesterov: momentum=-0.1"),
+        ((lo.adagrad, 0.1, -1.0), ValueError, "adagrad: eps=-1.0"),
+        ((lo.rmsprop, 0.1, 1.5), ValueError, "rmsprop: decay=1.5"),
+        ((lo.rmsprop, 0.1, 0.9, -1.0), ValueError, "rmsprop: eps=-1.0"),
+        ((lo.adam, 0.1, 1.0), ValueError, "adam: b1=1.0"),
+        ((lo.adam, 0.1, 0.9, 1 - 1e-9), ValueError, r"b2=.* \(it is 1.0 in float32\)"),
+        ((lo.adam, 0.1, 0.9, 0.99, -1e-8), ValueError, "adam: eps=-1e-08"),
+        ((lo.adam, 0.1, 0.9, 0.99, 1e-8, 1.1), ValueError, r"b1_decay=1.1 is outside \[0, 1\]"),
+    ],
+)
+def test_a_wrong_hyperparameter_is_named(arguments, error, says):
+    make, *values = arguments
+    with pytest.raises(error, match=says):
+        make(*values)
+
+
+def test_a_wrong_momentum_of_lookahead_is_named():
+    with pytest.raises(ValueError, match="lookahead: momentum=2"):
+        lo.lookahead(jnp.ones(1), lo.momentum().init(jnp.ones(1)), 2.0)
+
+
+@each
+def test_params_that_are_no_arrays_are_named(make):
+    with pytest.raises(TypeError, match=r"init: params\['name'\] is 'x'"):
+        make().init({"name": "x", "w": jnp.ones(1)})
+
+
+def test_grads_of_another_tree_show_both():
+    state = lo.adam().init({"w": jnp.ones(2)})
+    with pytest.raises(ValueError, match=r"(?s)adam.update: grads and state.*'v'.*'w'"):
+        lo.adam().update({"v": jnp.ones(2)}, state)
+
+
+def test_grads_of_another_shape_are_named_with_both():
+    params = {"a": jnp.ones(2), "b": jnp.ones(3), "c": None}
+    state = lo.momentum().init(params)
+    grads = {"a": jnp.ones(2), "b": jnp.ones((3, 1)), "c": None}
+    with pytest.raises(ValueError, match=r"grads\['b'\] has shape \(3, 1\) and its state \(3,\)"):
+        lo.momentum().update(grads, state)
+
+
+def test_integer_grads_are_named():
+    with pytest.raises(TypeError, match=r"sgd.update: grads\['w'\] has dtype int32"):
+        lo.sgd().update({"w": jnp.ones(2, jnp.int32)}, lo.sgd().init({"w": jnp.ones(2)}))
+
+
+def test_integer_params_may_go_without_a_gradient():
+    params = {"w": jnp.ones(2), "steps": jnp.arange(3)}
+    state = lo.adam().init(params)
+    updates, _ = lo.adam().update({"w": jnp.ones(2), "steps": None}, state)
+    assert updates["steps"] is None
