@@ -1,0 +1,95 @@
+"""The sweep: every learning rate and seed of one optimizer on one task, as one compiled program.
+
+`vmap` runs over seeds and learning rates, `scan` over steps, with the evaluation inside. A seed
+fixes the initial params and the minibatches whatever the optimizer and the rate, so that runs
+are paired. A run that diverges is frozen where it was and marked; the others never see it.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from lecture_opt.compare.tasks import Task
+
+
+class Sweep(NamedTuple):
+    """One optimizer on one task. Leading axes: (seeds, learning rates).
+
+    Attributes:
+      losses: (..., evaluations) mean training loss since the previous evaluation.
+      validation: (..., evaluations) validation metric.
+      test: (...) test metric after the last step.
+      diverged: (...) whether the loss or a parameter stopped being finite.
+    """
+
+    losses: Any
+    validation: Any
+    test: Any
+    diverged: Any
+
+
+def sweep(
+    task: Task,
+    constructor: Callable[..., optax.GradientTransformation],
+    *,
+    learning_rates: tuple[float, ...],
+    seeds: tuple[int, ...],
+    steps: int,
+    batch_size: int,
+    evaluations: int,
+) -> Sweep:
+    """Trains `constructor(learning_rate)` on the task for each seed and learning rate."""
+    every = steps // evaluations
+
+    def train(learning_rate: jax.Array, params: Any, rows: jax.Array) -> Sweep:
+        optimizer = optax.with_extra_args_support(constructor(learning_rate=learning_rate))
+
+        def step(carry: Any, batch_rows: jax.Array) -> tuple[Any, jax.Array]:
+            params, state, alive = carry
+            batch = jax.tree.map(lambda leaf: leaf[batch_rows], task.train)
+            loss, grads = jax.value_and_grad(task.loss)(params, batch)
+            updates, new_state = optimizer.update(grads, state, params, value=loss)
+            new_params = optax.apply_updates(params, updates)
+            alive = alive & jnp.isfinite(loss) & _finite(new_params)
+            kept = jax.tree.map(
+                lambda new, old: jnp.where(alive, new, old),
+                (new_params, new_state),
+                (params, state),
+            )
+            return (*kept, alive), jnp.where(alive, loss, jnp.nan)
+
+        def stretch(carry: Any, rows: jax.Array) -> tuple[Any, Any]:
+            carry, losses = jax.lax.scan(step, carry, rows)
+            return carry, (losses.mean(), task.metric(carry[0], task.validation))
+
+        start = params, optimizer.init(params), jnp.array(True)
+        (params, _, alive), (losses, validation) = jax.lax.scan(stretch, start, rows)
+        return Sweep(losses, validation, task.metric(params, task.test), ~alive)
+
+    def train_seed(seed: jax.Array) -> Sweep:
+        init_key, order_key = jax.random.split(jax.random.key(seed))
+        rows = batches(order_key, len(task.train[0]), evaluations * every, batch_size)
+        rows = rows.reshape(evaluations, every, batch_size)
+        run = jax.vmap(train, in_axes=(0, None, None))
+        return run(jnp.asarray(learning_rates), task.init(init_key), rows)
+
+    result = jax.jit(jax.vmap(train_seed))(jnp.asarray(seeds, jnp.uint32))
+    return Sweep(*(np.asarray(value) for value in result))
+
+
+def batches(key: jax.Array, examples: int, steps: int, batch_size: int) -> jax.Array:
+    """(steps, batch_size) row numbers: shuffled epochs, each without its incomplete last batch."""
+    per_epoch = examples // batch_size
+    epochs = -(-steps // per_epoch)
+    orders = jax.vmap(lambda k: jax.random.permutation(k, examples))(jax.random.split(key, epochs))
+    rows = orders[:, : per_epoch * batch_size].reshape(epochs * per_epoch, batch_size)
+    return rows[:steps]
+
+
+def _finite(tree: Any) -> jax.Array:
+    leaves = [jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]
+    return jnp.all(jnp.stack(leaves))
