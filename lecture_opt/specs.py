@@ -306,5 +306,6 @@ def _check_accepted(spec: OptimizerSpec, kwargs: Mapping[str, Any]) -> None:
     unknown = [name for name in kwargs if accepted is not None and name not in accepted]
     if accepted is not None and unknown:
         raise SpecError(
-            f"{spec.text}: takes no {unknown[0]!r}; it takes {', '.join(accepted) or 'no arguments'}"
+            f"{spec.text}: takes no {unknown[0]!r}; "
+            f"it takes {', '.join(accepted) or 'no arguments'}"
         )

@@ -32,7 +32,7 @@ class Result:
     def property(self) -> Callable[..., Any]:
         """The function that asks for it; its docstring says why and the usual cause."""
         family, _, function = self.name.partition(".")
-        return getattr(import_module(f"lecture_opt.check.{family}"), function)  # type: ignore[no-any-return]  # by name
+        return getattr(import_module(f"lecture_opt.check.{family}"), function)
 
     def in_words(self) -> str:
         """The finding, then what is asserted and the usual cause, as one paragraph."""

@@ -32,18 +32,39 @@ class Sweep(NamedTuple):
     diverged: Any
 
 
+class Start(NamedTuple):
+    """What a seed fixes, the same for every optimizer: leading axis (seeds).
+
+    Attributes:
+      params: initial params.
+      rows: (..., evaluations, steps between them, batch_size) row numbers of the training data.
+    """
+
+    params: Any
+    rows: Any
+
+
+def prepare(
+    task: Task, *, seeds: tuple[int, ...], steps: int, batch_size: int, evaluations: int
+) -> Start:
+    """The initial params and the minibatches of every seed; made once for a task."""
+
+    def one(seed: jax.Array) -> Start:
+        init_key, order_key = jax.random.split(jax.random.key(seed))
+        rows = batches(order_key, len(task.train[0]), steps, batch_size)
+        return Start(task.init(init_key), rows.reshape(evaluations, -1, batch_size))
+
+    start: Start = jax.jit(jax.vmap(one))(jnp.asarray(seeds, jnp.uint32))
+    return start
+
+
 def sweep(
     task: Task,
     constructor: Callable[..., optax.GradientTransformation],
-    *,
+    start: Start,
     learning_rates: tuple[float, ...],
-    seeds: tuple[int, ...],
-    steps: int,
-    batch_size: int,
-    evaluations: int,
 ) -> Sweep:
     """Trains `constructor(learning_rate)` on the task for each seed and learning rate."""
-    every = steps // evaluations
 
     def train(learning_rate: jax.Array, params: Any, rows: jax.Array) -> Sweep:
         optimizer = optax.with_extra_args_support(constructor(learning_rate=learning_rate))
@@ -70,14 +91,9 @@ def sweep(
         (params, _, alive), (losses, validation) = jax.lax.scan(stretch, start, rows)
         return Sweep(losses, validation, task.metric(params, task.test), ~alive)
 
-    def train_seed(seed: jax.Array) -> Sweep:
-        init_key, order_key = jax.random.split(jax.random.key(seed))
-        rows = batches(order_key, len(task.train[0]), evaluations * every, batch_size)
-        rows = rows.reshape(evaluations, every, batch_size)
-        run = jax.vmap(train, in_axes=(0, None, None))
-        return run(jnp.asarray(learning_rates), task.init(init_key), rows)
-
-    result = jax.jit(jax.vmap(train_seed))(jnp.asarray(seeds, jnp.uint32))
+    over_rates = jax.vmap(train, in_axes=(0, None, None))
+    over_seeds = jax.vmap(over_rates, in_axes=(None, 0, 0))
+    result = jax.jit(over_seeds)(jnp.asarray(learning_rates), *start)
     return Sweep(*(np.asarray(value) for value in result))
 
 

@@ -58,7 +58,7 @@ def _figure(results: dict[str, Any], style: dict[str, Any], panel: Any, path: Pa
     return path
 
 
-def _losses(ax: Any, task: dict[str, Any], style: dict[str, Any], protocol: Any) -> None:
+def _losses(ax: Any, task: dict[str, Any], style: dict[str, Any], _: Any) -> None:
     for cell in task["optimizers"]:
         curves = np.asarray(cell["losses"], float)
         low, middle, high = np.nanquantile(curves, [0.25, 0.5, 0.75], axis=0)

@@ -131,9 +131,16 @@ def _compare_on(
     protocol: Protocol,
     on_cell: Callable[[str, str], None],
 ) -> dict[str, Any]:
+    start = engine.prepare(
+        task,
+        seeds=protocol.tuning_seeds + protocol.reporting_seeds,
+        steps=protocol.steps,
+        batch_size=protocol.batch_size,
+        evaluations=protocol.evaluations,
+    )
     cells = []
     for spec in optimizers:
-        cells.append(_cell(task, spec, protocol))
+        cells.append(_cell(task, spec, protocol, start))
         on_cell(task.name, spec.name)
     sign = -1 if task.higher_is_better else 1
     baselines = [c for c in cells if c["optimizer"].startswith("optax:")] or cells
@@ -157,16 +164,15 @@ def _compare_on(
     }
 
 
-def _cell(task: Task, spec: specs.OptimizerSpec, protocol: Protocol) -> dict[str, Any]:
+def _cell(
+    task: Task, spec: specs.OptimizerSpec, protocol: Protocol, start: engine.Start
+) -> dict[str, Any]:
     began = time.perf_counter()
     result = engine.sweep(
         task,
         lambda learning_rate: specs.build(spec, learning_rate=learning_rate),
-        learning_rates=protocol.learning_rates,
-        seeds=protocol.tuning_seeds + protocol.reporting_seeds,
-        steps=protocol.steps,
-        batch_size=protocol.batch_size,
-        evaluations=protocol.evaluations,
+        start,
+        protocol.learning_rates,
     )
     seconds = time.perf_counter() - began
     tuning = slice(0, len(protocol.tuning_seeds))

@@ -1,0 +1,122 @@
+"""Checks of what a loss is given: each raises before any work, naming function and argument.
+
+Shapes and dtypes are always checked; values where they are known, which is to say not traced.
+"""
+
+from typing import Any, Literal, NamedTuple, TypeAlias, get_args
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+
+from lecture_opt.losses._numerics import TOLERANCE
+
+Reduction: TypeAlias = Literal["mean", "sum", "none"]
+
+
+class CrossEntropyArguments(NamedTuple):
+    """The checked arrays that a cross-entropy is computed from; what is not given is None."""
+
+    scores: jax.Array
+    labels: jax.Array
+    mask: jax.Array | None
+    class_weights: jax.Array | None
+    label_smoothing: jax.Array | None
+
+
+def check_reduction(name: str, reduction: str) -> None:
+    """`reduction` must be one of `Reduction`."""
+    if reduction not in get_args(Reduction):
+        raise ValueError(f"{name}: reduction is {reduction!r}; wanted one of {get_args(Reduction)}")
+
+
+def floating(name: str, argument: str, value: ArrayLike) -> jax.Array:
+    """`value` as an array, which must hold real floating-point numbers."""
+    x = jnp.asarray(value)
+    if not jnp.issubdtype(x.dtype, jnp.floating):
+        raise TypeError(
+            f"{name}: {argument} has dtype {x.dtype} and shape {x.shape}; wanted a floating dtype"
+        )
+    return x
+
+
+def real(name: str, argument: str, value: ArrayLike) -> jax.Array:
+    """`value` as an array, which must not be complex."""
+    x = jnp.asarray(value)
+    if jnp.issubdtype(x.dtype, jnp.complexfloating):
+        raise TypeError(f"{name}: {argument} has dtype {x.dtype}; wanted real numbers")
+    return x
+
+
+def matching(name: str, argument: str, value: ArrayLike, other: str, x: jax.Array) -> jax.Array:
+    """`value` as an array, which must hold real numbers and have the shape of `x`."""
+    y = real(name, argument, value)
+    if y.shape != x.shape:
+        raise ValueError(
+            f"{name}: {argument} has shape {y.shape} and {other} has shape {x.shape}; "
+            "wanted equal shapes"
+        )
+    return y
+
+
+def visible(name: str, where: ArrayLike | None, shape: tuple[int, ...]) -> jax.Array | None:
+    """`where` as an array, which must be boolean and have the shape of the loss per example."""
+    if where is None:
+        return None
+    mask = jnp.asarray(where)
+    if mask.dtype != jnp.bool_:
+        raise TypeError(f"{name}: where has dtype {mask.dtype}; wanted bool (True counts)")
+    if mask.shape != shape:
+        raise ValueError(
+            f"{name}: where has shape {mask.shape}; wanted {shape}, that of the loss per example"
+        )
+    return mask
+
+
+def known(*values: Any) -> bool:
+    """Whether none of `values` is traced."""
+    return not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(values))
+
+
+def shown(value: ArrayLike, where: ArrayLike | None, axis: int | None = None) -> Any:
+    """The known `value` in NumPy, `axis` moved last, without what the known `where` hides."""
+    array = np.asarray(value) if axis is None else np.moveaxis(np.asarray(value), axis, -1)
+    return array if where is None else array[np.asarray(where)]
+
+
+def check_probabilities(name: str, argument: str, values: Any, hint: str = "") -> None:
+    """Known probabilities must be from 0 to 1. NaN passes: divergence is a value, not an error."""
+    bad = values[(values < -TOLERANCE) | (values > 1 + TOLERANCE)]
+    if bad.size:
+        raise ValueError(f"{name}: {argument} contains {bad[0]}; wanted values from 0 to 1{hint}")
+
+
+def weights(name: str, class_weights: ArrayLike | None, classes: int) -> jax.Array | None:
+    """`class_weights` as an array: one finite weight per class, none negative."""
+    if class_weights is None:
+        return None
+    w = real(name, "class_weights", class_weights)
+    if w.shape != (classes,):
+        raise ValueError(
+            f"{name}: class_weights has shape {w.shape}; wanted {(classes,)}, one per class"
+        )
+    if known(class_weights):
+        values = np.asarray(class_weights)
+        bad = values[~((values >= 0) & (values < np.inf))]
+        if bad.size:
+            raise ValueError(f"{name}: class_weights contains {bad[0]}; wanted finite, at least 0")
+    return w
+
+
+def smoothing(name: str, label_smoothing: ArrayLike) -> jax.Array | None:
+    """`label_smoothing` as an array: a scalar from 0 to 1, None where it is known to be 0."""
+    s = real(name, "label_smoothing", label_smoothing)
+    if s.shape != ():
+        raise ValueError(f"{name}: label_smoothing has shape {s.shape}; wanted a scalar")
+    if not known(label_smoothing):
+        return s
+    value = float(np.asarray(label_smoothing))  # s itself is traced under jit
+    if not 0 <= value <= 1:
+        raise ValueError(f"{name}: label_smoothing is {value}; wanted from 0 to 1")
+    return None if value == 0 else s

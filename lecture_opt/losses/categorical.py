@@ -1,0 +1,229 @@
+"""Cross-entropy: minus the log-likelihood of a categorical model, from probabilities or logits."""
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+
+from lecture_opt.losses import _inputs as inputs
+from lecture_opt.losses import _numerics as numerics
+from lecture_opt.losses._inputs import CrossEntropyArguments, Reduction
+
+
+def categorical_cross_entropy(
+    probs: ArrayLike,
+    labels: ArrayLike,
+    *,
+    axis: int = -1,
+    where: ArrayLike | None = None,
+    class_weights: ArrayLike | None = None,
+    label_smoothing: ArrayLike = 0.0,
+    reduction: Reduction = "mean",
+) -> jax.Array:
+    """Minus the log-density of a categorical distribution: H(p, q) = -sum_j p_j log q_j.
+
+    `probs` are the q. `labels` are the p (floating, of the shape of `probs`), or the ids of the
+    classes whose p is 1 (integers, of that shape without `axis`). The other arguments are as in
+    `softmax_cross_entropy`, which is the one to use where you have logits.
+
+    Below t, the smallest normal number of the dtype of `probs`, log q is continued by its tangent:
+    at q = 0 it is log(t) - 1 and its slope 1 / t, so that value and gradient are finite and the
+    gradient still asks for more probability.
+
+    Raises:
+        ValueError: Where values are known, also for `probs` out of [0, 1] or that do not sum to 1,
+            by more than 0.01.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> probs = jnp.array([[0.5, 0.25, 0.25], [0.0, 0.5, 0.5]])
+        >>> loss = categorical_cross_entropy(probs, jnp.array([0, 2]))
+        >>> print(f"{loss:.4f}")  # log(2)
+        0.6931
+    """
+    name = "categorical_cross_entropy"
+    given = _check(name, "probs", probs, labels, axis, where, class_weights, label_smoothing)
+    inputs.check_reduction(name, reduction)
+    if inputs.known(probs, where):
+        hint = " (these look like logits; use softmax_cross_entropy)"
+        _check_distributions(name, "probs", inputs.shown(probs, where, axis), axis, hint)
+    return _from_probs(given, axis, reduction)
+
+
+def softmax_cross_entropy(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    axis: int = -1,
+    where: ArrayLike | None = None,
+    class_weights: ArrayLike | None = None,
+    label_smoothing: ArrayLike = 0.0,
+    reduction: Reduction = "mean",
+) -> jax.Array:
+    """Minus the log-density of a categorical distribution with q = softmax(logits).
+
+    The stable form of `categorical_cross_entropy`. With reduction "none" it equals
+    `optax.softmax_cross_entropy`, or `..._with_integer_labels` for class ids.
+
+    Args:
+        logits: Log-probabilities up to a constant; -inf rules a class out.
+        labels: Integer class ids, or floating distributions of the shape of `logits`.
+        axis: The axis of the classes.
+        where: Which examples count, of the shape of `logits` without `axis`.
+        class_weights: A w_j per class: an example's loss is -sum_j w_j p_j log q_j, its weight in
+            a mean sum_j w_j p_j, and a mean is the sum of losses over the sum of weights.
+        label_smoothing: The share s of the uniform distribution in p, which becomes
+            (1 - s) p + s / classes (Szegedy et al., 2016), before anything is weighted.
+        reduction: "mean", "sum" or "none".
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> softmax_cross_entropy(jnp.array([[1e4, 0.0]]), jnp.array([1])).item()
+        10000.0
+    """
+    name = "softmax_cross_entropy"
+    given = _check(name, "logits", logits, labels, axis, where, class_weights, label_smoothing)
+    inputs.check_reduction(name, reduction)
+    return _from_logits(given, axis, reduction)
+
+
+@partial(jax.jit, static_argnames=("axis", "reduction"))
+def _from_probs(given: CrossEntropyArguments, axis: int, reduction: Reduction) -> jax.Array:
+    q = _classes_last(given.scores, axis, given)
+    valid = jnp.all(numerics.is_probability(q), axis=-1, keepdims=True)
+    floor = numerics.smallest_normal(given.scores.dtype)
+    log_q = numerics.nan_unless(valid, numerics.finite_log(numerics.clipped(q), floor))
+    return _cross_entropy(log_q, given, axis, reduction)
+
+
+@partial(jax.jit, static_argnames=("axis", "reduction"))
+def _from_logits(given: CrossEntropyArguments, axis: int, reduction: Reduction) -> jax.Array:
+    log_q = jax.nn.log_softmax(_classes_last(given.scores, axis, given))
+    return _cross_entropy(jnp.maximum(log_q, numerics.LOWEST_LOG), given, axis, reduction)
+
+
+def _cross_entropy(
+    log_q: jax.Array, given: CrossEntropyArguments, axis: int, reduction: Reduction
+) -> jax.Array:
+    """The mean of -w log q under the labels; that of w is the weight of the example."""
+    labels, valid = _labels(given, axis, log_q)
+
+    def mean(values: jax.Array) -> jax.Array:
+        return _mean_under_labels(values, labels, given.label_smoothing)
+
+    if given.class_weights is None:
+        loss, weight = mean(-log_q), None
+    else:
+        w = jnp.broadcast_to(given.class_weights.astype(log_q.dtype), log_q.shape)
+        loss, weight = mean(-w * log_q), mean(w)
+    loss = numerics.nan_unless(valid, loss)
+    return numerics.reduce(loss, reduction, given.mask, weight, given.scores.dtype)
+
+
+def _mean_under_labels(
+    values: jax.Array, labels: jax.Array, smoothing: jax.Array | None
+) -> jax.Array:
+    """sum_j p_j values_j, where p are the smoothed labels."""
+    if labels.ndim < values.ndim:
+        mean = jnp.take_along_axis(values, labels[..., None], axis=-1)[..., 0]
+    else:
+        mean = jnp.sum(labels * values, axis=-1)
+    if smoothing is None:
+        return mean
+    s = smoothing.astype(values.dtype)
+    return (1 - s) * mean + s * jnp.mean(values, axis=-1)
+
+
+def _labels(
+    given: CrossEntropyArguments, axis: int, log_q: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Ids `(...)` or distributions `(..., classes)` without what is hidden, and which are valid."""
+    if given.labels.ndim == log_q.ndim:
+        p = _classes_last(given.labels, axis, given)
+        return p, jnp.all(numerics.is_probability(p), axis=-1)
+    ids = numerics.hide(given.labels, given.mask, 0)
+    largest = jnp.iinfo(ids.dtype).max
+    valid = (ids >= 0) & (ids <= min(log_q.shape[-1] - 1, largest))
+    return jnp.where(valid, ids, 0).astype(jnp.int32), valid
+
+
+def _classes_last(x: jax.Array, axis: int, given: CrossEntropyArguments) -> jax.Array:
+    """`x` in the dtype to compute in, `axis` moved last, hidden examples filled with ones."""
+    working = numerics.working_dtype(given.scores.dtype)
+    return numerics.hide(jnp.moveaxis(x, axis, -1).astype(working), given.mask, 1)
+
+
+def _check(
+    name: str,
+    argument: str,
+    scores: ArrayLike,
+    labels: ArrayLike,
+    axis: int,
+    where: ArrayLike | None,
+    class_weights: ArrayLike | None,
+    label_smoothing: ArrayLike,
+) -> CrossEntropyArguments:
+    x = inputs.floating(name, argument, scores)
+    if not -x.ndim <= axis < x.ndim or x.shape[axis] == 0:
+        raise ValueError(f"{name}: {argument} has shape {x.shape}; wanted classes on axis {axis}")
+    examples = tuple(np.delete(x.shape, axis).tolist())
+    y = _check_labels(name, argument, x, labels, examples)
+    mask = inputs.visible(name, where, examples)
+    if inputs.known(labels, where):
+        if y.ndim == x.ndim:
+            _check_distributions(name, "labels", inputs.shown(labels, where, axis), axis)
+        else:
+            _check_ids(name, inputs.shown(labels, where), x.shape[axis])
+    return CrossEntropyArguments(
+        x,
+        y,
+        mask,
+        inputs.weights(name, class_weights, x.shape[axis]),
+        inputs.smoothing(name, label_smoothing),
+    )
+
+
+def _check_labels(
+    name: str, argument: str, x: jax.Array, labels: ArrayLike, examples: tuple[int, ...]
+) -> jax.Array:
+    """`labels` as an array: ids of the shape `examples` or distributions of the shape of `x`."""
+    y = jnp.asarray(labels)
+    is_id = jnp.issubdtype(y.dtype, jnp.integer)
+    given = f"labels has dtype {y.dtype} and shape {y.shape}, {argument} has shape {x.shape}"
+    if not is_id and not jnp.issubdtype(y.dtype, jnp.floating):
+        raise TypeError(f"{name}: {given}; wanted integer class ids or floating distributions")
+    if is_id and y.shape != examples:
+        raise ValueError(
+            f"{name}: {given}; integer labels are class ids, wanted shape {examples} "
+            "(distributions, one-hot ones too, must have a floating dtype)"
+        )
+    if not is_id and y.shape != x.shape:
+        raise ValueError(
+            f"{name}: {given}; floating labels are distributions, wanted shape {x.shape} "
+            "(class ids must have an integer dtype)"
+        )
+    return y
+
+
+def _check_ids(name: str, ids: Any, classes: int) -> None:
+    """Known class ids must be from 0 to `classes - 1`."""
+    bad = ids[(ids < 0) | (ids >= classes)]
+    if bad.size:
+        raise ValueError(
+            f"{name}: labels contains class id {bad[0]}; wanted ids from 0 to {classes - 1}"
+        )
+
+
+def _check_distributions(name: str, argument: str, p: Any, axis: int, hint: str = "") -> None:
+    """Known probabilities must be from 0 to 1 and sum to 1 over their last axis, once `axis`."""
+    inputs.check_probabilities(name, argument, p, hint)
+    sums = p.sum(-1, dtype=np.float64)
+    bad = sums[abs(sums - 1) > numerics.TOLERANCE]
+    if bad.size:
+        raise ValueError(
+            f"{name}: {argument} sums to {bad[0]:g} over axis {axis}; wanted distributions, "
+            f"which sum to 1{hint}"
+        )

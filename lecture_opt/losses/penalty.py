@@ -1,0 +1,62 @@
+"""The penalty of the lecture's logistic regression."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.tree_util import keystr, tree_leaves_with_path
+from jax.typing import ArrayLike
+
+from lecture_opt.losses._inputs import real
+from lecture_opt.losses._numerics import working_dtype
+
+
+def l2_penalty(
+    params: Any, weight: ArrayLike = 0.01, select: Callable[[str], bool] | None = None
+) -> jax.Array:
+    """`weight * sum(w ** 2)` over the leaves of `params`, as in the slide's logistic regression.
+
+    Minus the log-density of independent Normal priors of variance 1 / (2 weight), less a constant.
+    Its gradient, 2 weight w, is `optax.add_decayed_weights(2 * weight)`.
+
+    Args:
+        params: A tree of floating or complex arrays.
+        weight: How much it counts.
+        select: Which leaves count, told by their path, such as "0/kernel"; all if None.
+
+    Raises:
+        ValueError: When `select` selects nothing.
+        TypeError: For a selected leaf of integers.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> params = {"kernel": jnp.array([3.0, 4.0]), "bias": jnp.array(7.0)}
+        >>> l2_penalty(params, 0.01, select=lambda path: "bias" not in path).item()
+        0.25
+    """
+    leaves = [
+        (keystr(path, simple=True, separator="/"), jnp.asarray(leaf))
+        for path, leaf in tree_leaves_with_path(params)
+    ]
+    selected = [(path, w) for path, w in leaves if select is None or select(path)]
+    if leaves and not selected:
+        raise ValueError(f"l2_penalty: select chose none of {[path for path, _ in leaves]}")
+    for path, w in selected:
+        if not jnp.issubdtype(w.dtype, jnp.inexact):
+            raise TypeError(f"l2_penalty: params at {path!r} has dtype {w.dtype}; wanted floating")
+    factor = real("l2_penalty", "weight", weight)
+    if factor.shape != ():
+        raise ValueError(f"l2_penalty: weight has shape {factor.shape}; wanted a scalar")
+    return _weighted_sum_of_squares([w for _, w in selected], factor)
+
+
+@jax.jit
+def _weighted_sum_of_squares(leaves: list[jax.Array], weight: jax.Array) -> jax.Array:
+    """In the dtype of the leaves; in the widest one they are computed in, where they differ."""
+    dtypes = {jnp.finfo(w.dtype).dtype for w in leaves} or {jnp.dtype(jnp.float32)}
+    working = max(map(working_dtype, dtypes), key=lambda dtype: jnp.finfo(dtype).bits)
+    parts = [part for w in leaves for part in ((w.real, w.imag) if jnp.iscomplexobj(w) else (w,))]
+    squares = [jnp.sum(part.astype(working) ** 2) for part in parts]
+    total = weight.astype(working) * sum(squares, jnp.zeros((), working))
+    return total.astype(dtypes.pop() if len(dtypes) == 1 else working)
