@@ -27,6 +27,6 @@ def step(state):
     return state.apply_gradients(grads=grads), loss
 
 
-for epoch in range(100):
+for _ in range(100):
     state, loss = step(state)
 print(f"loss after 100 steps: {loss:.4f}")
