@@ -48,14 +48,9 @@ def prepare(
     task: Task, *, seeds: tuple[int, ...], steps: int, batch_size: int, evaluations: int
 ) -> Start:
     """The initial params and the minibatches of every seed; made once for a task."""
-
-    def one(seed: jax.Array) -> Start:
-        init_key, order_key = jax.random.split(jax.random.key(seed))
-        rows = batches(order_key, len(task.train[0]), steps, batch_size)
-        return Start(task.init(init_key), rows.reshape(evaluations, -1, batch_size))
-
-    start: Start = jax.jit(jax.vmap(one))(jnp.asarray(seeds, jnp.uint32))
-    return start
+    params = jax.vmap(task.init)(jnp.stack([jax.random.key(seed) for seed in seeds]))
+    rows = np.stack([batches(seed, len(task.train[0]), steps, batch_size) for seed in seeds])
+    return Start(params, rows.reshape(len(seeds), evaluations, -1, batch_size))
 
 
 def sweep(
@@ -97,13 +92,16 @@ def sweep(
     return Sweep(*(np.asarray(value) for value in result))
 
 
-def batches(key: jax.Array, examples: int, steps: int, batch_size: int) -> jax.Array:
-    """(steps, batch_size) row numbers: shuffled epochs, each without its incomplete last batch."""
+def batches(seed: int, examples: int, steps: int, batch_size: int) -> np.ndarray:
+    """(steps, batch_size) row numbers: shuffled epochs, each without its incomplete last batch.
+
+    Drawn by NumPy: compiling the shuffles for XLA takes longer than a whole sweep.
+    """
+    generator = np.random.default_rng(seed)
     per_epoch = examples // batch_size
-    epochs = -(-steps // per_epoch)
-    orders = jax.vmap(lambda k: jax.random.permutation(k, examples))(jax.random.split(key, epochs))
-    rows = orders[:, : per_epoch * batch_size].reshape(epochs * per_epoch, batch_size)
-    return rows[:steps]
+    orders = [generator.permutation(examples) for _ in range(-(-steps // per_epoch))]
+    rows = np.stack(orders)[:, : per_epoch * batch_size].reshape(-1, batch_size)
+    return rows[:steps].astype(np.int32)
 
 
 def _finite(tree: Any) -> jax.Array:

@@ -60,8 +60,8 @@ def test_a_diverged_run_is_frozen_and_leaves_the_others_alone(cancer):
     np.testing.assert_allclose(both.losses[0, 0], alone.losses[0, 0], rtol=1e-5)
 
 
-def test_an_epoch_takes_every_row_once(key):
-    rows = np.asarray(engine.batches(key, 10, 4, 5))
+def test_an_epoch_takes_every_row_once():
+    rows = engine.batches(0, 10, 4, 5)
     np.testing.assert_array_equal(np.sort(rows[:2].ravel()), np.arange(10))
     np.testing.assert_array_equal(np.sort(rows[2:].ravel()), np.arange(10))
     assert not np.array_equal(rows[:2], rows[2:])
