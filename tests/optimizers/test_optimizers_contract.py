@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from jax import export
 
 import lecture_opt as lo
 
@@ -154,7 +155,7 @@ def test_extra_arguments_are_accepted(make):
 @pytest.mark.parametrize("platform", ["cpu", "cuda", "rocm", "tpu"])
 def test_a_step_lowers_for(make, platform):
     optimizer, g = make(), jnp.ones((4, 2))
-    jax.export.export(jax.jit(optimizer.update), platforms=[platform])(g, optimizer.init(g))
+    export.export(jax.jit(optimizer.update), platforms=[platform])(g, optimizer.init(g))
 
 
 @pytest.mark.parametrize(

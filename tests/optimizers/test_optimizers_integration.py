@@ -96,7 +96,7 @@ def test_inject_hyperparams_changes_the_rate_between_steps(make):
 @each
 def test_multi_steps_steps_once_in_two(make):
     optimizer = optax.MultiSteps(make(RATES[make]), every_k_schedule=2)
-    params, state, losses = train(optimizer, steps=300)
+    _, state, losses = train(optimizer, steps=300)
     assert_learned(losses)
     assert state.inner_opt_state.count == 150
 
