@@ -57,13 +57,16 @@ def run(args: argparse.Namespace) -> int:
         )
         console = rich.console.Console(stderr=True)
         with rich.progress.Progress(*columns, console=console, transient=True) as bar:
-            cells = bar.add_task("comparing", total=len(tasks) * len(optimizers))
+            total = len(tasks) * len(optimizers)
+            programs = bar.add_task("compiling", total=total)
+            cells = bar.add_task("training", total=total)
             results = compare.run(
                 tasks,
                 optimizers,
                 protocol,
+                on_compiled=lambda: bar.advance(programs),
                 on_cell=lambda task, name: bar.update(
-                    cells, advance=1, description=f"{task} {name}"
+                    cells, advance=1, description=f"trained {task} {name}"
                 ),
             )
     except (ValueError, OSError, ImportError) as error:

@@ -5,9 +5,10 @@ import os
 import platform
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -65,6 +66,13 @@ class Protocol:
             raise ValueError("Protocol: tuning_seeds and reporting_seeds must be disjoint")
 
 
+class Program(NamedTuple):
+    """A compiled sweep and how long its compile took, beside the others."""
+
+    compiled: jax.stages.Compiled
+    seconds: float
+
+
 def protocol(*, steps: int | None = None, seeds: int = 5, quick: bool = False) -> Protocol:
     """The protocol of the command's options; `quick` takes fewer steps, rates and seeds."""
     steps = steps if steps is not None else 200 if quick else 400
@@ -80,29 +88,59 @@ def run(
     optimizers: Sequence[specs.OptimizerSpec],
     protocol: Protocol,
     *,
+    on_compiled: Callable[[], None] = lambda: None,
     on_cell: Callable[[str, str], None] = lambda *_: None,
 ) -> dict[str, Any]:
     """Compares the optimizers on the tasks; returns plain data, as `results.json` holds it.
 
-    Every optimizer is tried for an instant on every task before any training.
+    Every optimizer is traced on every task before any training, and all programs are compiled
+    before the first runs, so that the times of the runs are theirs alone.
 
     Args:
       tasks: what to train.
       optimizers: from `specs.parse`; each must take a `learning_rate`.
       protocol: what is the same for all.
+      on_compiled: called after each program is compiled, from another thread.
       on_cell: called with (task, optimizer) names after each cell.
 
     Raises:
       ValueError: an optimizer takes no learning rate, or can't train a task; a batch is larger
         than a task's training data.
     """
+    learning_rates = protocol.learning_rates
     for task in tasks:
         if protocol.batch_size > len(task.train[0]):
             raise ValueError(
                 f"run: batch_size={protocol.batch_size} exceeds the data of {task.name}"
             )
-        for spec in optimizers:
-            _try(task, spec)
+    for spec in optimizers:
+        _check_tunable(spec)
+    starts = [
+        engine.prepare(
+            task,
+            seeds=protocol.tuning_seeds + protocol.reporting_seeds,
+            steps=protocol.steps,
+            batch_size=protocol.batch_size,
+            evaluations=protocol.evaluations,
+        )
+        for task in tasks
+    ]
+    pool = ThreadPoolExecutor(os.cpu_count())
+    try:
+        programs = [
+            [
+                pool.submit(_compile, _lower(task, spec, start, learning_rates), on_compiled)
+                for spec in optimizers
+            ]
+            for task, start in zip(tasks, starts, strict=True)
+        ]
+        wait([future for row in programs for future in row])
+        compared = [
+            _compare_on(task, optimizers, protocol, start, row, on_cell)
+            for task, start, row in zip(tasks, starts, programs, strict=True)
+        ]
+    finally:
+        pool.shutdown(cancel_futures=True)
     return {
         "format": FORMAT,
         "versions": {
@@ -114,7 +152,7 @@ def run(
         },
         "device": str(jax.devices()[0].device_kind),
         "protocol": asdict(protocol),
-        "tasks": [_compare_on(task, optimizers, protocol, on_cell) for task in tasks],
+        "tasks": compared,
     }
 
 
@@ -129,18 +167,14 @@ def _compare_on(
     task: Task,
     optimizers: Sequence[specs.OptimizerSpec],
     protocol: Protocol,
+    start: engine.Start,
+    programs: Sequence[Future[Program]],
     on_cell: Callable[[str, str], None],
 ) -> dict[str, Any]:
-    start = engine.prepare(
-        task,
-        seeds=protocol.tuning_seeds + protocol.reporting_seeds,
-        steps=protocol.steps,
-        batch_size=protocol.batch_size,
-        evaluations=protocol.evaluations,
-    )
+    evaluate = jax.jit(jax.vmap(task.metric, in_axes=(0, None)))  # one compile a task
     cells = []
-    for spec in optimizers:
-        cells.append(_cell(task, spec, protocol, start))
+    for spec, program in zip(optimizers, programs, strict=True):
+        cells.append(_cell(task, spec, protocol, start, program.result(), evaluate))
         on_cell(task.name, spec.name)
     sign = -1 if task.higher_is_better else 1
     baselines = [c for c in cells if c["optimizer"].startswith("optax:")] or cells
@@ -165,15 +199,15 @@ def _compare_on(
 
 
 def _cell(
-    task: Task, spec: specs.OptimizerSpec, protocol: Protocol, start: engine.Start
+    task: Task,
+    spec: specs.OptimizerSpec,
+    protocol: Protocol,
+    start: engine.Start,
+    program: Program,
+    evaluate: Callable[..., jax.Array],
 ) -> dict[str, Any]:
     began = time.perf_counter()
-    result = engine.sweep(
-        task,
-        lambda learning_rate: specs.build(spec, learning_rate=learning_rate),
-        start,
-        protocol.learning_rates,
-    )
+    result = engine.sweep(program.compiled, start, protocol.learning_rates)
     seconds = time.perf_counter() - began
     tuning = slice(0, len(protocol.tuning_seeds))
     reporting = slice(len(protocol.tuning_seeds), None)
@@ -182,7 +216,8 @@ def _cell(
         result.diverged[tuning],
         higher_is_better=task.higher_is_better,
     )
-    test = result.test[reporting, chosen]
+    reported = jax.tree.map(lambda leaf: leaf[reporting, chosen], result.params)
+    test = np.asarray(evaluate(reported, task.test))
     return {
         "optimizer": spec.name,
         "learning_rate": protocol.learning_rates[chosen],
@@ -197,30 +232,42 @@ def _cell(
         "validation_by_rate": np.where(
             result.diverged[tuning], np.nan, result.validation[tuning, :, -1]
         ).mean(axis=0),
-        "seconds": seconds,
+        "compile_seconds": program.seconds,
+        "run_seconds": seconds,
     }
 
 
-def _try(task: Task, spec: specs.OptimizerSpec) -> None:
-    """Raises ValueError where the optimizer can't do one step of the task; trains nothing."""
-    if spec.constructor is None or not specs.takes(spec, "learning_rate"):
+def _lower(
+    task: Task, spec: specs.OptimizerSpec, start: engine.Start, learning_rates: tuple[float, ...]
+) -> jax.stages.Lowered:
+    """Raises ValueError where the optimizer can't be traced on the task."""
+
+    def constructor(learning_rate: jax.Array) -> optax.GradientTransformation:
+        return specs.build(spec, learning_rate=learning_rate)
+
+    try:
+        return engine.lower(task, constructor, start, learning_rates)
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise ValueError(f"{spec.text} can't train {task.name}: {reason}") from error
+
+
+def _compile(lowered: jax.stages.Lowered, on_compiled: Callable[[], None]) -> Program:
+    began = time.perf_counter()
+    compiled = lowered.compile(engine.fast_compile_options())
+    on_compiled()
+    return Program(compiled, time.perf_counter() - began)
+
+
+def _check_tunable(spec: specs.OptimizerSpec) -> None:
+    """Raises ValueError where there is no learning rate to tune."""
+    if not specs.takes(spec, "learning_rate"):
         raise ValueError(
             f"{spec.text}: compare tunes the learning rate, so it needs a constructor that takes "
             "it; write `def my_opt(learning_rate): return ...` and name that"
         )
-
-    def step(rate: jax.Array) -> Any:
-        params = task.init(jax.random.key(0))
-        optimizer = optax.with_extra_args_support(specs.build(spec, learning_rate=rate))
-        loss, grads = jax.value_and_grad(task.loss)(params, task.validation)
-        updates, _ = optimizer.update(grads, optimizer.init(params), params, value=loss)
-        return optax.apply_updates(params, updates)
-
-    try:
-        jax.eval_shape(step, np.float32(0.1))
-    except Exception as error:
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise ValueError(f"{spec.text} can't train {task.name}: {reason}") from error
+    if "learning_rate" in spec.kwargs:
+        raise ValueError(f"{spec.text}: compare tunes learning_rate; leave it out")
 
 
 def load_tasks(names: Sequence[str]) -> list[Task]:
