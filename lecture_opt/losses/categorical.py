@@ -34,8 +34,8 @@ def categorical_cross_entropy(
     gradient still asks for more probability.
 
     Raises:
-        ValueError: Where values are known, also for `probs` out of [0, 1] or that do not sum to 1,
-            by more than 0.01.
+        ValueError: Where values are known, also for `probs` that are out of [0, 1], or whose sum
+            is not 1, by more than 0.01.
 
     Example:
         >>> import jax.numpy as jnp

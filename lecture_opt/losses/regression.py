@@ -135,7 +135,7 @@ def _normal_log(
 
 
 def _error(x: jax.Array, y: jax.Array, mask: jax.Array | None) -> jax.Array:
-    """Y - x in the dtype to compute in, 0 where it is hidden."""
+    """The error y - x in the dtype to compute in, 0 where it is hidden."""
     working = numerics.working_dtype(x.dtype)
     x, y = (numerics.hide(a.astype(working), mask, 0) for a in (x, y))
     return y - x

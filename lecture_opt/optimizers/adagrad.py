@@ -58,7 +58,7 @@ def adagrad(
     return optax.GradientTransformationExtraArgs(init, update)
 
 
-@jax.jit
+@_base.step
 def _update(
     grads: PyTree, state: AdagradState, learning_rate: Any, eps: ArrayLike
 ) -> tuple[PyTree, AdagradState]:

@@ -76,7 +76,7 @@ def adam(
     return optax.GradientTransformationExtraArgs(init, update)
 
 
-@jax.jit
+@_base.step
 def _update(
     grads: PyTree,
     state: AdamState,

@@ -67,7 +67,7 @@ def momentum(
     return optax.GradientTransformationExtraArgs(init, update)
 
 
-@jax.jit
+@_base.step
 def _update_momentum(
     grads: PyTree, state: MomentumState, learning_rate: Any, momentum: ArrayLike
 ) -> tuple[PyTree, MomentumState]:
@@ -134,7 +134,7 @@ def nesterov(
     return optax.GradientTransformationExtraArgs(init, update)
 
 
-@jax.jit
+@_base.step
 def _update_nesterov(
     grads: PyTree, state: NesterovState, learning_rate: Any, momentum: ArrayLike
 ) -> tuple[PyTree, NesterovState]:

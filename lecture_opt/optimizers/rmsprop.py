@@ -61,7 +61,7 @@ def rmsprop(
     return optax.GradientTransformationExtraArgs(init, update)
 
 
-@jax.jit
+@_base.step
 def _update(
     grads: PyTree,
     state: RmspropState,

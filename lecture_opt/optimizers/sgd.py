@@ -50,7 +50,7 @@ def sgd(learning_rate: ScalarOrSchedule = 0.01) -> optax.GradientTransformationE
     return optax.GradientTransformationExtraArgs(init, update)
 
 
-@jax.jit
+@_base.step
 def _update(grads: PyTree, state: SgdState, learning_rate: Any) -> tuple[PyTree, SgdState]:
     rate = _base.current_rate(learning_rate, state.count)
     (updates,) = _base.map_rule(_sgd_rule, grads, learning_rate=rate)

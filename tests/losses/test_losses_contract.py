@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax import export
 
 from lecture_opt import losses
 
@@ -211,7 +212,7 @@ def test_under_jit_and_vmap_losses_are_the_same(kind):
 @each
 def test_losses_lower_for_cuda(kind):
     loss, predictions, targets, _ = kind
-    exported = jax.export.export(jax.jit(jax.value_and_grad(loss)), platforms=["cuda"])(
+    exported = export.export(jax.jit(jax.value_and_grad(loss)), platforms=["cuda"])(
         jnp.asarray(predictions), jnp.asarray(targets)
     )
     assert exported.platforms == ("cuda",)
