@@ -188,6 +188,25 @@ def test_a_wrong_momentum_of_lookahead_is_named():
         lo.lookahead(jnp.ones(1), lo.momentum().init(jnp.ones(1)), 2.0)
 
 
+def test_lookahead_wants_the_state_of_momentum_for_these_params():
+    with pytest.raises(TypeError, match="lookahead: state is a NesterovState; wanted a Moment"):
+        lo.lookahead(jnp.ones(1), lo.nesterov().init(jnp.ones(1)))
+    with pytest.raises(ValueError, match=r"(?s)lookahead: params and state.*'v'.*'w'"):
+        lo.lookahead({"v": jnp.ones(1)}, lo.momentum().init({"w": jnp.ones(1)}))
+
+
+@each
+def test_a_state_that_is_none_of_its_own_is_named(make):
+    """What comes of update(params, grads), of forgetting to unpack, and of another optimizer."""
+    optimizer, g = make(), {"w": jnp.ones(2)}
+    state = optimizer.init(g)
+    name = type(state).__name__
+    for wrong in (g, None, (g, state), optax.sgd(0.1, momentum=0.9).init(g)):
+        message = rf"{make.__name__}.update: state is a {type(wrong).__name__}; wanted the {name}"
+        with pytest.raises(TypeError, match=message):
+            optimizer.update(g, wrong)
+
+
 @each
 def test_params_that_are_no_arrays_are_named(make):
     with pytest.raises(TypeError, match=r"init: params\['name'\] is 'x'"):
