@@ -40,7 +40,7 @@ def imports(module: str, statements: list[ast.AST]) -> set[str]:
 
 
 def layer(module: str) -> str:
-    return (module.split(".") + [""])[1]
+    return f"{module}.".split(".")[1]
 
 
 def rank(module: str) -> int:

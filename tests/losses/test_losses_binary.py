@@ -198,6 +198,24 @@ def test_logits_given_as_probabilities_are_told(bad):
         np.testing.assert_array_equal(np.isnan(gradient), np.arange(B) == 1)
 
 
+@pytest.mark.parametrize("loss", [binary_cross_entropy, sigmoid_cross_entropy])
+def test_values_out_of_range_by_0_01_are_taken_and_by_more_are_not(x64, loss):
+    near, far = np.array([-0.01, 1.01, 0.5, 0.5]), np.array([-0.0101, 1.0101, 0.5, 0.5])
+    inside = np.array([0.0, 1.0, 0.0, 1.0])
+    # as labels, and as probabilities
+    arguments = [lambda p: (inside, p)]
+    if loss is binary_cross_entropy:
+        arguments.append(lambda p: (p, inside))
+    for pair in arguments:
+        assert np.isfinite(loss(*pair(near)))
+        assert np.isfinite(values_and_gradient(loss)(*pair(near))[0]).all()
+        for x in far[:2]:
+            with pytest.raises(ValueError, match=f"contains {x}; wanted values from 0 to 1"):
+                loss(*pair(np.full(4, x)))
+        value, _ = values_and_gradient(loss)(*pair(far))
+        np.testing.assert_array_equal(np.isnan(value), [True, True, False, False])
+
+
 @every_dtype
 def test_probabilities_rounded_out_of_range_count_as_0_and_1_and_keep_gradients(x64, dtype):
     eps = float(jnp.finfo(dtype).eps)

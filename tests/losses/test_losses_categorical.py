@@ -215,7 +215,13 @@ def test_second_derivatives_at_extremes_are_finite(x64):
 
 @every_dtype
 def test_the_two_forms_agree_where_both_are_exact(x64, dtype):
-    rows = [[0.5, 0.25, 0.25], [0.125, 0.125, 0.75], [0.25, 0.5, 0.25], [0.1, 0.1, 0.8], [1 / 3] * 3]
+    rows = [
+        [0.5, 0.25, 0.25],
+        [0.125, 0.125, 0.75],
+        [0.25, 0.5, 0.25],
+        [0.1, 0.1, 0.8],
+        [1 / 3] * 3,
+    ]
     logits = jnp.asarray(np.log(rows), dtype)
     probs = jnp.asarray(scipy.special.softmax(np.asarray(logits, float), axis=-1), dtype)
     ids = np.array([1, 2, 0, 0, 1])
@@ -327,6 +333,18 @@ def test_distributions_must_be_distributions(loss, scores, bad):
     np.testing.assert_array_equal(np.isnan(value), [False, True, False, False, False])
     with pytest.raises(ValueError, match=r"labels sums to 0\.9 over axis -1; wanted distributions"):
         loss(scores, np.full((B, C), 0.3))
+
+
+def test_sums_may_be_off_by_0_01_and_no_more():
+    for total in (0.991, 1.009):
+        probs = PROBS * total
+        assert np.isfinite(categorical_cross_entropy(probs, IDS))
+        assert np.isfinite(softmax_cross_entropy(LOGITS, probs))
+    for total in (0.989, 1.011):
+        with pytest.raises(ValueError, match=f"probs sums to {total} over axis -1"):
+            categorical_cross_entropy(PROBS * total, IDS)
+        with pytest.raises(ValueError, match=f"labels sums to {total} over axis -1"):
+            softmax_cross_entropy(LOGITS, PROBS * total)
 
 
 @pytest.mark.parametrize("axis", [-1, 1])

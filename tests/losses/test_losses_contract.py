@@ -47,6 +47,7 @@ def _kinds() -> dict[str, Kind]:
 
 
 KINDS = _kinds()
+CROSS_ENTROPIES = {name: k for name, k in KINDS.items() if "entropy" in k.loss.__name__}
 each = pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS.keys())
 DTYPES = (jnp.float16, jnp.bfloat16, jnp.float32, jnp.float64)
 
@@ -137,6 +138,26 @@ def test_what_where_hides_leaves_no_trace(x64, kind):
             np.testing.assert_allclose(
                 gradient[mask], seen_gradient / size, rtol=8 * eps(np.float64)
             )
+
+
+@pytest.mark.parametrize("kind", CROSS_ENTROPIES.values(), ids=CROSS_ENTROPIES.keys())
+def test_what_where_hides_leaves_no_trace_in_the_gradients_of_the_options(x64, kind):
+    loss, predictions, targets, shape = kind
+    mask = np.random.default_rng(1).random(shape) < 0.6
+    classes = C if shape == (B,) else 2
+
+    def gradients(x, y, **where):
+        def f(weights, smoothing):
+            return loss(x, y, class_weights=weights, label_smoothing=smoothing, **where)
+
+        return jax.jit(jax.grad(f, (0, 1)))(1 + jnp.arange(classes, dtype=float), 0.2)
+
+    x, y = (junk_behind(mask, a, np.nan) for a in (predictions, targets))
+    seen = gradients(predictions[mask], targets[mask])
+    for given, expected in zip(gradients(x, y, where=mask), seen, strict=True):
+        np.testing.assert_allclose(
+            given, expected, rtol=0, atol=64 * eps(np.float64)
+        )  # of O(1) terms
 
 
 @each
@@ -310,7 +331,7 @@ def test_nan_predictions_give_nan_and_no_error(kind):
     loss, predictions, targets, _ = kind
     x = predictions.copy()
     x[1] = np.nan
-    per_example = np.asarray(loss(x, targets, reduction="none"))
+    per_example, mean = jax.jit(lambda: [loss(x, targets, reduction=r) for r in ("none", "mean")])()
     assert np.all(np.isnan(per_example[1]))
     assert np.isfinite(np.delete(per_example, 1, axis=0)).all()
-    assert np.isnan(loss(x, targets))
+    assert np.isnan(mean)
