@@ -1,4 +1,4 @@
-"""Naming optimizers by text: what is found, what is never evaluated, and what is said of mistakes."""
+"""Naming optimizers by text: what is found, never evaluated, and said of mistakes."""
 
 import sys
 import types

@@ -301,6 +301,18 @@ def test_predictions_must_be_floating(kind, dtype):
         loss(predictions.astype(dtype), targets)
 
 
+@pytest.mark.parametrize("wrong", [None, "text", {"logits": 1.0}, [[1.0], [1.0, 2.0]]])
+@each
+def test_what_is_no_array_is_named(kind, wrong):
+    loss, predictions, targets, _ = kind
+    message = rf"{loss.__name__}: (probs|logits|predictions) is a {type(wrong).__name__}; wanted"
+    with pytest.raises(TypeError, match=message):
+        loss(wrong, targets)
+    message = rf"{loss.__name__}: (labels|targets) is a {type(wrong).__name__}; wanted"
+    with pytest.raises(TypeError, match=message):
+        loss(predictions, wrong)
+
+
 @each
 def test_complex_targets_are_an_error(kind):
     loss, predictions, targets, _ = kind

@@ -176,6 +176,8 @@ def test_a_step_lowers_for(make, platform):
     ("arguments", "error", "says"),
     [
         ((lo.sgd, -1.0), ValueError, r"sgd: learning_rate=-1.0 is outside \[0, inf\)"),
+        ((lo.sgd, -0.1), ValueError, r"sgd: learning_rate=-0.1 is outside \[0, inf\)$"),
+        ((lo.sgd, None), TypeError, "sgd: learning_rate must be a real scalar; got None"),
         ((lo.sgd, float("nan")), ValueError, "learning_rate=nan is outside"),
         ((lo.adam, "0.1"), TypeError, "adam: learning_rate must be a real scalar; got '0.1'"),
         ((lo.adam, jnp.ones(2)), TypeError, r"got an array of shape \(2,\)"),
@@ -200,6 +202,15 @@ def test_a_wrong_hyperparameter_is_named(arguments, error, says):
 def test_a_wrong_momentum_of_lookahead_is_named():
     with pytest.raises(ValueError, match="lookahead: momentum=2"):
         lo.lookahead(jnp.ones(1), lo.momentum().init(jnp.ones(1)), 2.0)
+
+
+@each
+def test_a_schedule_that_gives_no_scalar_is_told(make):
+    g = jnp.ones(2)
+    for wrong, says in ((jnp.ones(2), r"an array of shape \(2,\)"), (None, "None")):
+        optimizer = make(lambda count, wrong=wrong: wrong)
+        with pytest.raises(TypeError, match=f"the learning_rate's schedule gives {says}"):
+            optimizer.update(g, optimizer.init(g))
 
 
 def test_lookahead_wants_the_state_of_momentum_for_these_params():
