@@ -1,4 +1,4 @@
-"""Is an optimizer any good: tasks on real data, one compiled program a cell, verdicts.
+r"""Is an optimizer any good: tasks on real data, one compiled program a cell, verdicts.
 
 from lecture_opt import compare, specs
 
@@ -7,7 +7,7 @@ results = compare.run(
     [specs.parse("lecture:adam"), specs.parse("optax:adam")],
     compare.Protocol(steps=200, evaluations=20),
 )
-print(*results["verdicts"], sep="\\n")
+print(*results["verdicts"], sep="\n")
 """
 
 from lecture_opt.compare.protocol import Protocol

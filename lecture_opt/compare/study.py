@@ -281,7 +281,7 @@ class Cell:
         """All that is said of the cell: tuned, and reported at the draw that tuning chose."""
         tuned = self.tuned()
         reported = self._kept("reported", self._report)
-        return results.Measured(**{k: v for k, v in {**tuned, **reported}.items()})
+        return results.Measured(**tuned, **reported)
 
     def _tune(self) -> dict[str, np.ndarray]:
         seeds, draws = len(self.protocol.tuning_seeds), self.protocol.draws

@@ -27,13 +27,18 @@ def show(results: Results, console: Console) -> None:
         console.print("")
     if results["overall"]["ranks"] is not None:
         console.print(overall(results))
+        ranks = results["overall"]["ranks"]
+        say(
+            f"Two differ (Nemenyi) where their ranks lie {ranks['critical_difference']:.2f} apart; "
+            f"that all rank alike has p = {ranks['friedman_p']:.2g} (Friedman)."
+        )
     say(legend(results["protocol"]))
     console.print("\n[bold]Verdict[/bold]")
     for sentence in results["verdicts"]:
         say(f"- {sentence}")
 
 
-def ranked(task: Mapping[str, Any], protocol: Mapping[str, Any]) -> Table:
+def ranked(task: Mapping[str, Any]) -> Table:
     """One task's optimizers, best first."""
     better = "higher" if task["higher_is_better"] else "lower"
     title = escape(f"{task['name']}: test {task['metric']} ({better} is better)")
@@ -56,11 +61,12 @@ def target(task: Mapping[str, Any]) -> str:
 
 def legend(protocol: Mapping[str, Any]) -> str:
     """What the columns mean."""
+    seeds = len(protocol["reporting_seeds"])
     return (
-        f"Interval: {protocol['level']:.0%}, over {len(protocol['reporting_seeds'])} seeds. Verdict: "
-        f"against {protocol['baseline']}. Steps: median and its interval. Decades: of learning "
-        "rates within 5 % of the best. Diverged: share of the tuning runs. µs: one step of one run, "
-        "evaluations included. !: on the edge of its range."
+        f"Interval: {protocol['level']:.0%}, over {seeds} seeds. Verdict: against "
+        f"{protocol['baseline']}. Steps: median and its interval. Decades: of learning rates within "
+        "5 % of the best. Diverged: share of the tuning runs. µs: one step of one run, evaluations "
+        "included. !: on the edge of its range."
     )
 
 
@@ -131,9 +137,4 @@ def overall(results: Results) -> Table:
     table.add_column("mean rank", justify="right")
     for name in sorted(ranks["mean"], key=lambda name: ranks["mean"][name]):
         table.add_row(escape(name), f"{ranks['mean'][name]:.2f}")
-    table.caption_justify = "left"
-    table.caption = (
-        f"Two differ (Nemenyi) where their ranks lie {ranks['critical_difference']:.2f} apart; "
-        f"that all rank alike has p = {ranks['friedman_p']:.2g} (Friedman)."
-    )
     return table

@@ -40,11 +40,13 @@ def corners(times: np.ndarray) -> np.ndarray:
 
 
 class Ranks(NamedTuple):
-    """Attributes:
-    mean: (solvers,) mean rank over problems, 1 is best.
-    critical_difference: what two mean ranks must differ by (Nemenyi, 1963).
-    friedman_p: of the hypothesis that all rank alike (Friedman, 1937).
-    groups: sets of solvers, as indices best first, that lie within the critical difference.
+    """What ranks say.
+
+    Attributes:
+      mean: (solvers,) mean rank over problems, 1 is best.
+      critical_difference: what two mean ranks must differ by (Nemenyi, 1963).
+      friedman_p: of the hypothesis that all rank alike (Friedman, 1937).
+      groups: sets of solvers, as indices best first, that lie within the critical difference.
     """
 
     mean: np.ndarray

@@ -43,7 +43,7 @@ def bag_of_words() -> Task:
 
     text = (
         f"{len(ids):,} paragraphs of Python's documentation, of the library's manual or of the "
-        f"language reference: logistic regression over {features:,} sparse features, words and pairs."
+        f"language reference: logistic regression over {features:,} sparse words and pairs."
     )
     data = split(ids, labels, standardise=False)
     return binary_classifier("text-bag-of-words", init, apply, data, text)
