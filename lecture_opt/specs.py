@@ -218,6 +218,8 @@ def _keywords(text: str, brackets: str) -> dict[str, Any]:
             raise SpecError(f"{text}: {keyword.arg} is given twice")
         try:
             kwargs[str(keyword.arg)] = _value(text, keyword)
+        except SpecError:
+            raise
         except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError) as error:
             shown = ast.get_source_segment(f"f{brackets}", keyword.value)
             raise SpecError(f"{text}: {keyword.arg}={shown} is not a literal; {wanted}") from error

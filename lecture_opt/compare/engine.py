@@ -193,13 +193,12 @@ def _training(task: Task, constructor: Callable[..., optax.GradientTransformatio
 def _spread(many: Any, mesh: Mesh) -> Any:
     """The function with its runs spread over the devices; all else is on each of them."""
     split, whole = PartitionSpec("runs"), PartitionSpec()
-    return jax.shard_map(
-        many,
-        mesh=mesh,
-        in_specs=(split, split, whole, whole, whole, whole),
-        out_specs=split,
-        check_vma=False,
-    )
+    specs = {"in_specs": (split, split, whole, whole, whole, whole), "out_specs": split}
+    if hasattr(jax, "shard_map"):
+        return jax.shard_map(many, mesh=mesh, check_vma=False, **specs)
+    from jax.experimental.shard_map import shard_map  # its place up to jax 0.6.0
+
+    return shard_map(many, mesh=mesh, check_rep=False, **specs)
 
 
 def _finite(tree: Any) -> jax.Array:

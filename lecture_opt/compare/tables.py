@@ -64,7 +64,7 @@ def legend(protocol: Mapping[str, Any]) -> str:
     seeds = len(protocol["reporting_seeds"])
     return (
         f"Interval: {protocol['level']:.0%}, over {seeds} seeds. Verdict: against "
-        f"{protocol['baseline']}. Steps: median and its interval. Decades: of learning rates within "
+        f"{protocol['baseline']}. Steps: median and its interval. Decades: of rates within "
         "5 % of the best. Diverged: share of the tuning runs. µs: one step of one run, evaluations "
         "included. !: on the edge of its range."
     )

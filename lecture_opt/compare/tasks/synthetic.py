@@ -66,7 +66,7 @@ def noisy_quadratic() -> Task:
         return jax.random.normal(key, CURVATURES.shape) * 3
 
     def loss(params: Params, part: Data) -> jax.Array:
-        return 0.5 * jnp.mean(jnp.sum(CURVATURES * (params - part) ** 2, axis=-1))
+        return 0.5 * jnp.mean(jnp.sum(CURVATURES[None] * (params[None] - part) ** 2, axis=-1))
 
     def excess(params: Params, part: Data) -> jax.Array:
         del part  # the optimum is known
