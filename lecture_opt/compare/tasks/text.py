@@ -5,7 +5,6 @@ The text, and so the numbers, differ a little from one version of Python to the 
 
 import collections
 import re
-from itertools import pairwise
 
 import jax
 import jax.numpy as jnp
@@ -20,16 +19,16 @@ LIBRARY = {
     "debugger", "formatstrings", "specialattrs", "string-methods", "truth", "typesfunctions",
     "typesmapping", "typesmethods", "typesmodules", "typesseq", "typesseq-mutable",
 }  # fmt: skip
-LONGEST = 128
+LONGEST = 64
 CONTEXT = 6
 ALPHABET = 64
 
 
 def bag_of_words() -> Task:
-    """Logistic regression on which words and pairs of words a paragraph has.
+    """Logistic regression on which words a paragraph has.
 
-    A paragraph is the list of its features' numbers, filled up with a number whose weight is
-    masked; the gradient is zero for all features that a minibatch lacks.
+    A paragraph is the list of its words' numbers, filled up with a number whose weight is
+    masked; the gradient is zero for all words that a minibatch lacks.
     """
     ids, labels, features = word_features(paragraphs())
 
@@ -43,7 +42,7 @@ def bag_of_words() -> Task:
 
     text = (
         f"{len(ids):,} paragraphs of Python's documentation, of the library's manual or of the "
-        f"language reference: logistic regression over {features:,} sparse words and pairs."
+        f"language reference: logistic regression over {features:,} sparse words."
     )
     data = split(ids, labels, standardise=False)
     return binary_classifier("text-bag-of-words", init, apply, data, text)
@@ -95,19 +94,15 @@ def words(text: str) -> list[str]:
 
 
 def word_features(texts: list[tuple[str, bool]]) -> tuple[np.ndarray, np.ndarray, int]:
-    """(n, LONGEST) numbers of words and pairs that two texts have or more, labels, how many.
+    """(n, LONGEST) numbers of the words of each text, labels, how many words there are.
 
-    Places that a text does not fill hold the number of features itself, one past the last.
+    Places that a text does not fill hold the number of words itself, one past the last.
     """
-    bags = [
-        sorted(set(words(text)) | {f"{a} {b}" for a, b in pairwise(words(text))})
-        for text, _ in texts
-    ]
-    counts = collections.Counter(feature for bag in bags for feature in bag)
-    known = {feature: i for i, feature in enumerate(sorted(f for f in counts if counts[f] > 1))}
+    bags = [sorted(set(words(text))) for text, _ in texts]
+    known = {word: i for i, word in enumerate(sorted({word for bag in bags for word in bag}))}
     ids = np.full((len(bags), LONGEST), len(known), np.int32)
     for row, bag in zip(ids, bags, strict=True):
-        present = [known[feature] for feature in bag if feature in known][:LONGEST]
+        present = [known[word] for word in bag][:LONGEST]
         row[: len(present)] = present
     return ids, np.array([label for _, label in texts], np.float32), len(known)
 
