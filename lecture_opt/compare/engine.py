@@ -214,7 +214,11 @@ def fast_compile_options() -> dict[str, Any]:
 
     The names come and go with XLA's versions; those that this one refuses are left out.
     """
-    wanted = {"xla_backend_optimization_level": 1, "xla_cpu_use_fusion_emitters": False}
+    wanted = {
+        "xla_backend_optimization_level": 1,
+        "xla_cpu_use_fusion_emitters": False,
+        "xla_cpu_parallel_codegen_split_count": 1,
+    }
     if jax.default_backend() != "cpu":
         return {}
     return {name: value for name, value in wanted.items() if _is_option(name, value)}

@@ -75,27 +75,29 @@ def _against_baseline(tasks: Sequence[Mapping[str, Any]], protocol: Protocol) ->
         for cell in task["cells"]:
             if cell["gain"] is not None:
                 words.setdefault(cell["optimizer"], Counter())[cell["gain"]["verdict"]] += 1
-    alike = [name for name, count in words.items() if len(count) == 1 and "better" not in count]
-    alike = [name for name in alike if not words[name]["worse"]]
-    found = []
-    for name, count in sorted(words.items(), key=lambda item: item[1]["worse"] - item[1]["better"]):
-        if name in alike:
-            continue
-        parts = [
-            f"{word} on {count[word]}"
-            for word in ("better", "worse", "cannot be told apart")
-            if count[word]
-        ]
-        parts = [p.replace("cannot be told apart on", "not told apart on") for p in parts]
-        found.append(
-            f"{name} against {protocol.baseline}: {', '.join(parts)} of {len(tasks)} tasks."
+    alike: dict[tuple[int, int], list[str]] = {}
+    for name, count in words.items():
+        alike.setdefault((count["better"], count["worse"]), []).append(name)
+    return [
+        _counted(better, worse, names, len(tasks), protocol)
+        for (better, worse), names in sorted(
+            alike.items(), key=lambda item: item[0][1] - item[0][0]
         )
-    if alike:
-        found.append(
+    ]
+
+
+def _counted(better: int, worse: int, names: Sequence[str], tasks: int, protocol: Protocol) -> str:
+    """Names of one count of tasks on which they are better, and worse, than the baseline."""
+    shown = ", ".join(names)
+    if not better and not worse:
+        return (
             f"Cannot be told apart from {protocol.baseline} on any task with {protocol.seeds} "
-            f"seeds: {', '.join(alike)}."
+            f"seeds: {shown}."
         )
-    return found
+    parts = [f"{word} on {n}" for word, n in (("better", better), ("worse", worse)) if n]
+    rest = tasks - better - worse
+    parts += [f"not told apart on {rest}"] if rest else []
+    return f"Against {protocol.baseline}, {', '.join(parts)} of {tasks} tasks: {shown}."
 
 
 def _ranking(ranks: Mapping[str, Any]) -> str:

@@ -90,8 +90,9 @@ def test_the_lengths_and_the_order_in_the_results_hold_together(results):
             assert cell["tuning"]["draws"]["learning_rate"] == sorted(
                 cell["tuning"]["draws"]["learning_rate"]
             )
-            assert cell["hyperparameters"]["learning_rate"] in (
-                cell["tuning"]["draws"]["learning_rate"]
+            assert (
+                cell["hyperparameters"]["learning_rate"]
+                in (cell["tuning"]["draws"]["learning_rate"])
             )
             assert cell["test"]["low"] <= cell["test"]["mean"] <= cell["test"]["high"]
             assert set(cell["cost"]) == set(results_module.COSTS)
@@ -102,7 +103,9 @@ def test_the_lengths_and_the_order_in_the_results_hold_together(results):
 def test_the_gain_is_the_paired_difference_with_its_direction(results):
     for task in results["tasks"]:
         by_name = {cell["optimizer"]: cell for cell in task["cells"]}
-        worse, adam = (np.array(by_name[n]["test"]["values"]) for n in ("mine.py:worse", "optax:adam"))
+        worse, adam = (
+            np.array(by_name[n]["test"]["values"]) for n in ("mine.py:worse", "optax:adam")
+        )
         sign = 1 if task["higher_is_better"] else -1
         np.testing.assert_allclose(
             by_name["mine.py:worse"]["gain"]["values"], sign * (worse - adam), atol=1e-6
@@ -277,7 +280,12 @@ def test_what_is_kept_serves_no_other_comparison(tmp_path):
 
 def test_float32_is_written_in_its_shortest_decimals():
     assert results_module.plain(np.float32(0.1)) == 0.1
-    assert results_module.plain([np.inf, np.nan, np.int32(3), np.bool_(True)]) == [None, None, 3, True]
+    assert results_module.plain([np.inf, np.nan, np.int32(3), np.bool_(True)]) == [
+        None,
+        None,
+        3,
+        True,
+    ]
     values = np.random.default_rng(0).normal(size=100).astype(np.float32)
     again = np.array(results_module.plain(values), np.float32)
     np.testing.assert_array_equal(values, again)
