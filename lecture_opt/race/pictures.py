@@ -36,7 +36,7 @@ def animation(lanes: Sequence[Lane], surfaces: Sequence[Surface], folder: Path) 
     """Writes race.gif: the paths grow, then stand still for two seconds."""
     figure, drawn = _figure(lanes, surfaces, scale=0.8)
     canvas = FigureCanvasAgg(figure)
-    lines = [line for line, _, _ in drawn]
+    lines = [line for line, _ in drawn]
     for line in lines:
         line.set_animated(True)
     canvas.draw()
@@ -45,13 +45,13 @@ def animation(lanes: Sequence[Lane], surfaces: Sequence[Surface], folder: Path) 
     frames = []
     for step in np.unique(np.linspace(0, steps, min(FRAMES, steps + 1)).round().astype(int)):
         canvas.restore_region(ground)
-        for line, points, head in drawn:
+        for line, points in drawn:
             reached = points[: step + 1]
             line.set_data(reached[:, 0], reached[:, 1])
-            line.set_markevery([len(reached) - 1] if head else [])
+            line.set_markevery([len(reached) - 1])
             line.axes.draw_artist(line)
         frames.append(Image.fromarray(np.array(canvas.buffer_rgba())[..., :3]))
-    palette = frames[-1].quantize(128, dither=Image.Dither.NONE)
+    palette = _palette(frames[-1], [line.get_color() for line in lines])
     frames = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
     path = folder / "race.gif"
     times = [80] * (len(frames) - 1) + [2000]
@@ -59,10 +59,20 @@ def animation(lanes: Sequence[Lane], surfaces: Sequence[Surface], folder: Path) 
     return [path]
 
 
+def _palette(frame: Image.Image, colours: Sequence[str]) -> Image.Image:
+    """The palette of a frame, in which the paths' own colours weigh as much as the ground's."""
+    width, height = frame.size
+    sample = Image.new("RGB", (width, height + 20 * len(set(colours))), "white")
+    sample.paste(frame)
+    for i, colour in enumerate(sorted(set(colours))):
+        sample.paste(colour, (0, height + 20 * i, width, height + 20 * (i + 1)))
+    return sample.quantize(256, dither=Image.Dither.NONE)
+
+
 def _figure(
     lanes: Sequence[Lane], surfaces: Sequence[Surface], scale: float
-) -> tuple[Figure, list[tuple[Any, np.ndarray, bool]]]:
-    """The finished picture, and every path's (line, points, whether it has a head)."""
+) -> tuple[Figure, list[tuple[Any, np.ndarray]]]:
+    """The finished picture, and every path's (line, points)."""
     columns = min(3, len(surfaces))
     rows = math.ceil(len(surfaces) / columns)
     width = 3.5 * columns if columns > 1 else 5.5
@@ -91,7 +101,7 @@ def _figure(
                 label=lane.name,
                 solid_joinstyle="round",
             )
-            drawn.append((line, path.walked, True))
+            drawn.append((line, path.walked))
         begin = lanes[0].paths[surface.name].points[0]
         ax.plot(*begin, "o", markersize=7, mfc="none", mec="#222", mew=1.4, zorder=3)
     for ax in panels[len(surfaces) :]:
