@@ -88,7 +88,7 @@ def _overall(results: Mapping[str, Any]) -> Iterator[Chart]:
             "profiles",
             None,
             "performance profiles",
-            Axis("steps to the target, as a multiple of the quickest's", log=True),
+            Axis("steps to target / those of the quickest", log=True),
             Axis("share of (task, seed) pairs solved"),
             [
                 Series(name, profiles["ratio"], shares)

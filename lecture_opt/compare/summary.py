@@ -115,7 +115,10 @@ def _plain_integer(value: int | None) -> Cell:
 
 
 def _signed(value: float | None) -> str:
-    return "–" if value is None else f"{value:+.2g}"
+    """With its sign; what float32 makes of equal numbers is 0."""
+    if value is None:
+        return "–"
+    return "0" if abs(value) < 1e-7 else f"{value:+.2g}"
 
 
 # ---- LaTeX ------------------------------------------------------------------------------------
@@ -171,8 +174,8 @@ def _latex_table(task: Mapping[str, Any], results: Mapping[str, Any]) -> str:
             r"\begin{table}",
             r"\centering",
             f"\\caption{{{escape_latex(task['name'])}: test {metric} ({better} is better), "
-            f"mean over {seeds} seeds. Gain: over {baseline}, seed by seed; $p$: exact paired permutation "
-            "test with Holm's correction.}",
+            f"mean over {seeds} seeds. Gain: over {baseline}, seed by seed; $p$: exact paired "
+            "permutation test with Holm's correction.}",
             f"\\label{{tab:{_label(task['name'])}}}",
             r"\begin{tabular}{ll" + "r" * 5 + "}",
             r"\toprule",

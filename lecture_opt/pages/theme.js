@@ -51,7 +51,7 @@ function colourOf(style) {
 function short(value) {
   if (value === null || value === undefined || !Number.isFinite(value)) return "–";
   if (value !== 0 && (Math.abs(value) < 1e-3 || Math.abs(value) >= 1e5)) {
-    return value.toExponential(2).replace("e+", "e");
+    return Number(value.toPrecision(3)).toExponential().replace("e+", "e");
   }
   return String(Number(value.toPrecision(4)));
 }

@@ -83,7 +83,7 @@ function pathOf(points, stepped = false) {
 }
 
 function drawGrid(svg, box, x, y, chart) {
-  for (const tick of x.ticks(Math.max(3, (box.right - box.left) / 90))) {
+  for (const tick of x.ticks(Math.max(3, (box.right - box.left) / 75))) {
     svg.append(draw("line", { class: "grid", x1: x(tick), x2: x(tick), y1: box.top, y2: box.bottom }));
     svg.append(draw("text", { class: "tick", x: x(tick), y: box.bottom + 16, "text-anchor": "middle" }, short(tick)));
   }
