@@ -22,10 +22,11 @@ def draw(found: Sequence[Chart], folder: Path) -> list[Path]:
     look = styles(series.name for chart in found for series in chart.series)
     written = []
     for kind in dict.fromkeys(chart.kind for chart in found):
-        figure = _figure([chart for chart in found if chart.kind == kind], look)
-        figure.draw_without_rendering()
-        figure.set_layout_engine("none")  # once is enough, and most of the time
-        with matplotlib.rc_context({"svg.hashsalt": kind}):
+        # Names are text: a dollar sign in one starts no mathematics.
+        with matplotlib.rc_context({"svg.hashsalt": kind, "text.parse_math": False}):
+            figure = _figure([chart for chart in found if chart.kind == kind], look)
+            figure.draw_without_rendering()
+            figure.set_layout_engine(None)  # once is enough
             for suffix in FORMATS:
                 path = folder / f"{kind}.{suffix}"
                 metadata = {"Date": None} if suffix == "svg" else None

@@ -24,9 +24,9 @@ _GROUND = LinearSegmentedColormap.from_list("ground", ["#b9c3cf", "#f7f8fa"])
 
 def still(lanes: Sequence[Lane], surfaces: Sequence[Surface], folder: Path) -> list[Path]:
     """Writes race.png and race.svg: a panel for each surface. The same race, the same bytes."""
-    figure, _ = _figure(lanes, surfaces, scale=1.0)
     written = [folder / "race.png", folder / "race.svg"]
     with matplotlib.rc_context({"svg.hashsalt": "race"}):
+        figure, _ = _figure(lanes, surfaces, scale=1.0)
         figure.savefig(written[0], dpi=200)
         figure.savefig(written[1], metadata={"Date": None})
     return written
@@ -107,6 +107,8 @@ def _figure(
     for ax in panels[len(surfaces) :]:
         ax.remove()
     handles, labels = panels[0].get_legend_handles_labels()
+    # A dollar sign in a name starts no mathematics.
+    labels = [label.replace("$", r"\$") for label in labels]
     figure.legend(
         handles, labels, loc="outside lower center", ncols=min(6, 2 * columns), frameon=False
     )

@@ -49,7 +49,7 @@ def test_the_picture_shows_the_library_s_paths(driver, contest):
     shown = drawn(driver)
     for lane in contest[0]:
         # Places are written in hundredths of a pixel.
-        np.testing.assert_allclose(shown[lane.name], lane.paths["beale"].points, atol=1e-3)
+        np.testing.assert_allclose(shown[lane.name], lane.paths["beale"].walked, atol=1e-3)
     colours = driver.execute_script(
         "const c = $('ground'); const d = c.getContext('2d').getImageData(0, 0, c.width, c.height)"
         ".data; return new Set([...d].filter((_, i) => i % 4 == 0)).size"
