@@ -1,0 +1,154 @@
+"""Gradients with respect to the rows that were looked up."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from lecture_opt.rows import _tables
+from lecture_opt.rows._tables import PyTree
+
+
+class RowGrads(NamedTuple):
+    """A table's gradient, or its update: zero but in some rows.
+
+    Attributes:
+      ids: (k,) int32, strictly increasing. Ids at or past the table's end stand for no row.
+      values: (k, *row shape), zero where the id stands for no row.
+    """
+
+    ids: jax.Array
+    values: jax.Array
+
+
+def row_grads(ids: PyTree, values: PyTree, rows: int) -> RowGrads:
+    """The gradient of a table of `rows` rows from one gradient a lookup; duplicates are summed.
+
+    Sums are taken in float32 at least and rounded once to the dtype of the values.
+
+    Args:
+      ids: integers of any shape, or a tree of such. -1 is padding.
+      values: as the ids, each (*ids.shape, *row shape).
+      rows: of the table.
+
+    Raises:
+      TypeError, ValueError: ids are no integers or, outside jit, outside [-1, rows).
+
+    >>> row_grads(jnp.array([5, 2, 5]), jnp.array([[1.0], [2.0], [3.0]]), rows=9)
+    RowGrads(ids=Array([ 2,  5, 11], dtype=int32), values=Array([[2.],
+           [4.],
+           [0.]], dtype=float32))
+    """
+    shapes = [jnp.shape(part) for part in jax.tree.leaves(ids)]
+    leaves = jax.tree.leaves(values)
+    flat = _tables.flat_ids("row_grads", ids, rows)
+    parts = [
+        v.reshape(-1, *v.shape[len(shape) :]) for v, shape in zip(leaves, shapes, strict=True)
+    ]
+    stacked = jnp.concatenate(parts)
+    distinct, order, group = _tables.unique(flat, rows)
+    dtype = stacked.dtype
+    wide = jnp.promote_types(dtype, jnp.float32)
+    zero = (slice(None), *[None] * (stacked.ndim - 1))
+    sums = jax.ops.segment_sum(
+        jnp.where((flat < rows)[zero], stacked, 0)[order].astype(wide),
+        group,
+        num_segments=flat.shape[0],
+        indices_are_sorted=True,
+    )
+    return RowGrads(distinct, sums.astype(dtype))
+
+
+def gather(params: PyTree, ids: PyTree) -> PyTree:
+    """The params with each table replaced by the rows looked up in it.
+
+    Args:
+      params: any tree of arrays.
+      ids: for each table, under the params' keys, an integer array of any shape or a tree of
+        such; nothing or None for the other leaves. -1 and ids outside the table give zeros.
+
+    Returns:
+      The params' tree, with arrays (*ids.shape, *row shape), in the ids' tree, for the tables.
+
+    >>> params = {"words": jnp.arange(6.0).reshape(3, 2), "bias": jnp.zeros(2)}
+    >>> gather(params, {"words": jnp.array([2, 0])})["words"]
+    Array([[4., 5.],
+           [0., 1.]], dtype=float32)
+    """
+    leaves, treedef = jax.tree.flatten(params)
+    found = _tables.spread("gather", "ids", params, ids)
+    return jax.tree.unflatten(treedef, list(map(_look_up, leaves, found)))
+
+
+def _look_up(leaf: jax.Array, ids: PyTree) -> PyTree:
+    if ids is None:
+        return leaf
+    _tables.flat_ids("gather", ids, leaf.shape[0])
+    return jax.tree.map(
+        lambda part: _tables.read(
+            leaf, _tables.normal(jnp.asarray(part), leaf.shape[0]), distinct=False
+        ),
+        ids,
+    )
+
+
+def value_and_row_grad(
+    loss_fn: Callable[..., Any], ids_fn: Callable[..., PyTree], *, has_aux: bool = False
+) -> Callable[..., tuple[Any, PyTree]]:
+    """As `jax.value_and_grad`, with `RowGrads` for tables: no table-sized gradient is made.
+
+    The loss is differentiated with respect to the rows that `ids_fn` names, which it is given in
+    the tables' place, and duplicates are summed.
+
+    Args:
+      loss_fn: `(params, *args) -> loss`, where params are those of `gather`.
+      ids_fn: `(*args) -> ids`, as `gather` takes them.
+      has_aux: whether `loss_fn` returns `(loss, aux)`.
+
+    Returns:
+      `(params, *args) -> (loss, grads)`, with grads in the params' tree.
+
+    >>> def loss_fn(params, batch):
+    ...     return jnp.sum(params["words"] ** 2)
+    >>> grad_fn = value_and_row_grad(loss_fn, lambda batch: {"words": batch})
+    >>> loss, grads = grad_fn({"words": jnp.ones((9, 1))}, jnp.array([4, 4]))
+    >>> grads["words"].ids, grads["words"].values.ravel()
+    (Array([ 4, 10], dtype=int32), Array([4., 0.], dtype=float32))
+    """
+
+    def value_and_grad(params: PyTree, *args: Any) -> tuple[Any, PyTree]:
+        leaves, treedef = jax.tree.flatten(params)
+        ids = _tables.spread("value_and_row_grad", "ids", params, ids_fn(*args))
+        rows = list(map(_look_up, leaves, ids))
+
+        def of_rows(rows: list[PyTree]) -> Any:
+            return loss_fn(jax.tree.unflatten(treedef, rows), *args)
+
+        value, grads = jax.value_and_grad(of_rows, has_aux=has_aux)(rows)
+        summed = [
+            g if where is None else row_grads(where, g, leaf.shape[0])
+            for leaf, where, g in zip(leaves, ids, grads, strict=True)
+        ]
+        return value, jax.tree.unflatten(treedef, summed)
+
+    return value_and_grad
+
+
+def out_of_range(params: PyTree, ids: PyTree) -> jax.Array:
+    """How many ids are outside their table, padding apart: an int32 scalar, inside jit too.
+
+    >>> int(out_of_range({"words": jnp.ones((9, 1))}, {"words": jnp.array([4, 9, -1, -2])}))
+    2
+    """
+    total = jnp.zeros((), jnp.int32)
+    leaves = jax.tree.leaves(params)
+    for leaf, where in zip(
+        leaves, _tables.spread("out_of_range", "ids", params, ids), strict=True
+    ):
+        for part in jax.tree.leaves(where):
+            part = jnp.asarray(part)
+            outside = _tables.normal(part, leaf.shape[0]) == leaf.shape[0]
+            padding = (part < 0) & (part.astype(jnp.int32) == _tables.PADDING)
+            total = total + jnp.sum(outside & ~padding, dtype=jnp.int32)
+    return total
