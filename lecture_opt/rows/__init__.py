@@ -7,7 +7,7 @@ zero outside those rows, so it is a `RowGrads`: the rows' ids and their gradient
     updates          `apply_updates`, `global_norm`, `clip_by_global_norm`
     equal to dense   `sgd`, `momentum`, `nesterov`, `adagrad`, `rmsprop`, `adam`
     lazy             `lazy(optimizer)`: any optimizer, untouched rows keep their state
-    reading          `catch_up` before the rows of a batch are read, `finalize` for the table
+    reading          `catch_up` for some rows, `finalize` for whole tables
 
 Momentum and Adam move a parameter even where its gradient is zero, and the decaying means decay
 there. `lazy` leaves that out, as torch's SparseAdam does. The six here make it up in closed form
@@ -26,8 +26,7 @@ and state, or every scatter copies its table.
 ...     return {"words": batch}
 >>> optimizer = rows.adam(0.1, tables={"words": True})
 >>> state, batch = optimizer.init(params), jnp.array([7, 7, 3])
->>> params, state = rows.catch_up(params, state, ids_fn(batch))
->>> loss, grads = rows.value_and_row_grad(loss_fn, ids_fn)(params, batch)
+>>> loss, grads = rows.value_and_row_grad(loss_fn, ids_fn)(params, batch, opt_state=state)
 >>> updates, state = optimizer.update(grads, state, params)
 >>> rows.apply_updates(params, updates)["words"][jnp.array([3, 4, 7])].round(4)
 Array([[0.9, 0.9],
@@ -35,8 +34,8 @@ Array([[0.9, 0.9],
        [0.9, 0.9]], dtype=float32)
 """
 
+from lecture_opt.rows._state import ExactState
 from lecture_opt.rows.exact import (
-    ExactState,
     adagrad,
     adam,
     catch_up,

@@ -93,17 +93,19 @@ class Adam:
         nodes, basis = _basis(self.window, real)
         weights = _weights(learning_rate, b1 / jnp.sqrt(b2), start, missed, basis)
 
-        j = nodes[None, :]
-        t = start[:, None].astype(real) + j
+        # One row a node, one column a row of the table.
+        j = nodes[:, None]
+        begun = start[None, :].astype(real)
+        t = begun + j
         c = jnp.sqrt(-jnp.expm1(t * log2))
         # At step t the mean decays by b1 * b1_decay^(t - 1).
-        exponent = j * start[:, None].astype(real) + j * (j - 1) / 2
-        top = weights * c / -jnp.expm1(t * log1) * _power(b1_decay, log_decay, exponent)
+        decayed = _power(b1_decay, log_decay, j * begun + j * (j - 1) / 2)
+        top = weights * c / -jnp.expm1(t * log1) * decayed
         bottom = eps * c * jnp.exp(-j / 2 * log2)
         root = _base.sqrt(v)
         movement = jnp.zeros_like(m)
         for i in range(nodes.size):
-            step = _times(1 / _base.nonzero(root + _column(bottom[:, i], root)), top[:, i])
+            step = _times(1 / _base.nonzero(root + _column(bottom[i], root)), top[i])
             movement = movement - m * step
         k = missed.astype(real)
         exponent = k * start.astype(real) + k * (k - 1) / 2
@@ -124,20 +126,20 @@ def window(b1: Any, b2: Any) -> int:
 def _weights(
     learning_rate: Any, r: jax.Array, start: jax.Array, missed: jax.Array, basis: jax.Array
 ) -> jax.Array:
-    """For each row and node, the sum over the missed steps of lr * r^j * the node's interpolant."""
+    """For each node and row, the sum over the missed steps of lr * r^j * the node's interpolant."""
     window = basis.shape[1]
     steps = jnp.arange(1, window + 1, dtype=jnp.int32)
     falling = r ** steps.astype(r.dtype)
     if not callable(learning_rate):
-        sums = jnp.cumsum(falling[:, None] * basis.T, axis=0)
-        table = jnp.concatenate([jnp.zeros_like(sums[:1]), sums])
-        return learning_rate.astype(r.dtype) * table[jnp.clip(missed, 0, window)]
+        sums = jnp.cumsum(basis * falling[None, :], axis=1)
+        table = jnp.concatenate([jnp.zeros_like(sums[:, :1]), sums], axis=1)
+        return learning_rate.astype(r.dtype) * table[:, jnp.clip(missed, 0, window)]
     # A step's rate is the schedule's value at the steps done before it.
-    before = start[:, None] + steps[None, :] - 1
+    before = steps[:, None] + start[None, :] - 1
     rates = jax.vmap(jax.vmap(lambda n: _base.current_rate(learning_rate, n)))(before)
-    kept = steps[None, :] <= missed[:, None]
-    terms = jnp.where(kept, rates.astype(r.dtype) * falling[None, :], 0)
-    return jnp.matmul(terms, basis.T, precision=lax.Precision.HIGHEST)
+    kept = steps[:, None] <= missed[None, :]
+    terms = jnp.where(kept, rates.astype(r.dtype) * falling[:, None], 0)
+    return jnp.matmul(basis, terms, precision=lax.Precision.HIGHEST)
 
 
 def _basis(window: int, dtype: Any) -> tuple[np.ndarray, np.ndarray]:

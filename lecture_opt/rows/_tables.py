@@ -1,7 +1,7 @@
 """Rows of a table: read, written and made unique; and which leaves of a tree are tables."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -79,8 +79,7 @@ def flat_ids(function: str, ids: PyTree, rows: int) -> jax.Array:
                 )
     if not parts:
         return jnp.zeros((0,), jnp.int32)
-    flat = jnp.concatenate([normal(part, rows).ravel() for part in parts])
-    return flat
+    return jnp.concatenate([normal(part, rows).ravel() for part in parts])
 
 
 def normal(ids: jax.Array, rows: int) -> jax.Array:
@@ -89,11 +88,16 @@ def normal(ids: jax.Array, rows: int) -> jax.Array:
     return jnp.where((wide >= 0) & (wide < rows), wide, rows).astype(jnp.int32)
 
 
-def unique(ids: jax.Array, rows: int) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """The distinct ids in order, then ids past the table, all distinct; with the grouping.
+class Unique(NamedTuple):
+    """Distinct ids in order, then ids past the table; lookup `order[i]` is of `ids[group[i]]`."""
 
-    Returns `(ids, order, group)`: lookup `order[i]` belongs to `ids[group[i]]`, group sorted.
-    """
+    ids: jax.Array
+    order: jax.Array
+    group: jax.Array
+
+
+def unique(ids: jax.Array, rows: int) -> Unique:
+    """Groups the ids; as many come back as were given, all distinct."""
     k = ids.shape[0]
     places = jnp.arange(k, dtype=jnp.int32)
     ids, order = lax.sort((ids, places), num_keys=1)
@@ -102,7 +106,7 @@ def unique(ids: jax.Array, rows: int) -> tuple[jax.Array, jax.Array, jax.Array]:
     past = jnp.int32(rows) + places
     distinct = past.at[group].set(ids, mode="drop", indices_are_sorted=True)
     # `rows` itself, where invalid ids gathered, is the first id past the table: keep all distinct.
-    return jnp.where(distinct < rows, distinct, past), order, group
+    return Unique(jnp.where(distinct < rows, distinct, past), order, group)
 
 
 # ---- rows ---------------------------------------------------------------------------------

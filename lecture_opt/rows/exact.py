@@ -1,6 +1,6 @@
 """The six optimizers on rows, equal to the dense path: missed steps are made up in closed form."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,25 +13,12 @@ from lecture_opt import optimizers
 from lecture_opt.optimizers import _base
 from lecture_opt.optimizers._base import ScalarOrSchedule
 from lecture_opt.rows import _missed, _tables, lazy
+from lecture_opt.rows._state import ExactState, Slots, advance, exact_states, with_slots
 from lecture_opt.rows._tables import PyTree
 from lecture_opt.rows.gradients import RowGrads
 from lecture_opt.rows.updates import add_rows, is_rows
 
 BLOCK = 65536
-
-
-class ExactState(NamedTuple):
-    """A dense optimizer's state, and what it takes to bring rows up to its count.
-
-    Attributes:
-      inner: the dense state; rows of tables as they were after the step in `touched`.
-      touched: for each table an int32 count a row, the steps done when it was current.
-      missed: the closed form of the missed steps, with the hyperparameters.
-    """
-
-    inner: Any
-    touched: PyTree
-    missed: Partial
 
 
 def sgd(learning_rate: ScalarOrSchedule = 0.01) -> optax.GradientTransformationExtraArgs:
@@ -146,29 +133,27 @@ def _exact(
         grads: PyTree, state: ExactState, params: PyTree = None, **extra_args: Any
     ) -> tuple[PyTree, ExactState]:
         _check_tables(name, grads, state.touched)
-        missed = closed_form()
+        state = state._replace(missed=closed_form())
         leaves, treedef = jax.tree.flatten(grads, is_leaf=lambda g: g is None or is_rows(g))
-        slots = _Slots.of(state, treedef)
+        slots = Slots.of(state, treedef)
         tables = [i for i, g in enumerate(leaves) if is_rows(g)]
         rows, movements = list(slots.leaves), {}
         for i in tables:
             ids = leaves[i].ids
-            start = _started(slots.touched[i], ids, state.inner.count)
-            old = tuple(_tables.read(slot, ids) for slot in slots.leaves[i])
-            rows[i], movements[i] = _advance(missed, old, start, state.inner.count)
+            rows[i], movements[i] = advance(state, ids, slots.touched[i], slots.leaves[i])
         values = [g.values if is_rows(g) else g for g in leaves]
         stepped, inner = dense.update(
-            jax.tree.unflatten(treedef, values), _with_slots(state.inner, treedef, rows)
+            jax.tree.unflatten(treedef, values), with_slots(state.inner, treedef, rows)
         )
-        new = _Slots.of(state._replace(inner=inner), treedef)
+        new = Slots.of(state._replace(inner=inner), treedef)
         updates = treedef.flatten_up_to(stepped)  # type: ignore[attr-defined]  # jax has no stub
         for i in tables:
             ids = leaves[i].ids
             updates[i] = RowGrads(ids, (updates[i] + movements[i]).astype(values[i].dtype))
             new.write(i, ids, slots.leaves[i], new.leaves[i], inner.count)
-        inner = _with_slots(inner, treedef, new.leaves)
+        inner = with_slots(inner, treedef, new.leaves)
         touched = jax.tree.unflatten(treedef, new.touched)
-        return jax.tree.unflatten(treedef, updates), ExactState(inner, touched, missed)
+        return jax.tree.unflatten(treedef, updates), ExactState(inner, touched, state.missed)
 
     return optax.GradientTransformationExtraArgs(init, update)
 
@@ -176,8 +161,8 @@ def _exact(
 def catch_up(params: PyTree, state: PyTree, ids: PyTree) -> tuple[PyTree, PyTree]:
     """Params and state in which the rows that the ids name are what the dense path has by now.
 
-    To be called before the rows of a batch are read; without it `update` walks the same path from
-    gradients taken at rows as they were when last touched. Every `ExactState` in the optimizer's
+    `value_and_row_grad` reads its rows so already, where it is given the state; this is for reading
+    them elsewhere. Every `ExactState` in the optimizer's
     state is brought up, inside `optax.chain` and the like too; others are returned as they are.
 
     Args:
@@ -200,7 +185,7 @@ def catch_up(params: PyTree, state: PyTree, ids: PyTree) -> tuple[PyTree, PyTree
     distinct = []
     for leaf, where in zip(leaves, found, strict=True):
         flat = where if where is None else _tables.flat_ids("catch_up", where, leaf.shape[0])
-        distinct.append(flat if flat is None else _tables.unique(flat, leaf.shape[0])[0])
+        distinct.append(flat if flat is None else _tables.unique(flat, leaf.shape[0]).ids)
     return _bring_up(params, state, distinct)
 
 
@@ -217,7 +202,7 @@ def finalize(params: PyTree, state: PyTree) -> tuple[PyTree, PyTree]:
     def body(i: jax.Array, carry: tuple[PyTree, PyTree]) -> tuple[PyTree, PyTree]:
         return _bring_up(*carry, [block + i * BLOCK if jnp.ndim(p) else None for p in leaves])
 
-    if not _exact_states(state):
+    if not exact_states(state):
         return params, state
     return lax.fori_loop(0, -(-longest // BLOCK), body, (params, state))
 
@@ -232,75 +217,26 @@ def _bring_up(params: PyTree, state: PyTree, ids: list[Any]) -> tuple[PyTree, Py
     def one(exact: Any) -> Any:
         if not isinstance(exact, ExactState):
             return exact
-        named, own = jax.tree_util.tree_flatten_with_path(exact.touched, is_leaf=_is_none)
-        slots = _Slots.of(exact, own)
+        named, own = jax.tree_util.tree_flatten_with_path(
+            exact.touched, is_leaf=lambda leaf: leaf is None
+        )
+        slots = Slots.of(exact, own)
         for i, (path, touched) in enumerate(named):
             where = None if touched is None else ids[places[path]]
             if where is None:
                 continue
-            start = _started(touched, where, exact.inner.count)
-            old = tuple(_tables.read(slot, where) for slot in slots.leaves[i])
-            new, movement = _advance(exact.missed, old, start, exact.inner.count)
+            new, movement = advance(exact, where, touched, slots.leaves[i])
             leaf = places[path]
             leaves[leaf] = add_rows(leaves[leaf], RowGrads(where, movement))
             slots.write(i, where, slots.leaves[i], new, exact.inner.count)
         return ExactState(
-            _with_slots(exact.inner, own, slots.leaves),
+            with_slots(exact.inner, own, slots.leaves),
             jax.tree.unflatten(own, slots.touched),
             exact.missed,
         )
 
     state = jax.tree.map(one, state, is_leaf=lambda s: isinstance(s, ExactState))
     return jax.tree.unflatten(treedef, leaves), state
-
-
-@jax.jit
-def _advance(
-    missed: Partial, slots: tuple[jax.Array, ...], start: jax.Array, stop: jax.Array
-) -> tuple[tuple[jax.Array, ...], jax.Array]:
-    """The rows' slots after the missed steps, and the movement; at no cost where none missed any."""
-
-    def stay() -> tuple[tuple[jax.Array, ...], jax.Array]:
-        return slots, jnp.zeros_like(slots[0])
-
-    return lax.cond(jnp.any(start < stop), lambda: missed(slots, start, stop), stay)
-
-
-def _started(touched: jax.Array, ids: jax.Array, count: jax.Array) -> jax.Array:
-    """The step each row is as after; ids past the table have missed nothing."""
-    return jnp.where(ids < touched.shape[0], _tables.read(touched, ids), count)
-
-
-class _Slots(NamedTuple):
-    """A state's arrays by leaf of the params: the slots of each, and the count a row of tables."""
-
-    leaves: list[tuple[Any, ...]]
-    touched: list[Any]
-
-    @classmethod
-    def of(cls, state: ExactState, treedef: Any) -> "_Slots":
-        columns = [treedef.flatten_up_to(field) for field in state.inner[1:]]
-        return cls(
-            list(zip(*columns, strict=True)) if columns else [],
-            treedef.flatten_up_to(state.touched),
-        )
-
-    def write(
-        self, i: int, ids: jax.Array, old: tuple[Any, ...], rows: tuple[Any, ...], count: jax.Array
-    ) -> None:
-        """Sets leaf i to `old` with those rows replaced."""
-        self.leaves[i] = tuple(map(_tables.write, old, [ids] * len(old), rows))
-        self.touched[i] = _tables.write(self.touched[i], ids, jnp.broadcast_to(count, ids.shape))
-
-
-def _with_slots(inner: Any, treedef: Any, leaves: list[tuple[Any, ...]]) -> Any:
-    columns = zip(*leaves, strict=True) if leaves else [()] * (len(inner) - 1)
-    return type(inner)(inner.count, *(jax.tree.unflatten(treedef, column) for column in columns))
-
-
-def _exact_states(state: PyTree) -> list[ExactState]:
-    leaves = jax.tree.leaves(state, is_leaf=lambda s: isinstance(s, ExactState))
-    return [leaf for leaf in leaves if isinstance(leaf, ExactState)]
 
 
 def _never(name: str, table: Any) -> jax.Array:
@@ -323,7 +259,3 @@ def _check_tables(name: str, grads: PyTree, touched: PyTree) -> None:
                 f"{name}.update: grads{key} is {type(g).__name__} and the leaf is "
                 + ("no table; mark it in tables" if is_rows(g) else "a table; wanted RowGrads")
             )
-
-
-def _is_none(leaf: Any) -> bool:
-    return leaf is None

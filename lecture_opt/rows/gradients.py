@@ -5,8 +5,9 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from lecture_opt.rows import _tables
+from lecture_opt.rows import _state, _tables
 from lecture_opt.rows._tables import PyTree
 
 
@@ -40,24 +41,27 @@ def row_grads(ids: PyTree, values: PyTree, rows: int) -> RowGrads:
            [4.],
            [0.]], dtype=float32))
     """
-    shapes = [jnp.shape(part) for part in jax.tree.leaves(ids)]
-    leaves = jax.tree.leaves(values)
     flat = _tables.flat_ids("row_grads", ids, rows)
+    return _sum(_tables.unique(flat, rows), flat, rows, values, ids)
+
+
+def _sum(
+    unique: _tables.Unique, flat: jax.Array, rows: int, values: PyTree, ids: PyTree
+) -> RowGrads:
     parts = [
-        v.reshape(-1, *v.shape[len(shape) :]) for v, shape in zip(leaves, shapes, strict=True)
+        v.reshape(-1, *v.shape[np.ndim(where) :])
+        for v, where in zip(jax.tree.leaves(values), jax.tree.leaves(ids), strict=True)
     ]
     stacked = jnp.concatenate(parts)
-    distinct, order, group = _tables.unique(flat, rows)
-    dtype = stacked.dtype
-    wide = jnp.promote_types(dtype, jnp.float32)
-    zero = (slice(None), *[None] * (stacked.ndim - 1))
+    wide = jnp.promote_types(stacked.dtype, jnp.float32)
+    inside = (flat < rows).reshape(-1, *[1] * (stacked.ndim - 1))
     sums = jax.ops.segment_sum(
-        jnp.where((flat < rows)[zero], stacked, 0)[order].astype(wide),
-        group,
+        jnp.where(inside, stacked, 0)[unique.order].astype(wide),
+        unique.group,
         num_segments=flat.shape[0],
         indices_are_sorted=True,
     )
-    return RowGrads(distinct, sums.astype(dtype))
+    return RowGrads(unique.ids, sums.astype(stacked.dtype))
 
 
 def gather(params: PyTree, ids: PyTree) -> PyTree:
@@ -78,17 +82,17 @@ def gather(params: PyTree, ids: PyTree) -> PyTree:
     """
     leaves, treedef = jax.tree.flatten(params)
     found = _tables.spread("gather", "ids", params, ids)
-    return jax.tree.unflatten(treedef, list(map(_look_up, leaves, found)))
+    for leaf, where in zip(leaves, found, strict=True):
+        if where is not None:
+            _tables.flat_ids("gather", where, leaf.shape[0])
+    rows = [p if w is None else _rows(p, w) for p, w in zip(leaves, found, strict=True)]
+    return jax.tree.unflatten(treedef, rows)
 
 
-def _look_up(leaf: jax.Array, ids: PyTree) -> PyTree:
-    if ids is None:
-        return leaf
-    _tables.flat_ids("gather", ids, leaf.shape[0])
+def _rows(table: jax.Array, ids: PyTree) -> PyTree:
+    length = table.shape[0]
     return jax.tree.map(
-        lambda part: _tables.read(
-            leaf, _tables.normal(jnp.asarray(part), leaf.shape[0]), distinct=False
-        ),
+        lambda part: _tables.read(table, _tables.normal(jnp.asarray(part), length), distinct=False),
         ids,
     )
 
@@ -107,7 +111,8 @@ def value_and_row_grad(
       has_aux: whether `loss_fn` returns `(loss, aux)`.
 
     Returns:
-      `(params, *args) -> (loss, grads)`, with grads in the params' tree.
+      `(params, *args, opt_state=None) -> (loss, grads)`, with grads in the params' tree. Where the
+      optimizer's state has an `ExactState`, rows are read as the dense path has them by now.
 
     >>> def loss_fn(params, batch):
     ...     return jnp.sum(params["words"] ** 2)
@@ -117,22 +122,47 @@ def value_and_row_grad(
     (Array([ 4, 10], dtype=int32), Array([4., 0.], dtype=float32))
     """
 
-    def value_and_grad(params: PyTree, *args: Any) -> tuple[Any, PyTree]:
+    def value_and_grad(params: PyTree, *args: Any, opt_state: PyTree = None) -> tuple[Any, PyTree]:
         leaves, treedef = jax.tree.flatten(params)
         ids = _tables.spread("value_and_row_grad", "ids", params, ids_fn(*args))
-        rows = list(map(_look_up, leaves, ids))
+        flat = [
+            None if where is None else _tables.flat_ids("value_and_row_grad", where, p.shape[0])
+            for p, where in zip(leaves, ids, strict=True)
+        ]
+        unique = [
+            None if f is None else _tables.unique(f, p.shape[0])
+            for p, f in zip(leaves, flat, strict=True)
+        ]
+        moved = _state.movements(params, opt_state, [u and u.ids for u in unique])
+        rows = list(map(_look_up, leaves, ids, unique, moved))
 
         def of_rows(rows: list[PyTree]) -> Any:
             return loss_fn(jax.tree.unflatten(treedef, rows), *args)
 
         value, grads = jax.value_and_grad(of_rows, has_aux=has_aux)(rows)
-        summed = [
-            g if where is None else row_grads(where, g, leaf.shape[0])
-            for leaf, where, g in zip(leaves, ids, grads, strict=True)
-        ]
-        return value, jax.tree.unflatten(treedef, summed)
+        for i, u in enumerate(unique):
+            if u is not None:
+                grads[i] = _sum(u, flat[i], leaves[i].shape[0], grads[i], ids[i])
+        return value, jax.tree.unflatten(treedef, grads)
 
     return value_and_grad
+
+
+def _look_up(table: jax.Array, ids: PyTree, unique: Any, moved: jax.Array | None) -> PyTree:
+    """The rows in the ids' tree, as they are by now; a leaf that is no table as it is."""
+    if ids is None:
+        return table
+    if moved is None:
+        return _rows(table, ids)
+    now = _tables.read(table, unique.ids)
+    now = (now.astype(moved.dtype) + moved).astype(table.dtype)
+    place = jnp.zeros_like(unique.order).at[unique.order].set(unique.group, unique_indices=True)
+    parts, treedef = jax.tree.flatten(ids)
+    ends = np.cumsum([np.size(part) for part in parts])[:-1]
+    places = jnp.split(place, ends)
+    return jax.tree.unflatten(
+        treedef, [now[at.reshape(np.shape(part))] for at, part in zip(places, parts, strict=True)]
+    )
 
 
 def out_of_range(params: PyTree, ids: PyTree) -> jax.Array:
@@ -143,9 +173,7 @@ def out_of_range(params: PyTree, ids: PyTree) -> jax.Array:
     """
     total = jnp.zeros((), jnp.int32)
     leaves = jax.tree.leaves(params)
-    for leaf, where in zip(
-        leaves, _tables.spread("out_of_range", "ids", params, ids), strict=True
-    ):
+    for leaf, where in zip(leaves, _tables.spread("out_of_range", "ids", params, ids), strict=True):
         for part in jax.tree.leaves(where):
             part = jnp.asarray(part)
             outside = _tables.normal(part, leaf.shape[0]) == leaf.shape[0]
