@@ -42,7 +42,7 @@ class Momentum:
     def __call__(
         self, momentum: jax.Array, slots: Slots, start: jax.Array, stop: jax.Array
     ) -> tuple[Slots, jax.Array]:
-        """`momentum` is the optimizer's; Nesterov moves by momentum * v where momentum does by v."""
+        """`momentum` is the optimizer's; with Nesterov all movement is momentum times that."""
         (v,) = slots
         momentum = momentum.astype(_real(v))
         k = (stop - start).astype(momentum.dtype)
@@ -115,7 +115,7 @@ class Adam:
 
 def window(b1: Any, b2: Any) -> int:
     """Steps after which r^j, r = b1 / sqrt(b2), summed over all later ones, is below rounding."""
-    if any(isinstance(x, jax.core.Tracer) for x in (b1, b2)):
+    if traced(b1, b2):
         return TRACED_WINDOW
     r = float(b1) / math.sqrt(float(b2))
     if r == 0:
@@ -123,8 +123,13 @@ def window(b1: Any, b2: Any) -> int:
     return max(16, math.ceil(math.log(2.0**-24 * (1 - r)) / math.log(r)))
 
 
+def traced(*values: Any) -> bool:
+    """Whether any of them is known only when the program runs."""
+    return any(isinstance(x, jax.core.Tracer) for x in values)
+
+
 def _weights(
-    learning_rate: Any, r: jax.Array, start: jax.Array, missed: jax.Array, basis: jax.Array
+    learning_rate: Any, r: jax.Array, start: jax.Array, missed: jax.Array, basis: np.ndarray
 ) -> jax.Array:
     """For each node and row, the sum over the missed steps of lr * r^j * the node's interpolant."""
     window = basis.shape[1]

@@ -4,13 +4,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax import lax
 from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
 from lecture_opt import optimizers
-from lecture_opt.optimizers import _base
 from lecture_opt.optimizers._base import ScalarOrSchedule
 from lecture_opt.rows import _missed, _tables, lazy
 from lecture_opt.rows._state import ExactState, Slots, advance, exact_states, with_slots
@@ -105,7 +105,7 @@ def adam(
         is no `RowGrads` or another's is.
     """
     dense = optimizers.adam(learning_rate, b1, b2, eps, b1_decay)
-    if not any(isinstance(x, jax.core.Tracer) for x in (b1, b2)) and b1 * b1 >= b2:
+    if not _missed.traced(b1, b2) and np.square(b1) >= b2:
         raise ValueError(f"adam: b1={b1} and b2={b2}; rows want b1^2 < b2")
     missed = _missed.Adam(_missed.window(b1, b2))
     return _exact("adam", dense, tables, missed, learning_rate, b1, b2, eps, b1_decay)
@@ -149,7 +149,9 @@ def _exact(
         updates = treedef.flatten_up_to(stepped)  # type: ignore[attr-defined]  # jax has no stub
         for i in tables:
             ids = leaves[i].ids
-            updates[i] = RowGrads(ids, (updates[i] + movements[i]).astype(values[i].dtype))
+            move = movements[i]
+            moved = (updates[i].astype(move.dtype) + move).astype(updates[i].dtype)
+            updates[i] = RowGrads(ids, moved)
             new.write(i, ids, slots.leaves[i], new.leaves[i], inner.count)
         inner = with_slots(inner, treedef, new.leaves)
         touched = jax.tree.unflatten(treedef, new.touched)
@@ -189,21 +191,24 @@ def catch_up(params: PyTree, state: PyTree, ids: PyTree) -> tuple[PyTree, PyTree
     return _bring_up(params, state, distinct)
 
 
-@jax.jit
 def finalize(params: PyTree, state: PyTree) -> tuple[PyTree, PyTree]:
     """As `catch_up` for all rows of all tables: to evaluate, or to keep the params.
 
     Works through the tables in blocks of 65,536 rows, so that it takes little memory beside them.
+    Without an `ExactState` in the state, params and state are returned as they are.
     """
+    return _finalize(params, state) if exact_states(state) else (params, state)
+
+
+@jax.jit
+def _finalize(params: PyTree, state: PyTree) -> tuple[PyTree, PyTree]:
     leaves = jax.tree.leaves(params)
-    longest = max((leaf.shape[0] for leaf in leaves if jnp.ndim(leaf)), default=0)
+    longest = max(leaf.shape[0] for leaf in leaves if jnp.ndim(leaf))
     block = jnp.arange(min(BLOCK, longest), dtype=jnp.int32)
 
     def body(i: jax.Array, carry: tuple[PyTree, PyTree]) -> tuple[PyTree, PyTree]:
         return _bring_up(*carry, [block + i * BLOCK if jnp.ndim(p) else None for p in leaves])
 
-    if not exact_states(state):
-        return params, state
     return lax.fori_loop(0, -(-longest // BLOCK), body, (params, state))
 
 
@@ -252,7 +257,8 @@ def _check_tables(name: str, grads: PyTree, touched: PyTree) -> None:
     pairs, treedef = jax.tree_util.tree_flatten_with_path(
         grads, is_leaf=lambda g: g is None or is_rows(g)
     )
-    for (path, g), count in zip(pairs, treedef.flatten_up_to(touched), strict=True):
+    counts = treedef.flatten_up_to(touched)  # type: ignore[attr-defined]  # jax has no stub
+    for (path, g), count in zip(pairs, counts, strict=True):
         if g is not None and is_rows(g) != (count is not None):
             key = jax.tree_util.keystr(path)
             raise TypeError(

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lecture_opt.optimizers import _base
 from lecture_opt.rows import _state, _tables
 from lecture_opt.rows._tables import PyTree
 
@@ -45,15 +46,13 @@ def row_grads(ids: PyTree, values: PyTree, rows: int) -> RowGrads:
     return _sum(_tables.unique(flat, rows), flat, rows, values, ids)
 
 
-def _sum(
-    unique: _tables.Unique, flat: jax.Array, rows: int, values: PyTree, ids: PyTree
-) -> RowGrads:
+def _sum(unique: _tables.Unique, flat: Any, rows: int, values: PyTree, ids: PyTree) -> RowGrads:
     parts = [
         v.reshape(-1, *v.shape[np.ndim(where) :])
         for v, where in zip(jax.tree.leaves(values), jax.tree.leaves(ids), strict=True)
     ]
     stacked = jnp.concatenate(parts)
-    wide = jnp.promote_types(stacked.dtype, jnp.float32)
+    wide = _base.compute_dtype(stacked.dtype)
     inside = (flat < rows).reshape(-1, *[1] * (stacked.ndim - 1))
     sums = jax.ops.segment_sum(
         jnp.where(inside, stacked, 0)[unique.order].astype(wide),

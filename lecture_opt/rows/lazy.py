@@ -82,20 +82,19 @@ def scatter_state(
     optimizer: optax.GradientTransformation, state: PyTree, row_state: PyTree, rows: PyTree
 ) -> PyTree:
     """The state with the touched rows' replaced and all else taken from `row_state`."""
-
-    def back(new: Any, where: Rows, old: Any) -> Any:
-        return new if where.ids is None or new is None else _tables.write(old, where.ids, new)
-
-    slots = optax.tree_utils.tree_map_params(
-        optimizer, lambda slot, where: (where, slot), state, rows, is_leaf=_is_none
+    places = optax.tree_utils.tree_map_params(
+        optimizer,
+        lambda slot, where: where,
+        state,
+        rows,
+        transform_non_params=lambda _: Rows(None),
+        is_leaf=_is_none,
     )
-    is_pair = lambda x: isinstance(x, tuple) and len(x) == 2 and isinstance(x[0], Rows)  # noqa: E731
-    return jax.tree.map(
-        lambda pair, new: back(new, *pair) if is_pair(pair) else new,
-        slots,
-        row_state,
-        is_leaf=lambda x: is_pair(x) or x is None,
-    )
+
+    def back(where: Rows, new: Any, old: Any) -> Any:
+        return new if where.ids is None else _tables.write(old, where.ids, new)
+
+    return jax.tree.map(back, places, row_state, state)
 
 
 def _rows_of(where: Rows, leaf: Any) -> Any:

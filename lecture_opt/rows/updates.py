@@ -35,7 +35,7 @@ def apply_updates(params: PyTree, updates: PyTree) -> PyTree:
 def add_rows(table: jax.Array, update: RowGrads) -> jax.Array:
     """The table with its rows moved; 16-bit rows are added in float32 and rounded once."""
     old = _tables.read(table, update.ids)
-    wide = jnp.promote_types(_base.compute_dtype(table.dtype), update.values.dtype)
+    wide = _base.compute_dtype(table.dtype, update.values.dtype)
     return _tables.write(table, update.ids, old.astype(wide) + update.values.astype(wide))
 
 
