@@ -41,6 +41,8 @@ import numpy as np
 import optax
 from jax import lax
 
+from lecture_opt import rows
+
 PyTree: TypeAlias = Any
 LossFn: TypeAlias = Callable[[PyTree, PyTree], jax.Array]
 
@@ -80,6 +82,7 @@ def fit(
     chunk: int | None = None,
     opt_state: PyTree = None,
     start_step: int = 0,
+    ids_fn: Callable[[PyTree], PyTree] | None = None,
 ) -> FitResult:
     """Train `params` for `steps` steps; a run that diverges is no error, its losses show it.
 
@@ -102,6 +105,9 @@ def fit(
         chunk: Steps between two callbacks; by default, up to 100. Each length compiles once.
         opt_state: State to continue from, with `start_step`; by default `optimizer.init(params)`.
         start_step: Steps done before: where in the order of batches to go on.
+        ids_fn: `batch -> ids`, the rows of the params' tables that a batch looks up, for an
+            optimizer of `rows`: the loss gets those rows in the tables' place, as from
+            `rows.gather`. What is evaluated and returned is finalized (`rows.finalize`).
 
     Raises:
         TypeError, ValueError: Before any step, naming the argument, what came and what was wanted.
@@ -123,7 +129,7 @@ def fit(
         opt_state = optimizer.init(params)
     else:
         _check_opt_state(opt_state, optimizer, params)
-    run_chunk = _compiled(loss_fn, optimizer, batch_size)
+    run_chunk = _compiled(loss_fn, optimizer, batch_size, ids_fn)
     # The loop overwrites its buffers, and a fresh state may share some with params.
     carry = _Carry(params, _copy(opt_state), batches)
 
@@ -137,10 +143,11 @@ def fit(
             step += losses[-1].size
             report(step - start_step, losses[-1][-1])
             if callback is not None:
-                callback(step, _copy(carry.params), losses[-1])
+                callback(step, _copy(_current(carry).params), losses[-1])
             if eval_fn is not None and step == look:
-                evaluations.append((step, jax.tree.map(np.array, eval_fn(carry.params))))
+                evaluations.append((step, jax.tree.map(np.array, eval_fn(_current(carry).params))))
                 reached = until is not None and bool(until(evaluations[-1][1]))
+    carry = _current(carry)
     return FitResult(
         carry.params, carry.opt_state, np.concatenate(losses), evaluations, step, reached
     )
@@ -166,9 +173,18 @@ class _Carry(NamedTuple):
     """`_Batches`, or None where each batch is all the data."""
 
 
+def _current(carry: _Carry) -> _Carry:
+    """The carry with the rows that the optimizer left behind brought up; others as they are."""
+    params, opt_state = rows.finalize(carry.params, carry.opt_state)
+    return carry._replace(params=params, opt_state=opt_state)
+
+
 @functools.lru_cache(maxsize=32)
 def _compiled(
-    loss_fn: LossFn, optimizer: optax.GradientTransformation, batch_size: int | None
+    loss_fn: LossFn,
+    optimizer: optax.GradientTransformation,
+    batch_size: int | None,
+    ids_fn: Callable[[PyTree], PyTree] | None,
 ) -> Callable[[_Carry, PyTree, Any, int], tuple[_Carry, jax.Array]]:
     """The chunk of steps, compiled once per shapes and length for the same two functions."""
     update = optax.with_extra_args_support(optimizer).update
@@ -183,12 +199,16 @@ def _compiled(
         def value_fn(params: PyTree) -> jax.Array:
             return _check_loss(loss_fn(params, batch))
 
-        loss, grads = jax.value_and_grad(value_fn)(params)
+        if ids_fn is None:
+            loss, grads = jax.value_and_grad(value_fn)(params)
+        else:
+            grad_fn = rows.value_and_row_grad(value_fn, lambda: ids_fn(batch))
+            loss, grads = grad_fn(params, opt_state=opt_state)
         grads = jax.tree.map(jnp.conj, grads)  # a complex gradient descends by its conjugate
         updates, opt_state = update(
             grads, opt_state, params, value=loss, grad=grads, value_fn=value_fn
         )
-        return _Carry(optax.apply_updates(params, updates), opt_state, batches), loss
+        return _Carry(rows.apply_updates(params, updates), opt_state, batches), loss
 
     def run_chunk(carry: _Carry, data: PyTree, key: Any, length: int) -> tuple[_Carry, jax.Array]:
         return lax.scan(lambda carry, _: step(carry, data, key), carry, length=length)
@@ -222,8 +242,8 @@ def _next_batch(
 
     ended = batches.position == examples // batch_size
     batches = lax.cond(ended, next_epoch, lambda: batches)
-    rows = lax.dynamic_slice_in_dim(batches.order, batches.position * batch_size, batch_size)
-    batch = jax.tree.map(lambda leaf: leaf.at[rows].get(mode="promise_in_bounds"), data)
+    drawn = lax.dynamic_slice_in_dim(batches.order, batches.position * batch_size, batch_size)
+    batch = jax.tree.map(lambda leaf: leaf.at[drawn].get(mode="promise_in_bounds"), data)
     return batch, batches._replace(position=batches.position + 1)
 
 
