@@ -158,7 +158,7 @@ def norm_without_guard(learning_rate=0.1):
     return optax.GradientTransformation(lambda p: Trace(tmap(jnp.array, p)), update)
 
 
-@caught_by("composition.inject_hyperparams")
+@caught_by("arguments.inject_hyperparams")
 def python_if_on_the_rate(learning_rate=0.1):
     if learning_rate < 0:
         raise ValueError("learning_rate must be positive")

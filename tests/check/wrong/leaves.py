@@ -16,7 +16,7 @@ def over_leaves(function, grads, *rest):
     return structure.unflatten([function(*each) for each in zip(leaves, *others, strict=True)])
 
 
-@caught_by("trees.equal_leaves")
+@caught_by("leaves.equal_leaves")
 def moment_handed_to_the_next_leaf(learning_rate=0.1):
     def update(grads, state, params=None):
         last = [0.0]
@@ -31,7 +31,7 @@ def moment_handed_to_the_next_leaf(learning_rate=0.1):
     return optax.GradientTransformation(lambda p: Trace(zeros(p)), update)
 
 
-@caught_by("trees.equal_leaves")
+@caught_by("leaves.equal_leaves")
 def accumulator_shared_by_shape(learning_rate=0.1):
     def init(params):
         return {str(leaf.shape): jnp.zeros_like(leaf) for leaf in jax.tree.leaves(params)}
@@ -49,7 +49,7 @@ def accumulator_shared_by_shape(learning_rate=0.1):
     return optax.GradientTransformation(init, update)
 
 
-@caught_by("trees.number_of_leaves")
+@caught_by("leaves.number_of_leaves")
 def divides_by_number_of_leaves(learning_rate=0.1):
     def update(grads, state, params=None):
         number = max(len(jax.tree.leaves(grads)), 1)
@@ -58,7 +58,7 @@ def divides_by_number_of_leaves(learning_rate=0.1):
     return optax.GradientTransformation(lambda p: (), update)
 
 
-@caught_by("trees.names_and_order")
+@caught_by("leaves.names_and_order")
 def freezes_leaves_called_bias(learning_rate=0.1):
     def update(grads, state, params=None):
         def step(path, g):
