@@ -101,9 +101,9 @@ def corrections(rule: Rule) -> list[tuple[str, Rule]]:
         found.append(("the bias corrections use 2 t", replace(rule, stride=2)))
         found.append(("the bias corrections stay at t = 1", replace(rule, stride=0, shift=1)))
     if rule.correct_first and rule.correct_second:
-        words = "bias correction uses {} for both moments"
-        found.append((words.format("b1"), replace(rule, corrects="first")))
-        found.append((words.format("b2"), replace(rule, corrects="second")))
+        both = "bias correction uses {} for both moments"
+        found.append((both.format("b1"), replace(rule, corrects="first")))
+        found.append((both.format("b2"), replace(rule, corrects="second")))
         found.append(
             ("b1 and b2 are exchanged in the bias correction", replace(rule, corrects="swapped"))
         )

@@ -141,3 +141,52 @@ def one_vector_for_all(learning_rate=0.1):
         return structure.unflatten(shaped), state
 
     return optax.GradientTransformation(lambda p: (), update)
+
+
+@caught_by("leaves.order_of_leaves")
+def state_in_the_order_of_the_text(learning_rate=0.1):
+    """Velocities are kept sorted by the text of the path, where [10] comes before [2]."""
+
+    def ordered(tree):
+        named = jax.tree_util.tree_leaves_with_path(tree)
+        return [leaf for _, leaf in sorted(named, key=lambda each: str(each[0]))]
+
+    def update(grads, state, params=None):
+        kept = dict(zip(map(id, jax.tree.leaves(grads)), state, strict=True))
+        v = tmap(lambda g: 0.9 * kept[id(g)] + g, grads)
+        return tmap(lambda v: -learning_rate * v, v), ordered(v)
+
+    return optax.GradientTransformation(lambda p: ordered(zeros(p)), update)
+
+
+@caught_by("leaves.names_and_order")
+def zips_the_values_of_two_dicts(learning_rate=0.1):
+    """Velocities in the params' order, gradients in their own: equal only by luck."""
+
+    def values(tree):
+        return list(tree.values()) if isinstance(tree, dict) else jax.tree.leaves(tree)
+
+    def update(grads, state, params=None):
+        v = [
+            0.9 * v + g if v.shape == g.shape else g
+            for v, g in zip(state, values(grads), strict=True)
+        ]
+        leaves = dict(zip(map(id, values(grads)), v, strict=True))
+        return tmap(lambda g: -learning_rate * leaves[id(g)], grads), v
+
+    return optax.GradientTransformation(lambda p: [jnp.zeros_like(x) for x in values(p)], update)
+
+
+@caught_by("direction.leaves_zero")
+def trust_ratio_without_a_guard(learning_rate=0.1):
+    def update(grads, state, params=None):
+        if params is None:
+            raise ValueError("the trust ratio needs params")
+
+        def step(g, p):
+            ratio = jnp.sqrt(jnp.sum(p * p)) / (jnp.sqrt(jnp.sum(g * g)) + 1e-3)
+            return (-learning_rate * ratio * g).astype(g.dtype)
+
+        return tmap(step, grads, params), state
+
+    return optax.GradientTransformation(lambda p: (), update)

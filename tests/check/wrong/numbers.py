@@ -210,3 +210,59 @@ def elements_reversed(learning_rate=0.1):
         return tmap(lambda g: -learning_rate * jnp.flip(g), grads), state
 
     return optax.GradientTransformation(lambda p: (), update)
+
+
+@caught_by("direction.mirrored")
+def clips_from_one_side(learning_rate=0.1):
+    def update(grads, state, params=None):
+        return tmap(lambda g: -learning_rate * jnp.minimum(g, 1.0), grads), state
+
+    return optax.GradientTransformation(lambda p: (), update)
+
+
+@caught_by("direction.mirrored")
+def decays_by_the_absolute_value(learning_rate=0.1):
+    def update(grads, state, params=None):
+        if params is None:
+            raise ValueError("the decay needs params")
+        return tmap(lambda g, p: -learning_rate * (g + 0.1 * jnp.abs(p)), grads, params), state
+
+    return optax.GradientTransformation(lambda p: (), update)
+
+
+@caught_by("direction.small_gradients_move")
+def drops_small_gradients(learning_rate=0.1):
+    def update(grads, state, params=None):
+        kept = tmap(lambda g: jnp.where(jnp.abs(g) > 0.01, g, jnp.zeros_like(g)), grads)
+        return tmap(lambda g: -learning_rate * g, kept), state
+
+    return optax.GradientTransformation(lambda p: (), update)
+
+
+def over_time(factor):
+    """Gradient descent whose rate is a function of the count."""
+
+    def make(learning_rate=0.1):
+        def update(grads, state, params=None):
+            rate = learning_rate * factor(state.count)
+            moved = tmap(lambda g: (-rate * g).astype(g.dtype), grads)
+            return moved, Counted(optax.safe_increment(state.count))
+
+        return optax.GradientTransformation(lambda p: Counted(jnp.zeros([], jnp.int32)), update)
+
+    return make
+
+
+@caught_by("long_run.after_a_million_steps")
+def cosine_beyond_its_end(learning_rate=0.1):
+    return over_time(lambda count: jnp.cos(jnp.pi * count / 200))(learning_rate)
+
+
+@caught_by("long_run.after_a_million_steps")
+def line_below_zero(learning_rate=0.1):
+    return over_time(lambda count: 1 - count / 1000)(learning_rate)
+
+
+@caught_by("long_run.after_a_million_steps")
+def warm_up_without_end(learning_rate=0.1):
+    return over_time(lambda count: (count + 1) / 100)(learning_rate)
