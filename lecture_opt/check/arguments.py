@@ -154,7 +154,7 @@ def each_matters(subject: Subject) -> Outcome:
     name, value, others = dead[0]
     text = (
         f"{name}={value:g} may as well be {' or '.join(f'{other:g}' for other in others)}: "
-        f"{len(unlike_grads())} updates, for gradients of size 1, 1e-6, 0 and 1000, stay the same "
+        f"{len(unlike_grads())} updates, for gradients of size 1e-6, 1 and 1000, stay the same "
         "bit for bit."
     )
     judged = [each[0] for each in dead if each[0] in USUAL]
@@ -171,8 +171,9 @@ def floats(subject: Subject) -> dict[str, float]:
 
 
 def unlike_grads() -> list[Any]:
-    """Gradients of size 1, 1e-6, 0 and 1000: each argument should matter to one of them."""
-    return [probes.normal_tree(step, scale=scale) for step, scale in enumerate((1, 1e-6, 0, 1e3))]
+    """Gradients of size 1e-6, 1 (three of them) and 1000: to some step each argument matters."""
+    sizes = (1e-6, 1, 1, 1, 1e3)
+    return [probes.normal_tree(step, scale=size) for step, size in enumerate(sizes)]
 
 
 def updates_with(subject: Subject, values: dict[str, Any]) -> list[Any]:

@@ -108,6 +108,20 @@ class Report:
             raise
 
 
+def refuse_unwritable(path: str | os.PathLike[str]) -> None:
+    """Raise where a report could not be written in the end.
+
+    Raises:
+        ValueError: The path is a folder, or its nearest existing folder takes no files.
+    """
+    target = Path(path).absolute()
+    if target.is_dir():
+        raise ValueError(f"check: json: {path} is a folder; the name of a file is wanted")
+    nearest = next(folder for folder in target.parents if folder.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
+        raise ValueError(f"check: json: {path} cannot be written, {nearest} takes no files")
+
+
 def versions() -> dict[str, str]:
     """What the verdict was reached with."""
     return {
