@@ -146,21 +146,27 @@ def each_matters(subject: Subject) -> Outcome:
         base, ask = updates_with(subject, values), updates_with
     dead = []
     for name, value in values.items():
-        others = (0.5 * value, 100 * value, 0.1) if value < 1e-2 else (0.5 * value, 0.9 * value)
+        others = other_values(value)
         if all(probes.same_bits(ask(subject, values | {name: other}), base) for other in others):
             dead.append((name, value, others))
     if not dead:
         return passed()
-    name, value, others = dead[0]
+    judged = [each for each in dead if each[0] in USUAL and each[1] != 0]
+    name, value, others = (judged or dead)[0]
     text = (
         f"{name}={value:g} may as well be {' or '.join(f'{other:g}' for other in others)}: "
         f"{len(unlike_grads())} updates, for gradients of size 1e-6, 1 and 1000, stay the same "
         "bit for bit."
     )
-    judged = [each[0] for each in dead if each[0] in USUAL]
-    if not judged or value == 0:
-        return trait(text, arguments=[each[0] for each in dead])
-    return failed(text, arguments=judged)
+    names = [each[0] for each in judged or dead]
+    return failed(text, arguments=names) if judged else trait(text, arguments=names)
+
+
+def other_values(value: float) -> tuple[float, ...]:
+    """Values far from this one, on both sides; for a decay also one much closer to 1."""
+    if 0.01 < value < 1:
+        return 0.5 * value, 0.5 + 0.5 * value, 1 - 0.01 * (1 - value)
+    return 0.5 * value, 100 * value, 0.1 + value
 
 
 def floats(subject: Subject) -> dict[str, float]:
