@@ -64,9 +64,9 @@ def selected(names: Iterable[str]) -> list[Property]:
         ValueError: For a name that is neither; the message lists the families.
     """
     known = {name_of(prop): prop for prop in PROPERTIES}
-    families = {name.partition(".")[0] for name in known}
+    families = dict.fromkeys(name.partition(".")[0] for name in known)
     wanted = list(names)
-    unknown = sorted(set(wanted) - known.keys() - families)
+    unknown = sorted(set(wanted) - known.keys() - families.keys())
     if unknown:
         raise ValueError(
             f"check: no property or family {unknown[0]!r}; families are {', '.join(families)}"

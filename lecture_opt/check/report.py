@@ -109,17 +109,20 @@ class Report:
 
 
 def refuse_unwritable(path: str | os.PathLike[str]) -> None:
-    """Raise where a report could not be written in the end.
+    """Make the folder for a report, and raise where it would take none.
 
     Raises:
-        ValueError: The path is a folder, or its nearest existing folder takes no files.
+        ValueError: The path is a folder, or no file can be made beside it.
     """
-    target = Path(path).absolute()
+    target = Path(path)
     if target.is_dir():
         raise ValueError(f"check: json: {path} is a folder; the name of a file is wanted")
-    nearest = next(folder for folder in target.parents if folder.exists())
-    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
-        raise ValueError(f"check: json: {path} cannot be written, {nearest} takes no files")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=target.parent):
+            pass
+    except OSError as error:
+        raise ValueError(f"check: json: {path} cannot be written: {error}") from error
 
 
 def versions() -> dict[str, str]:

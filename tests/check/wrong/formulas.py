@@ -269,10 +269,13 @@ def adamw_whose_decay_grows():
     return optax.GradientTransformation(lambda p: (ADAM.init(p), jnp.zeros([], jnp.int32)), update)
 
 
-@named_by(MOMENTUM, "one step late")
-def momentum_delayed():
+CLIPPED = optax.chain(optax.clip_by_global_norm(1.0), optax.sgd(1e-2))
+
+
+@named_by(CLIPPED, "one step late")
+def clipped_and_delayed():
     def update(grads, state, params=None):
-        moved, new = MOMENTUM.update(grads, state[0], params)
+        moved, new = CLIPPED.update(grads, state[0], params)
         return state[1], (new, moved)
 
-    return optax.GradientTransformation(lambda p: (MOMENTUM.init(p), zeros(p)), update)
+    return optax.GradientTransformation(lambda p: (CLIPPED.init(p), zeros(p)), update)

@@ -159,24 +159,6 @@ def state_in_the_order_of_the_text(learning_rate=0.1):
     return optax.GradientTransformation(lambda p: ordered(zeros(p)), update)
 
 
-@caught_by("leaves.names_and_order")
-def zips_the_values_of_two_dicts(learning_rate=0.1):
-    """Velocities in the params' order, gradients in their own: equal only by luck."""
-
-    def values(tree):
-        return list(tree.values()) if isinstance(tree, dict) else jax.tree.leaves(tree)
-
-    def update(grads, state, params=None):
-        v = [
-            0.9 * v + g if v.shape == g.shape else g
-            for v, g in zip(state, values(grads), strict=True)
-        ]
-        leaves = dict(zip(map(id, values(grads)), v, strict=True))
-        return tmap(lambda g: -learning_rate * leaves[id(g)], grads), v
-
-    return optax.GradientTransformation(lambda p: [jnp.zeros_like(x) for x in values(p)], update)
-
-
 @caught_by("direction.leaves_zero")
 def trust_ratio_without_a_guard(learning_rate=0.1):
     def update(grads, state, params=None):
