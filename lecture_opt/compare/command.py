@@ -34,6 +34,9 @@ tasks: {tasks}
 """
 
 
+WRITTEN = ("report.html", "results.json", "runs.csv", "curves.csv", "tables.tex", "figures")
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of `compare`."""
     from lecture_opt.compare.tasks import DEFAULT, TASKS
@@ -95,7 +98,7 @@ def run(args: argparse.Namespace) -> int:
         import rich.console
 
         from lecture_opt import compare
-        from lecture_opt.compare import plots, tables
+        from lecture_opt.compare import report, tables
     except ImportError as error:
         print(f"compare needs {error.name}: pip install 'lecture_opt[judge]'", file=sys.stderr)
         return 2
@@ -110,12 +113,11 @@ def run(args: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         print("interrupted; the same command with --resume goes on from here", file=sys.stderr)
         return 130
-    path = args.output / "results.json"
-    compare.write(results, path)
-    paths = [path, *plots.draw(results, args.output)]
+    compare.write(results, args.output / "results.json")
     store.remove()
     tables.show(results, rich.console.Console())
-    print("Written: " + ", ".join(map(str, paths)))
+    report.write(results, args.output)
+    print(f"Written to {args.output}: {', '.join(WRITTEN)}")
     return 0
 
 
