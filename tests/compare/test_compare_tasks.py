@@ -162,7 +162,7 @@ def test_your_own_task_is_found_in_a_file(tmp_path):
 
 
 def test_a_task_takes_no_arguments():
-    with pytest.raises(ValueError, match="wanted path/to/file.py:NAME"):
+    with pytest.raises(ValueError, match=r"wanted path/to/file\.py:NAME"):
         tasks.load("my_file.py:mine(a=1)")
 
 
