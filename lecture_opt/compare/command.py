@@ -202,7 +202,10 @@ def _output(folder: Path, *, resume: bool) -> "Store":
 
 @contextmanager
 def _progress(cells: int) -> Iterator[Callable[[str, str, str], Any]]:
-    """A bar with the time that is left, on stderr; yields what to call after each stage."""
+    """A bar with the time that is left, on stderr; yields what to call after each stage.
+
+    It appears when all was checked, so that an error of the user's stands alone.
+    """
     from rich import console, progress
 
     columns = (
@@ -213,8 +216,17 @@ def _progress(cells: int) -> Iterator[Callable[[str, str, str], Any]]:
         progress.TextColumn("left:"),
         progress.TimeRemainingColumn(),
     )
-    with progress.Progress(*columns, console=console.Console(stderr=True), transient=True) as bar:
-        both = bar.add_task("compiling the first", total=2 * cells)
-        yield lambda stage, task, name: bar.update(
-            both, advance=1, description=f"{stage} {name} on {task}"
-        )
+    bar = progress.Progress(*columns, console=console.Console(stderr=True), transient=True)
+    both = bar.add_task("compiling the first", total=2 * cells)
+
+    def on_stage(stage: str, task: str, name: str) -> None:
+        if stage == "checked":
+            bar.start()
+        else:
+            bar.update(both, advance=1, description=f"{stage} {name} on {task}")
+
+    try:
+        yield on_stage
+    finally:
+        if bar.live.is_started:
+            bar.stop()

@@ -61,12 +61,14 @@ def run(
       optimizers: from `specs.parse`; each must take a `learning_rate`.
       protocol: what is the same for all.
       store: keeps what is finished, so that a later call with it goes on from there.
-      on_stage: called with ("tuned" or "reported", task, optimizer) when it is.
+      on_stage: called with ("checked", "", "") when nothing was found wrong, then with
+        ("tuned" or "reported", task, optimizer) when it is.
 
     Raises:
       ValueError: before any training, where something is missing, given twice or can't be trained.
     """
     check(tasks, optimizers, protocol)
+    on_stage("checked", "", "")
     store = store or Store(None)
     facts, measured = [], []
     with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -302,7 +304,6 @@ class Cell:
         seconds = time.perf_counter() - began
         with engine.lenient():
             test = np.asarray(self.prepared.evaluate(trained.params, self.prepared.task.test))
-        lost = np.isnan(trained.losses)
         calls = -(-count // program.runs)
         cost = {
             "step_seconds": seconds / (calls * program.runs * self.protocol.steps),
@@ -313,7 +314,7 @@ class Cell:
         }
         return {
             "losses": trained.losses,
-            "validation": np.where(lost, np.float32(np.nan), trained.validation),
+            "validation": trained.validation,
             "test": np.where(trained.diverged, self.prepared.untrained_test, test),
             "diverged": trained.diverged,
             "cost": np.array([cost[name] for name in results.COSTS]),

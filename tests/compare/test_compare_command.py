@@ -303,6 +303,7 @@ def test_the_progress_is_of_every_stage(ran):
             on_stage=lambda *stage: seen.append(stage),
         )
     assert seen == [
+        ("checked", "", ""),
         ("tuned", "noisy-quadratic", "optax:adam"),
         ("reported", "noisy-quadratic", "optax:adam"),
     ]
