@@ -90,11 +90,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--quick", action="store_true", help="three tasks, fewer steps, settings and tuning seeds")
     add("--resume", action="store_true",
         help="go on from what a killed comparison left in the output directory")  # fmt: skip
+    add(
+        "--distributed",
+        action="store_true",
+        help="share the work with the processes that SLURM, Open MPI or GKE started",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Compares and prints; returns the exit status."""
     try:
+        import jax
         import rich.console
 
         from lecture_opt import compare
@@ -103,8 +109,10 @@ def run(args: argparse.Namespace) -> int:
         print(f"compare needs {error.name}: pip install 'lecture_opt[judge]'", file=sys.stderr)
         return 2
     try:
+        if args.distributed:
+            jax.distributed.initialize()
         tasks, optimizers, protocol = chosen(args)
-        store = _output(args.output, resume=args.resume)
+        store = _output(args.output, resume=args.resume or jax.process_index() > 0)
         with _progress(len(tasks) * len(optimizers)) as on_stage:
             results = compare.run(tasks, optimizers, protocol, store=store, on_stage=on_stage)
     except (ValueError, OSError, ImportError) as error:
@@ -113,6 +121,8 @@ def run(args: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         print("interrupted; the same command with --resume goes on from here", file=sys.stderr)
         return 130
+    if jax.process_index() > 0:
+        return 0
     compare.write(results, args.output / "results.json")
     store.remove()
     tables.show(results, rich.console.Console())
