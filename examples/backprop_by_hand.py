@@ -78,11 +78,11 @@ print(f"loss {loss:.4f}; by hand and jax.grad differ by at most {max(jax.tree.le
 # %% [markdown]
 # ## Where gradients vanish or explode
 #
-# Ten layers deep. A sigmoid multiplies delta by at most 1/4, so the first layers hardly learn;
+# Eight layers deep. A sigmoid multiplies delta by at most 1/4, so the first layers hardly learn;
 # weights twice too large make delta grow at each layer; He's initialisation holds it level.
 
 # %%
-DEPTH, WIDTH = 10, 32
+DEPTH, WIDTH = 8, 32
 x, labels = jax.random.normal(jax.random.key(2), (64, WIDTH)), jnp.arange(64) % WIDTH
 
 
@@ -99,6 +99,6 @@ explanations = {
     "relu, weights x 2": deep(backprop.relu, lo.relu, scale=2.0),
 }
 for name, explanation in explanations.items():
-    first, last = explanation.gradients[[0, -1]]
-    print(f"{name:18} gradient of the first layer / of the last: {first / last:.1e}")
+    first, last = explanation.deltas[[0, -1]]
+    print(f"{name:18} delta at the first layer / at the last: {first / last:.1e}")
 save(gradient_flow.draw(explanations), "gradient_flow")
