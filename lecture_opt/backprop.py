@@ -23,10 +23,11 @@ Parameters are the trees of `lecture_opt.models`, so both can be held side by si
     >>> by_hand = backprop.chain(backprop.dense, backprop.tanh, backprop.dense)
     >>> params = model.init(jax.random.key(0))
     >>> x, labels = jnp.ones((5, 4)), jnp.array([0, 1, 2, 0, 1])
-    >>> loss, grads = backprop.value_and_grad(by_hand, params, (x, labels))
+    >>> value_and_grad = jax.jit(backprop.value_and_grad, static_argnums=0)
+    >>> loss, grads = value_and_grad(by_hand, params, (x, labels))
     >>> def loss_fn(params):
     ...     return lo.softmax_cross_entropy(model.apply(params, x), labels)
-    >>> expected = jax.grad(loss_fn)(params)
+    >>> expected = jax.jit(jax.grad(loss_fn))(params)
     >>> bool(jnp.allclose(grads[0]["kernel"], expected[0]["kernel"], atol=1e-6))
     True
 """
