@@ -11,6 +11,8 @@ _FORMULA = re.compile(
     r'<(span|div) class="arithmatex">(?:\\\((.*?)\\\)|\\\[(.*?)\\\])</\1>', re.DOTALL
 )
 _PROMPT = re.compile(r"(?:^|(?<=\n\n))( *)>>> .*?(?=\n\n|\Z)", re.DOTALL)
+_ARGS = re.compile(r"^Args:\n(?: +.*\n?)+", re.MULTILINE)
+_JOINT = re.compile(r"^( +)(\w+(?:, \w+)+): (.*\n(?:\1 .*\n)*)", re.MULTILINE)
 _PUBLIC = re.compile(r"^public: (\S+)$", re.MULTILINE)
 
 
@@ -42,15 +44,22 @@ def _mathml(match):
 
 
 class Examples(griffe.Extension):
-    """Makes the docstrings' `Example:` the section that griffe knows, and fences bare prompts."""
+    """Puts docstrings as griffe reads them: sections, arguments one by one, prompts as code."""
 
     def on_object(self, *, obj, **_):
         """Called by griffe for every module, class, function and attribute."""
         if obj.docstring is not None:
             text = obj.docstring.value.replace("Example:\n", "Examples:\n")
+            text = _ARGS.sub(lambda args: _JOINT.sub(_apart, args[0]), text)
             obj.docstring.value = _PROMPT.sub(_fenced, text)
 
 
 def _fenced(match):
     """A prompt that stands in no section, which is to say at the margin, as a code block."""
     return match[0] if match[1] else f"```pycon\n{match[0]}\n```"
+
+
+def _apart(match):
+    """`b1, b2: text` as an argument each, with the same text."""
+    indent, names, text = match.groups()
+    return "".join(f"{indent}{name}: {text}" for name in names.split(", "))

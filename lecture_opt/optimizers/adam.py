@@ -41,8 +41,7 @@ def adam(
 
     Args:
       learning_rate: a scalar >= 0, or a schedule `count -> scalar`, called with 0 first.
-      b1: the part of the mean of the gradients that each step keeps, in [0, 1).
-      b2: the same for the mean of their squares, in [0, 1).
+      b1, b2: the parts of the means that each step keeps, in [0, 1).
       eps: >= 0, outside the root; with 0, zero gradients still give zero updates.
       b1_decay: in [0, 1].
 
