@@ -24,6 +24,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import matplotlib.pyplot as plt
+import numpy as np
 
 import lecture_opt as lo
 from lecture_opt import backprop, gradient_flow
@@ -79,16 +80,19 @@ print(f"loss {loss:.4f}; by hand and jax.grad differ by at most {max(jax.tree.le
 # ## Where gradients vanish or explode
 #
 # Eight layers deep. A sigmoid multiplies delta by at most 1/4, so the first layers hardly learn;
-# weights twice too large make delta grow at each layer; He's initialisation holds it level.
+# weights twice too large make delta grow at each layer; He's initialisation holds it level. Biases
+# too low leave ReLUs dead: they give 0 for every example, and nothing flows back through them.
 
 # %%
 DEPTH, WIDTH = 8, 32
 x, labels = jax.random.normal(jax.random.key(2), (64, WIDTH)), jnp.arange(64) % WIDTH
 
 
-def deep(module, activation, scale=1.0):
+def deep(module, activation, scale=1.0, bias=0.0):
     params = lo.mlp([WIDTH] * (DEPTH + 1), activation=activation).init(jax.random.key(3))
-    params = jax.tree.map(lambda leaf: scale * leaf, params)
+    for layer in params[::2]:
+        layer["kernel"] *= scale
+        layer["bias"] += bias
     net = backprop.chain(*[backprop.dense, module] * (DEPTH - 1), backprop.dense)
     return backprop.explain(net, params, (x, labels))
 
@@ -97,8 +101,10 @@ explanations = {
     "sigmoid": deep(backprop.sigmoid, lo.sigmoid),
     "relu, He": deep(backprop.relu, lo.relu),
     "relu, weights x 2": deep(backprop.relu, lo.relu, scale=2.0),
+    "relu, biases -0.5": deep(backprop.relu, lo.relu, bias=-0.5),
 }
 for name, explanation in explanations.items():
     first, last = explanation.deltas[[0, -1]]
-    print(f"{name:18} delta at the first layer / at the last: {first / last:.1e}")
+    print(f"{name:18} delta at the first layer / at the last: {first / last:.1e}", end=", ")
+    print(f"dead ReLUs: {np.nanmean(explanation.dead):.0%}" if "relu" in name else "no ReLUs")
 save(gradient_flow.draw(explanations), "gradient_flow")

@@ -49,6 +49,7 @@ def draw(explanations: Mapping[str, Explanation]) -> "Figure":
             known = np.flatnonzero(~np.isnan(values))
             axis.plot(known, values[known], "o-", markersize=3, color=colour, label=label)
         axis.set(title=_PANELS[key], xlabel="module, from the input")
+        axis.xaxis.get_major_locator().set_params(integer=True)
         if key == "dead":
             axis.set_ylim(-0.05, 1.05)
         else:
