@@ -40,7 +40,7 @@ def draw(explanations: Mapping[str, Explanation]) -> "Figure":
     from matplotlib.figure import Figure
 
     shown = [key for key in _PANELS if _has_values(explanations, key)]
-    figure = Figure(figsize=(3.4 * len(shown), 3.2), layout="constrained")
+    figure = Figure(figsize=(3.4 * len(shown), 3.4), layout="constrained")
     axes = np.atleast_1d(figure.subplots(1, len(shown)))
     for axis, key in zip(axes, shown, strict=True):
         for label, explanation in explanations.items():
@@ -53,8 +53,10 @@ def draw(explanations: Mapping[str, Explanation]) -> "Figure":
         if key == "dead":
             axis.set_ylim(-0.05, 1.05)
         else:
-            axis.set_yscale("log")
-    axes[0].legend(fontsize="small")
+            axis.set_yscale("log", nonpositive="mask")
+    figure.legend(
+        *axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(explanations)
+    )
     return figure
 
 
