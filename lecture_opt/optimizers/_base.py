@@ -72,6 +72,17 @@ def _describe(value: object) -> str:
     return f"{value!r}" if shape is None else f"an array of shape {shape} and type {value.dtype}"  # type: ignore[attr-defined]  # it has a shape
 
 
+def check_state(function: str, state: Any, wanted: type) -> None:
+    """Raises where `state` is not of the optimizer's own type, before its fields are missed."""
+    if not isinstance(state, wanted):
+        pair = isinstance(state, tuple) and len(state) == 2 and isinstance(state[1], wanted)
+        given = "the pair (updates, state)" if pair else f"of type {type(state).__name__}"
+        raise TypeError(
+            f"{function}.update: state is {given}; wanted the {wanted.__name__} that init(params) "
+            "or the last update gave"
+        )
+
+
 # ---- scalars of a step --------------------------------------------------------------------
 
 
