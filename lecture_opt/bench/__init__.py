@@ -1,0 +1,1 @@
+"""What an optimizer costs: its own time and memory, beside others in the same run."""
