@@ -139,7 +139,7 @@ def test_each_of_the_lecture_s_has_its_equal_beside_it(name):
     ("arguments", "says"),
     [
         (["adma"], "adma: says no source"),
-        (["lecture:adam", "--against", "optax:adma"], "did you mean 'adam'"),
+        (["lecture:adam", "--against", "optax:adma"], "optax has no 'adma'; did you mean"),
         (["--tree", "huge"], "--tree huge: no such tree; there are large, leaves-400"),
         (["--rounds", "0"], "--rounds 0: must be positive"),
         (["optax:scale_by_schedule"], "needs step_size_fn"),
