@@ -1,6 +1,7 @@
 """`lecture-opt compare`: parses, calls, prints."""
 
 import argparse
+import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -95,7 +96,7 @@ def run(args: argparse.Namespace) -> int:
         import rich.console
 
         from lecture_opt import compare
-        from lecture_opt.compare import plots, tables
+        from lecture_opt.compare import report, tables
     except ImportError as error:
         print(f"compare needs {error.name}: pip install 'lecture_opt[judge]'", file=sys.stderr)
         return 2
@@ -112,10 +113,15 @@ def run(args: argparse.Namespace) -> int:
         return 130
     path = args.output / "results.json"
     compare.write(results, path)
-    paths = [path, *plots.draw(results, args.output)]
+    paths = report.write(json.loads(path.read_text(encoding="utf-8")), args.output)
     store.remove()
     tables.show(results, rich.console.Console())
-    print("Written: " + ", ".join(map(str, paths)))
+    figures = [found for found in paths if found.parent != args.output]
+    others = [str(found) for found in [path, *paths[1:]] if found not in figures]
+    print(
+        f"Written: {paths[0]} (open it in a browser), {', '.join(others)}, "
+        f"{len(figures)} figures in {args.output / 'figures'}",
+    )
     return 0
 
 
