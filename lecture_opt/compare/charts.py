@@ -211,7 +211,7 @@ def _differences(task: Mapping[str, Any], protocol: Mapping[str, Any]) -> Chart:
         "differences",
         task["name"],
         f"difference from {baseline}",
-        Axis(f"test {task['metric']}: better than {baseline} by"),
+        Axis(f"gain in test {task['metric']}"),
         Axis("optimizer"),
         [
             Series(

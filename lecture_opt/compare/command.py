@@ -1,6 +1,7 @@
 """`lecture-opt compare`: parses, calls, prints."""
 
 import argparse
+import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -123,10 +124,11 @@ def run(args: argparse.Namespace) -> int:
         return 130
     if jax.process_index() > 0:
         return 0
-    compare.write(results, args.output / "results.json")
+    path = args.output / "results.json"
+    compare.write(results, path)
     store.remove()
     tables.show(results, rich.console.Console())
-    report.write(results, args.output)
+    report.write(json.loads(path.read_text(encoding="utf-8")), args.output)
     print(f"Written to {args.output}: {', '.join(WRITTEN)}")
     return 0
 

@@ -174,8 +174,9 @@ _PANELS = {"differences": _differences, "ranks": _ranks}
 def _plain_ticks(axis: Any) -> None:
     """Plain numbers at the ticks; between the powers of ten only where there are few powers."""
     low, high = axis.get_view_interval()
-    few = np.log10(high / low) < 2
-    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if few else (1,)))
+    decades = np.log10(high / low)
+    between = range(1, 10) if decades < 0.6 else (1, 2, 5) if decades < 2 else (1,)
+    axis.set_major_locator(LogLocator(subs=between))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_formatter(NullFormatter())
 

@@ -42,9 +42,11 @@ function draw(tag, attributes = {}, text = null) {
   return make(tag, attributes, text, { svg: true });
 }
 
-// Okabe and Ito's black is ink: light on a dark page.
+// Okabe and Ito's colours are made for white paper: on a dark page they are paler, and black is
+// the colour of the text.
 function colourOf(style) {
-  return style.colour === "#000000" ? "var(--ink)" : style.colour;
+  if (style.colour === "#000000") return "var(--ink)";
+  return `color-mix(in srgb, ${style.colour} var(--pure), white)`;
 }
 
 // A number in a few digits.

@@ -108,7 +108,7 @@ function drawRows(frame) {
   const { svg, width, height, chart, view } = frame;
   const ranks = chart.kind === "ranks";
   const series = ranks ? frame.series.toSorted((a, b) => a.x[0] - b.x[0] || (a.name < b.name ? -1 : 1)) : frame.series;
-  const margin = Math.min(200, 0.42 * width);
+  const margin = Math.min(240, 0.42 * width);
   const box = { left: margin, right: width - (ranks ? 20 + 10 * chart.groups.length : 12), top: 24, bottom: height - 42 };
   const ends = series.flatMap((one) => [one.x[0], ...(one.low ?? []), ...(one.high ?? [])]);
   const least = Math.min(...series.map((one) => one.x[0]));
@@ -152,6 +152,6 @@ function drawCritical(svg, box, x, least, chart, series) {
 
 // The text, cut to about so many pixels.
 function fitted(text, room) {
-  const most = Math.max(6, Math.floor(room / 6.6));
+  const most = Math.max(6, Math.floor(room / 7.3));
   return text.length <= most ? text : `${text.slice(0, most - 1)}…`;
 }
