@@ -54,13 +54,18 @@ from lecture_opt.optimizers import (
     sgd,
 )
 from lecture_opt.training import (
+    Checkpoint,
     FitResult,
     fit,
+    shard_data,
+    shard_params,
+    zero1,
 )
 
 __all__ = [
     "AdagradState",
     "AdamState",
+    "Checkpoint",
     "FitResult",
     "LayerError",
     "Model",
@@ -89,10 +94,13 @@ __all__ = [
     "relu",
     "rmsprop",
     "sgd",
+    "shard_data",
+    "shard_params",
     "sigmoid",
     "sigmoid_cross_entropy",
     "softmax",
     "softmax_cross_entropy",
     "softmax_regression",
     "tanh",
+    "zero1",
 ]
