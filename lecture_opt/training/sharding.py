@@ -8,13 +8,14 @@ A mesh names the devices, `mesh = jax.make_mesh((jax.device_count(),), ("devices
 
 gives the losses of one device, to rounding: a batch holds the same examples on any number of them.
 What lies on no mesh is copied to each device. A layout of your own is `jax.device_put` with your
-`NamedSharding`s. Axes may be Auto or Explicit.
+`NamedSharding`s, on Auto axes or Explicit ones; these functions put arrays on Auto axes, on which
+any loss written for one device runs.
 
 Example:
     >>> import jax, jax.numpy as jnp
     >>> mesh = jax.make_mesh((jax.device_count(),), ("devices",))
-    >>> shard_data(jnp.ones((8, 3)), mesh).sharding.spec
-    PartitionSpec('devices',)
+    >>> shard_data(jnp.ones((8, 3)), mesh).sharding.spec[0]
+    'devices'
 """
 
 import contextlib
@@ -41,6 +42,8 @@ def shard_data(data: PyTree, mesh: Mesh) -> PyTree:
         ValueError: Where a leading axis is no multiple of the number of devices.
     """
 
+    auto = _auto(mesh)
+
     def put(path: tuple[Any, ...], leaf: Any) -> jax.Array:
         shape = np.shape(leaf)
         if not shape or shape[0] % mesh.size:
@@ -48,7 +51,7 @@ def shard_data(data: PyTree, mesh: Mesh) -> PyTree:
                 f"shard_data: data{jax.tree_util.keystr(path)} has shape {shape}; wanted a leading "
                 f"axis that is a multiple of the mesh's {mesh.size} devices"
             )
-        return _put(leaf, NamedSharding(mesh, PartitionSpec(mesh.axis_names)))
+        return _put(leaf, NamedSharding(auto, _spec(mesh, axis=0)))
 
     return jax.tree_util.tree_map_with_path(put, data)
 
@@ -59,7 +62,8 @@ def shard_params(params: PyTree, mesh: Mesh) -> PyTree:
     An axis that is no multiple of the number of devices can't be cut; an array without one that
     can is copied to each device. Optimizers' states are sharded like the parameters.
     """
-    return jax.tree.map(lambda leaf: _put(leaf, _cut(leaf, mesh)), params)
+    auto = _auto(mesh)
+    return jax.tree.map(lambda leaf: _put(leaf, _cut(leaf, auto)), params)
 
 
 def zero1(
@@ -75,9 +79,10 @@ def zero1(
     models", 2020, stage 1.
     """
     inner = optax.with_extra_args_support(optimizer)
+    auto = _auto(mesh)
 
     def cut(tree: PyTree) -> PyTree:
-        return jax.tree.map(lambda leaf: _move(leaf, _cut(leaf, mesh)), tree)
+        return jax.tree.map(lambda leaf: _move(leaf, _cut(leaf, auto)), tree)
 
     def init(params: PyTree) -> PyTree:
         return inner.init(cut(params))
@@ -86,7 +91,7 @@ def zero1(
         updates: PyTree, state: PyTree, params: PyTree = None, **extra_args: Any
     ) -> tuple[PyTree, PyTree]:
         updates, state = inner.update(cut(updates), state, cut(params), **extra_args)
-        whole = NamedSharding(mesh, PartitionSpec())
+        whole = NamedSharding(auto, PartitionSpec())
         return jax.tree.map(lambda leaf: _move(leaf, whole), updates), state
 
     return optax.GradientTransformationExtraArgs(init, update)
@@ -178,7 +183,16 @@ def _cut(leaf: Any, mesh: Mesh) -> NamedSharding:
     if not axes:
         return NamedSharding(mesh, PartitionSpec())
     longest = max(axes, key=lambda axis: shape[axis])
-    return NamedSharding(mesh, PartitionSpec(*[None] * longest, mesh.axis_names))
+    return NamedSharding(mesh, _spec(mesh, longest))
+
+
+def _spec(mesh: Mesh, axis: int) -> PartitionSpec:
+    names = mesh.axis_names
+    return PartitionSpec(*[None] * axis, names if len(names) > 1 else names[0])
+
+
+def _auto(mesh: Mesh) -> Mesh:
+    return Mesh(mesh.devices, mesh.axis_names, axis_types=(AxisType.Auto,) * len(mesh.axis_names))
 
 
 def _put(leaf: Any, where: NamedSharding) -> jax.Array:
@@ -195,8 +209,9 @@ def _put(leaf: Any, where: NamedSharding) -> jax.Array:
 
 
 def _move(leaf: jax.Array, where: NamedSharding) -> jax.Array:
-    if _explicit(where.mesh):
-        return jax.sharding.reshard(leaf, where)
+    mesh = getattr(jnp.asarray(leaf).aval.sharding, "mesh", None)  # type: ignore[attr-defined]  # of arrays and tracers alike
+    if mesh is not None and _explicit(mesh):
+        return jax.sharding.reshard(leaf, NamedSharding(mesh, where.spec))
     return lax.with_sharding_constraint(leaf, where)
 
 
