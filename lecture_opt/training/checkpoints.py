@@ -179,8 +179,9 @@ def _stacked(evaluations: list[tuple[int, Any]]) -> dict[str, np.ndarray]:
     columns = zip(*(jax.tree.leaves(value) for _, value in evaluations), strict=True)
     try:
         stacks = {f"evaluations {i}": np.stack(column) for i, column in enumerate(columns)}
-        for stack in stacks.values():
-            jnp.dtype(stack.dtype).itemsize, jax.dtypes.canonicalize_dtype(stack.dtype)
+        kinds = {stack.dtype for stack in stacks.values()}
+        if not all(jnp.issubdtype(kind, jnp.number) or kind.kind == "b" for kind in kinds):
+            raise TypeError(f"it gives {', '.join(map(str, kinds))}")
     except (TypeError, ValueError) as error:
         raise TypeError(
             "fit: checkpoint: eval_fn must give numbers of the same shapes each time to be saved: "
@@ -281,10 +282,10 @@ def _writing(store: Store, what: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        whole = store.manager.all_steps(read=True)
+        whole = sorted(int(n) for n in os.listdir(store.manager.directory) if n.isdigit())
         raise OSError(
             f"fit: checkpoint of {what} could not be written to {store.manager.directory}: "
-            f"{error}. The checkpoints of steps {list(whole)} are whole"
+            f"{error}. The checkpoints of steps {whole} are whole"
         ) from error
 
 

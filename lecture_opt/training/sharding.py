@@ -41,7 +41,6 @@ def shard_data(data: PyTree, mesh: Mesh) -> PyTree:
     Raises:
         ValueError: Where a leading axis is no multiple of the number of devices.
     """
-
     auto = _auto(mesh)
 
     def put(path: tuple[Any, ...], leaf: Any) -> jax.Array:
@@ -209,7 +208,7 @@ def _put(leaf: Any, where: NamedSharding) -> jax.Array:
 
 
 def _move(leaf: jax.Array, where: NamedSharding) -> jax.Array:
-    mesh = getattr(jnp.asarray(leaf).aval.sharding, "mesh", None)  # type: ignore[attr-defined]  # of arrays and tracers alike
+    mesh = getattr(jnp.asarray(leaf).aval.sharding, "mesh", None)
     if mesh is not None and _explicit(mesh):
         return jax.sharding.reshard(leaf, NamedSharding(mesh, where.spec))
     return lax.with_sharding_constraint(leaf, where)

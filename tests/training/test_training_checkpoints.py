@@ -32,10 +32,11 @@ def steps_in(folder):
 
 def params_of(folder, step):
     """The saved parameters, read with orbax alone."""
+    state = Path(folder, str(step), "state").absolute()
     with ocp.PyTreeCheckpointer() as reader:
-        return np.asarray(
-            reader.restore(Path(folder, str(step), "state").absolute())["params['w']"]
-        )
+        names = reader.metadata(state).item_metadata.tree
+        as_numpy = {name: ocp.RestoreArgs(restore_type=np.ndarray) for name in names}
+        return reader.restore(state, restore_args=as_numpy)["params['w']"]
 
 
 @pytest.fixture(scope="module")
@@ -248,22 +249,23 @@ def test_a_foreign_checkpoint(tmp_path):
 @pytest.mark.parametrize("cut", [0.0, 0.5, 0.99])
 def test_a_truncated_checkpoint(saved, cut):
     """Whatever file of the latest is cut short: an error, never wrong numbers."""
-    last = saved / "200"
+    last, right = saved / "200", params_of(saved, 200)
     files = sorted(f for f in last.rglob("*") if f.is_file() and f.stat().st_size > 1)
-    refused = 0
+    refused = []
     for file in files:
         content = file.read_bytes()
         file.write_bytes(content[: int(cut * len(content))])
         try:
             result = a_run.run(saved, steps=200)
         except ValueError as error:
-            assert "200 is damaged" in str(error)
-            assert "remove it to go on from step 150" in str(error)
-            refused += 1
+            refused.append(str(error))
         else:
-            np.testing.assert_array_equal(result.params["w"], params_of(saved, 200))
+            np.testing.assert_array_equal(result.params["w"], right)
         file.write_bytes(content)
-    assert refused >= 3
+    assert len(refused) >= 3
+    for text in refused:
+        assert "200 is damaged" in text
+        assert "remove it to go on from step 150" in text
 
 
 def test_an_earlier_checkpoint_serves_when_the_last_is_removed(saved, whole):
@@ -308,7 +310,7 @@ def test_wrong_checkpoint_arguments(checkpoint, error, text):
 
 
 def test_best_needs_an_evaluation(tmp_path):
-    with pytest.raises(ValueError, match="fit: checkpoint.best is given and eval_fn is not"):
+    with pytest.raises(ValueError, match=r"fit: checkpoint\.best is given and eval_fn is not"):
         lo.fit(lambda p, _: p, 1.0, OPTIMIZER, None, steps=1,
                checkpoint=lo.Checkpoint(tmp_path, best=float))  # fmt: skip
 
