@@ -19,6 +19,8 @@ import lecture_opt as lo
 
 ocp = pytest.importorskip("orbax.checkpoint")
 ROOT = Path(__file__).parents[2]
+# What orbax had begun is dropped where reading or writing fails.
+dropped = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
 
 def assert_same(ours, theirs):
@@ -184,6 +186,7 @@ def test_killed_fifty_times(tmp_path):
 # ---- folders that are wrong ---------------------------------------------------------------
 
 
+@dropped
 def test_a_full_disk(tmp_path, monkeypatch):
     mounted = os.geteuid() == 0 and not subprocess.call(
         ["mount", "-t", "tmpfs", "-o", "size=700k", "tmpfs", tmp_path], stderr=subprocess.DEVNULL
@@ -236,6 +239,7 @@ def test_a_foreign_folder_is_left_alone(tmp_path):
     assert os.listdir(tmp_path) == ["thesis.tex"]
 
 
+@dropped
 def test_a_foreign_checkpoint(tmp_path):
     with ocp.CheckpointManager(tmp_path) as manager:
         manager.save(7, args=ocp.args.StandardSave({"w": jnp.ones(2)}))
@@ -246,7 +250,11 @@ def test_a_foreign_checkpoint(tmp_path):
         a_run.run(tmp_path)
 
 
-@pytest.mark.parametrize("cut", [0.0, 0.5, 0.99])
+@dropped
+@pytest.mark.parametrize(
+    "cut",
+    [0.5, pytest.param(0.0, marks=pytest.mark.slow), pytest.param(0.99, marks=pytest.mark.slow)],
+)
 def test_a_truncated_checkpoint(saved, cut):
     """Whatever file of the latest is cut short: an error, never wrong numbers."""
     last, right = saved / "200", params_of(saved, 200)

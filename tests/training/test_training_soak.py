@@ -3,6 +3,7 @@
 `python tests/training/test_training_soak.py` prints what 2e6 steps took.
 """
 
+import itertools
 import resource
 import sys
 import time
@@ -116,7 +117,7 @@ def test_a_learning_rate_that_overflows_is_in_the_losses():
 
 if __name__ == "__main__":
     result, looks = soak(int(float(sys.argv[1])) if len(sys.argv) > 1 else 2_000_000)
-    for (step, then, _, _), (_, now, held, live) in zip(looks, looks[1:], strict=False):
+    for (step, then, _, _), (_, now, held, live) in itertools.pairwise(looks):
         part = 1e6 * (now - then) / (looks[1][0] - looks[0][0])
         print(f"{step:>9} {part:6.2f} us a step {held / 2**20:7.1f} MiB {live} arrays")
     print(f"losses: {result.losses.nbytes / 1e6:.1f} MB, last {result.losses[-1]:.4g}")
