@@ -2,7 +2,8 @@
 
 The same from the shell, with this file:
 
-    lecture-opt compare --optimizer examples/your_own_optimizer.py:signed_momentum
+    lecture-opt compare --optimizer examples/your_own_optimizer.py:signed_momentum \\
+        --optimizer optax:adam
 """
 
 import jax
@@ -29,7 +30,9 @@ if __name__ == "__main__":
     results = compare.run(
         compare.load_tasks(["cancer-logistic"]),
         [specs.parse(f"{__file__}:signed_momentum"), specs.parse("optax:adam")],
-        compare.protocol(quick=True),
+        compare.Protocol(steps=200, draws=8, evaluations=20),
     )
-    for cell in results["tasks"][0]["optimizers"]:
-        print(f"{cell['optimizer']}: accuracy {cell['test_mean']:.3f} {cell['test_interval']}")
+    for cell in results["tasks"][0]["cells"]:
+        mean, low, high = (cell["test"][name] for name in ("mean", "low", "high"))
+        print(f"{cell['optimizer']}: accuracy {mean:.3f} ({low:.3f} to {high:.3f})")
+    print(*results["verdicts"], sep="\n")

@@ -13,6 +13,7 @@
 True
 """
 
+from lecture_opt import rows
 from lecture_opt.losses import (
     binary_cross_entropy,
     categorical_cross_entropy,
@@ -93,6 +94,7 @@ __all__ = [
     "nesterov",
     "relu",
     "rmsprop",
+    "rows",
     "sgd",
     "shard_data",
     "shard_params",

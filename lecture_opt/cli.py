@@ -9,6 +9,7 @@ from collections.abc import Sequence
 COMMANDS = {
     "compare": ("lecture_opt.compare.command", "is this optimizer any good: tune, train and rank"),
     "check": ("lecture_opt.check.command", "is this optimizer correct: a battery of properties"),
+    "race": ("lecture_opt.race.command", "the optimizers' paths over the classic test surfaces"),
 }
 
 

@@ -93,6 +93,11 @@ def softmax_regression(
 
     The softmax is left to the loss, `softmax_cross_entropy`; `chain(softmax_regression(4, 3),
     softmax)` gives probabilities. Parameters as in `dense`.
+
+    Example:
+        >>> model = softmax_regression(4, 3)
+        >>> model.apply(model.init(jax.random.key(0)), jnp.ones((5, 4))).shape
+        (5, 3)
     """
     name = f"softmax_regression({features}, {classes})"
     outputs = _positive(name, "classes", classes)

@@ -9,10 +9,16 @@ Keyword arguments go in brackets, `optax:adam(b1=0.8, eps=1e-6)`. They are read 
 literals and never evaluated. The name may be a constructor (a function that returns an
 `(init, update)` pair) or a ready pair.
 
+In place of a number an argument may be a range to search, for `compare`:
+`log(low, high)`, `log1m(low, high)` (1 - value is log-uniform, as for decays near 1),
+`uniform(low, high)` or `choice(a, b, ...)`.
+
 >>> spec = parse("optax:adam(b1=0.8)")
 >>> spec.name, spec.kwargs
 ('optax:adam(b1=0.8)', {'b1': 0.8})
 >>> optimizer = build(spec, learning_rate=0.1)
+>>> parse("optax:adam(b1=log1m(0.8, 0.99))").search
+{'b1': Range(kind='log1m', low=0.8, high=0.99, values=())}
 """
 
 import ast
@@ -28,11 +34,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import optax
 
 BUILT_IN = {"lecture": "lecture_opt.optimizers", "optax": "optax"}
+RANGES = ("log", "log1m", "uniform", "choice")
 FORMS = "lecture:NAME, optax:NAME, path/to/file.py:NAME or package.module:NAME"
 
 _TEXT = re.compile(r"(?P<source>.+?):(?P<name>[^\W\d][\w.]*)\s*(?P<brackets>\(.*)?", re.DOTALL)
@@ -42,15 +49,32 @@ class SpecError(ValueError):
     """The text names no optimizer that can be used; the message says what was wanted."""
 
 
+class Range(NamedTuple):
+    """Where to search an argument: `low` to `high`, or among `values` where `kind` is "choice"."""
+
+    kind: str
+    low: float = 0.0
+    high: float = 0.0
+    values: tuple[float, ...] = ()
+
+    def __str__(self) -> str:
+        numbers = self.values or (self.low, self.high)
+        return f"{self.kind}({', '.join(f'{number:g}' for number in numbers)})"
+
+
 @dataclass(frozen=True)
 class OptimizerSpec:
-    """An optimizer as the user named it: exactly one of `constructor` and `instance` is set."""
+    """An optimizer as the user named it: exactly one of `constructor` and `instance` is set.
+
+    `kwargs` are the arguments given, `search` those to be searched and over which range.
+    """
 
     text: str
     name: str
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     constructor: Callable[..., Any] | None = None
     instance: optax.GradientTransformation | None = None
+    search: Mapping[str, Range] = field(default_factory=dict)
 
 
 def parse(text: str) -> OptimizerSpec:
@@ -69,15 +93,17 @@ def parse(text: str) -> OptimizerSpec:
     if match is None:
         raise SpecError(_malformed(text))
     source, name, brackets = match["source"].strip(), match["name"], match["brackets"] or "()"
-    kwargs = _keywords(text, brackets)
+    arguments = _keywords(text, brackets)
     found = _lookup(text, _module(text, source), name)
     shown = Path(source).name if source.endswith(".py") else source
-    arguments = ", ".join(f"{key}={value!r}" for key, value in kwargs.items())
-    display = f"{shown}:{name}({arguments})" if kwargs else f"{shown}:{name}"
+    inside = ", ".join(f"{key}={_shown(value)}" for key, value in arguments.items())
+    display = f"{shown}:{name}({inside})" if arguments else f"{shown}:{name}"
+    search = {key: value for key, value in arguments.items() if isinstance(value, Range)}
+    kwargs = {key: value for key, value in arguments.items() if key not in search}
 
     instance = as_transformation(found)
     if instance is not None:
-        if kwargs:
+        if arguments:
             raise SpecError(f"{text}: {name} is a ready optimizer and takes no arguments")
         return OptimizerSpec(text, display, instance=instance)
     if not callable(found):
@@ -85,9 +111,21 @@ def parse(text: str) -> OptimizerSpec:
             f"{text}: {name} is neither an optimizer (a pair of init and update) nor a function "
             f"that makes one, but a {type(found).__name__}"
         )
-    spec = OptimizerSpec(text, display, kwargs, constructor=found)
-    _check_accepted(spec, kwargs)
+    spec = OptimizerSpec(text, display, kwargs, constructor=found, search=search)
+    _check_accepted(spec, arguments)
     return spec
+
+
+def find(text: str) -> Any:
+    """Whatever object `path/to/file.py:NAME` or `package.module:NAME` names.
+
+    >>> find("math:pi")
+    3.141592653589793
+    """
+    match = _TEXT.fullmatch(text.strip())
+    if match is None or match["brackets"]:
+        raise SpecError(f"{text}: wanted path/to/file.py:NAME or package.module:NAME")
+    return _lookup(text, _module(text, match["source"].strip()), match["name"])
 
 
 def build(spec: OptimizerSpec, **overrides: Any) -> optax.GradientTransformation:
@@ -108,6 +146,9 @@ def build(spec: OptimizerSpec, **overrides: Any) -> optax.GradientTransformation
         return spec.instance
     assert spec.constructor is not None
     kwargs = {**spec.kwargs, **overrides}
+    ranges = [name for name in spec.search if name not in overrides]
+    if ranges:
+        raise SpecError(f"{spec.name}: {ranges[0]} is a range to search; wanted one value here")
     _check_accepted(spec, kwargs)
     missing = [name for name in _required(spec.constructor) if name not in kwargs]
     if missing:
@@ -176,11 +217,42 @@ def _keywords(text: str, brackets: str) -> dict[str, Any]:
         if keyword.arg in kwargs:
             raise SpecError(f"{text}: {keyword.arg} is given twice")
         try:
-            kwargs[str(keyword.arg)] = ast.literal_eval(keyword.value)
+            kwargs[str(keyword.arg)] = _value(text, keyword)
+        except SpecError:
+            raise
         except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError) as error:
             shown = ast.get_source_segment(f"f{brackets}", keyword.value)
             raise SpecError(f"{text}: {keyword.arg}={shown} is not a literal; {wanted}") from error
     return kwargs
+
+
+def _value(text: str, keyword: ast.keyword) -> Any:
+    """A literal, or a `Range` where the value is written as a call of one of its kinds."""
+    call = keyword.value
+    if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Name)):
+        return ast.literal_eval(call)
+    kind, given = call.func.id, [ast.literal_eval(argument) for argument in call.args]
+    wanted = f"write {keyword.arg}=" + (
+        "choice(a, b, ...) with numbers" if kind == "choice" else f"{kind}(low, high)"
+    )
+    if kind not in RANGES:
+        raise SpecError(f"{text}: {kind} is no range to search; write one of {', '.join(RANGES)}")
+    if call.keywords or any(isinstance(n, bool) or not isinstance(n, int | float) for n in given):
+        raise SpecError(f"{text}: {kind} takes numbers alone; {wanted}")
+    numbers = [float(number) for number in given]
+    if len(numbers) < 2 or (kind != "choice" and len(numbers) > 2):
+        raise SpecError(f"{text}: {kind} got {len(numbers)} numbers; {wanted}")
+    if kind == "choice":
+        return Range(kind, min(numbers), max(numbers), tuple(numbers))
+    low, high = numbers
+    if not low < high or (kind == "log" and low <= 0) or (kind == "log1m" and high >= 1):
+        limits = {"log": "0 < low < high", "log1m": "low < high < 1"}.get(kind, "low < high")
+        raise SpecError(f"{text}: {kind}({low:g}, {high:g}) is empty; wanted {limits}")
+    return Range(kind, low, high)
+
+
+def _shown(value: Any) -> str:
+    return str(value) if isinstance(value, Range) else repr(value)
 
 
 def _module(text: str, source: str) -> ModuleType:

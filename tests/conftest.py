@@ -4,6 +4,7 @@ import os
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 
+import browser
 import hypothesis
 import jax
 import pytest
@@ -29,3 +30,11 @@ def x64():
 def key():
     """The one key tests start from."""
     return jax.random.key(0)
+
+
+@pytest.fixture(scope="session")
+def chromium(tmp_path_factory):
+    """A headless browser, started once; skips where there is none."""
+    driver = browser.start(tmp_path_factory.mktemp("profile"))
+    yield driver
+    driver.quit()

@@ -1,22 +1,30 @@
-"""Is an optimizer any good: tasks on real data, one compiled program a cell, tables and plots."""
+r"""Is an optimizer any good: tasks on real data, one compiled program a cell, verdicts.
 
-from lecture_opt.compare.study import (
-    DEFAULT_OPTIMIZERS,
-    Protocol,
-    load_tasks,
-    protocol,
-    run,
-    write,
+from lecture_opt import compare, specs
+
+results = compare.run(
+    compare.load_tasks(["cancer-logistic"]),
+    [specs.parse("lecture:adam"), specs.parse("optax:adam")],
+    compare.Protocol(steps=200, evaluations=20),
 )
-from lecture_opt.compare.tasks import TASKS, Task
+print(*results["verdicts"], sep="\n")
+"""
+
+from lecture_opt.compare.protocol import Protocol
+from lecture_opt.compare.results import write
+from lecture_opt.compare.store import Store
+from lecture_opt.compare.study import DEFAULT_OPTIMIZERS, run
+from lecture_opt.compare.tasks import TASKS, Task, split
+from lecture_opt.compare.tasks import load_all as load_tasks
 
 __all__ = [
     "DEFAULT_OPTIMIZERS",
     "TASKS",
     "Protocol",
+    "Store",
     "Task",
     "load_tasks",
-    "protocol",
     "run",
+    "split",
     "write",
 ]

@@ -1,37 +1,41 @@
-"""The sweep: every learning rate and seed of one optimizer on one task, as one compiled program.
+"""Training many runs at once: one compiled program for an optimizer on a task.
 
-`vmap` runs over seeds and learning rates, `scan` over steps, with the evaluation inside. A seed
-fixes the initial params and the minibatches whatever the optimizer and the rate, so that runs
-are paired. A run that diverges is frozen where it was and marked; the others never see it.
+A run is a setting of the hyperparameters and a seed. `vmap` goes over runs, `scan` over steps,
+with the evaluation inside. A seed fixes the initial params and the minibatches whatever the
+optimizer and the setting, so that runs are paired. The program takes a fixed number of runs;
+more are done in several calls, which bounds the memory, and calls are spread over all devices.
 
     start = prepare(task, seeds=(0, 1), steps=100, batch_size=32, evaluations=10)
-    program = lower(task, optax.adam, start, (0.01, 0.1)).compile(fast_compile_options())
-    result = sweep(program, start, (0.01, 0.1))
+    program = build(task, optax.adam, ["learning_rate"], start, runs=4)
+    result = train(program, task, start, {"learning_rate": [0.01, 0.1]}, seeds=[0, 1])
 
-The three are apart because compiling is most of the cost: programs are traced in turn, which
-finds every mistake before any training, and compiled at once on all cores.
+Runs never mix, so one that diverges leaves the others alone. It is noticed at the next
+evaluation, and put back to where it was at the last one for good.
 """
 
+import contextlib
 import functools
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.sharding import Mesh, PartitionSpec
 
-from lecture_opt.compare.tasks import Task
+from lecture_opt.compare.tasks.base import Task, examples
 
 
-class Sweep(NamedTuple):
-    """One optimizer on one task. Leading axes: (seeds, learning rates).
+class Trained(NamedTuple):
+    """Runs on the host, along the first axis.
 
     Attributes:
-      params: the params after the last step, or those a diverged run was frozen at.
-      losses: (..., evaluations) mean training loss since the previous evaluation.
-      validation: (..., evaluations) validation metric.
-      diverged: (...) whether the loss or a parameter stopped being finite.
+      params: after the last step, or where a diverged run was put back to.
+      losses: (runs, evaluations) mean training loss since the previous evaluation.
+      validation: (runs, evaluations) validation metric.
+      diverged: (runs,) whether a loss or a parameter stopped being finite.
     """
 
     params: Any
@@ -41,24 +45,34 @@ class Sweep(NamedTuple):
 
 
 class Start(NamedTuple):
-    """What a seed fixes, the same for every optimizer: leading axis (seeds).
+    """What the seeds fix, the same for every optimizer: leading axis (seeds).
 
     Attributes:
       params: initial params.
-      rows: (..., evaluations, steps between them, batch_size) row numbers of the training data.
+      rows: (seeds, evaluations, steps between them, batch_size) row numbers of the training data.
     """
 
     params: Any
     rows: Any
 
 
+class Program(NamedTuple):
+    """A compiled training of `runs` runs, and the seconds that making it took."""
+
+    compiled: jax.stages.Compiled
+    runs: int
+    trace_seconds: float
+    compile_seconds: float
+
+
 def prepare(
-    task: Task, *, seeds: tuple[int, ...], steps: int, batch_size: int, evaluations: int
+    task: Task, *, seeds: Sequence[int], steps: int, batch_size: int, evaluations: int
 ) -> Start:
     """The initial params and the minibatches of every seed; made once for a task."""
     keys = jnp.stack([jax.random.key(seed) for seed in seeds])
-    init = jax.jit(jax.vmap(task.init)).lower(keys).compile(fast_compile_options())
-    rows = [batches(seed, len(task.train[0]), steps, batch_size) for seed in seeds]
+    with lenient():
+        init = jax.jit(jax.vmap(task.init)).lower(keys).compile(fast_compile_options())
+    rows = [batches(seed, examples(task.train), steps, batch_size) for seed in seeds]
     shape = (len(seeds), evaluations, steps // evaluations, batch_size)
     return Start(init(keys), np.reshape(rows, shape))
 
@@ -77,58 +91,114 @@ def batches(seed: int, examples: int, steps: int, batch_size: int) -> np.ndarray
     return np.concatenate(orders)[:steps].astype(np.int32)
 
 
-def lower(
+def build(
     task: Task,
     constructor: Callable[..., optax.GradientTransformation],
+    names: Sequence[str],
     start: Start,
-    learning_rates: tuple[float, ...],
-) -> jax.stages.Lowered:
-    """Traces the training of `constructor(learning_rate)` for each seed and learning rate."""
+    *,
+    runs: int,
+) -> Program:
+    """Compiles the training of `runs` runs of `constructor(**hyperparameters)`."""
+    began = time.perf_counter()
+    many = jax.vmap(_training(task, constructor), in_axes=(0, 0, None, None, None, None))
+    mesh = Mesh(np.array(jax.local_devices()), ("runs",))
+    if mesh.size > 1:
+        many = _spread(many, mesh)
+    scalars = {name: np.zeros(runs, np.float32) for name in names}
+    arguments = (scalars, np.zeros(runs, np.int32), *start, task.train, task.validation)
+    with lenient():
+        lowered = jax.jit(many).lower(*arguments)
+    traced = time.perf_counter()
+    compiled = lowered.compile(fast_compile_options())
+    return Program(compiled, runs, traced - began, time.perf_counter() - traced)
 
-    def train(learning_rate: jax.Array, params: Any, rows: jax.Array) -> Sweep:
-        optimizer = optax.with_extra_args_support(constructor(learning_rate=learning_rate))
+
+def train(
+    program: Program,
+    task: Task,
+    start: Start,
+    hyperparameters: Mapping[str, np.ndarray],
+    seeds: np.ndarray,
+) -> Trained:
+    """Trains one run for each entry of the arrays; `seeds` are places in `start`."""
+    count = len(seeds)
+    parts = []
+    for first in range(0, count, program.runs):
+        # A short last call repeats its last run: the program has one size.
+        picked = np.minimum(np.arange(first, first + program.runs), count - 1)
+        scalars = {k: np.asarray(v, np.float32)[picked] for k, v in hyperparameters.items()}
+        indices = np.asarray(seeds, np.int32)[picked]
+        result = program.compiled(scalars, indices, *start, task.train, task.validation)
+        kept = min(program.runs, count - first)
+        parts.append(jax.tree.map(lambda leaf, kept=kept: np.asarray(leaf)[:kept], result))
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
+
+
+def runs_at_once(start: Start, wanted: int, *, bytes_at_most: int = 2**29) -> int:
+    """How many runs a program takes, so that `wanted` need few calls of nearly one size.
+
+    On a CPU twenty: few enough for the caches, enough to drown the cost of calls. Elsewhere all,
+    as far as the memory goes; a run is taken to need eight times its params.
+    """
+    leaves, seeds = jax.tree.leaves(start.params), len(start.rows)
+    size = 8 * sum(leaf.nbytes for leaf in leaves) // seeds + start.rows[0].nbytes
+    limit = 20 if jax.default_backend() == "cpu" else wanted
+    limit = max(1, min(limit, bytes_at_most // max(size, 1)))
+    runs = -(-wanted // -(-wanted // limit))
+    devices = jax.local_device_count()
+    return -(-runs // devices) * devices
+
+
+@contextlib.contextmanager
+def lenient() -> Iterator[None]:
+    """JAX's default promotions, which other people's optimizers count on."""
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        yield
+
+
+def _training(task: Task, constructor: Callable[..., optax.GradientTransformation]) -> Any:
+    """One run as a pure function."""
+
+    def run(
+        scalars: Any, seed: Any, params: Any, rows: Any, train: Any, validation: Any
+    ) -> Trained:
+        optimizer = optax.with_extra_args_support(constructor(**scalars))
+        params, rows = jax.tree.map(lambda leaf: leaf[seed], (params, rows))
 
         def step(carry: Any, batch_rows: jax.Array) -> tuple[Any, jax.Array]:
-            params, state, alive = carry
-            batch = jax.tree.map(lambda leaf: leaf[batch_rows], task.train)
+            params, state = carry
+            batch = jax.tree.map(lambda leaf: leaf[batch_rows], train)
             loss, grads = jax.value_and_grad(task.loss)(params, batch)
             updates, state = optimizer.update(grads, state, params, value=loss)
-            moved = optax.apply_updates(params, updates)
-            alive = alive & jnp.isfinite(loss) & _finite(moved)
-            # The state of a dead run may hold anything: its params no longer follow it.
-            params = jax.tree.map(lambda new, old: jnp.where(alive, new, old), moved, params)
-            return (params, state, alive), jnp.where(alive, loss, jnp.nan)
+            return (optax.apply_updates(params, updates), state), loss
 
         def stretch(carry: Any, rows: jax.Array) -> tuple[Any, Any]:
-            carry, losses = jax.lax.scan(step, carry, rows)
-            return carry, (losses.mean(), task.metric(carry[0], task.validation))
+            before, state, alive = carry
+            (params, state), losses = jax.lax.scan(step, (before, state), rows)
+            loss = losses.mean()
+            alive = alive & jnp.isfinite(loss) & _finite(params)
+            # The state of a dead run may hold anything: its params no longer follow it.
+            params = jax.tree.map(lambda new, old: jnp.where(alive, new, old), params, before)
+            measured = jnp.where(alive, loss, jnp.nan), task.metric(params, validation)
+            return (params, state, alive), measured
 
         carry = params, optimizer.init(params), jnp.array(True)
-        (params, _, alive), (losses, validation) = jax.lax.scan(stretch, carry, rows)
-        return Sweep(params, losses, validation, ~alive)
+        (params, _, alive), (losses, metric) = jax.lax.scan(stretch, carry, rows)
+        return Trained(params, losses, metric, ~alive)
 
-    over_rates = jax.vmap(train, in_axes=(0, 0, None))
-    over_seeds = jax.vmap(over_rates, in_axes=(None, 0, 0))
-    return jax.jit(over_seeds, donate_argnums=1).lower(*_arguments(start, learning_rates))
+    return run
 
 
-def sweep(program: jax.stages.Compiled, start: Start, learning_rates: tuple[float, ...]) -> Sweep:
-    """Runs a compiled program; returns when it is done."""
-    result: Sweep = jax.block_until_ready(program(*_arguments(start, learning_rates)))
-    return result._replace(
-        **{name: np.asarray(getattr(result, name)) for name in ("losses", "validation", "diverged")}
-    )
+def _spread(many: Any, mesh: Mesh) -> Any:
+    """The function with its runs spread over the devices; all else is on each of them."""
+    split, whole = PartitionSpec("runs"), PartitionSpec()
+    specs = {"in_specs": (split, split, whole, whole, whole, whole), "out_specs": split}
+    if hasattr(jax, "shard_map"):
+        return jax.shard_map(many, mesh=mesh, check_vma=False, **specs)
+    from jax.experimental.shard_map import shard_map  # its place up to jax 0.6.0
 
-
-def _arguments(start: Start, learning_rates: tuple[float, ...]) -> tuple[Any, Any, Any]:
-    """The program's arguments; params are repeated for each rate, since every run owns its own."""
-
-    def repeated(leaf: Any) -> jax.Array:
-        shape = (leaf.shape[0], len(learning_rates), *leaf.shape[1:])
-        return jnp.array(np.broadcast_to(np.asarray(leaf)[:, None], shape))
-
-    rates = jnp.asarray(learning_rates, jnp.float32)
-    return rates, jax.tree.map(repeated, start.params), jnp.asarray(start.rows)
+    return shard_map(many, mesh=mesh, check_rep=False, **specs)
 
 
 def _finite(tree: Any) -> jax.Array:
@@ -144,7 +214,11 @@ def fast_compile_options() -> dict[str, Any]:
 
     The names come and go with XLA's versions; those that this one refuses are left out.
     """
-    wanted = {"xla_backend_optimization_level": 1, "xla_cpu_use_fusion_emitters": False}
+    wanted = {
+        "xla_backend_optimization_level": 1,
+        "xla_cpu_use_fusion_emitters": False,
+        "xla_cpu_parallel_codegen_split_count": 1,
+    }
     if jax.default_backend() != "cpu":
         return {}
     return {name: value for name, value in wanted.items() if _is_option(name, value)}

@@ -16,7 +16,7 @@ _PAIRS = {
 
 def draw(results: dict[str, Any], folder: Path) -> list[Path]:
     """Writes `losses.png` and `learning_rates.png` into the folder; returns their paths."""
-    names = sorted({c["optimizer"] for task in results["tasks"] for c in task["optimizers"]})
+    names = sorted({c["optimizer"] for task in results["tasks"] for c in task["cells"]})
     families = sorted({_family(name) for name in names})
     style = {
         name: {
@@ -41,7 +41,7 @@ def _figure(results: dict[str, Any], style: dict[str, Any], panel: Any, path: Pa
     figure = Figure(figsize=(4.2 * len(tasks), 4.6), layout="constrained")
     axes = figure.subplots(1, len(tasks), squeeze=False)[0]
     for ax, task in zip(axes, tasks, strict=True):
-        ax.set_title(task["task"])
+        ax.set_title(task["name"])
         ax.grid(alpha=0.25)
         ax.spines[["top", "right"]].set_visible(False)
         panel(ax, task, style, results["protocol"])
@@ -59,19 +59,23 @@ def _figure(results: dict[str, Any], style: dict[str, Any], panel: Any, path: Pa
 
 
 def _losses(ax: Any, task: dict[str, Any], style: dict[str, Any], _: Any) -> None:
-    for cell in task["optimizers"]:
-        curves = np.asarray(cell["losses"], float)
-        low, middle, high = np.nanquantile(curves, [0.25, 0.5, 0.75], axis=0)
+    for cell in task["cells"]:
+        low, middle, high = (
+            np.asarray(cell["loss"][name], float) for name in ("low", "median", "high")
+        )
         line = style[cell["optimizer"]]
         ax.plot(task["steps"], middle, lw=1.6, **line)
         ax.fill_between(task["steps"], low, high, color=line["color"], alpha=0.08, lw=0)
     ax.set(yscale="log", xlabel="step", ylabel="training loss (median and quartiles)")
 
 
-def _rates(ax: Any, task: dict[str, Any], style: dict[str, Any], protocol: Any) -> None:
-    for cell in task["optimizers"]:
-        values = np.asarray(cell["validation_by_rate"], float)
-        ax.plot(protocol["learning_rates"], values, marker="o", ms=3, **style[cell["optimizer"]])
+def _rates(ax: Any, task: dict[str, Any], style: dict[str, Any], _: Any) -> None:
+    for cell in task["cells"]:
+        tuning = cell["tuning"]
+        values = np.asarray(tuning["validation"]["mean"], float)
+        ax.plot(
+            tuning["draws"]["learning_rate"], values, marker="o", ms=3, **style[cell["optimizer"]]
+        )
     ax.set(xscale="log", xlabel="learning rate", ylabel=f"validation {task['metric']}")
     if not task["higher_is_better"]:
         ax.set_yscale("log")

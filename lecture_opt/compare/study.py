@@ -1,25 +1,28 @@
-"""A whole comparison: the protocol, the runs, and the results as plain data."""
+"""A whole comparison: every optimizer tuned and reported on every task, and the results.
 
-import json
+A task's optimizers are compiled and tuned side by side on all cores, then reported one by one,
+so that the times of the reported runs are theirs alone. Under `jax.distributed` the processes
+share out the optimizers, each on its own devices, and all end with the same results.
+"""
+
 import os
 import platform
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from concurrent.futures import ThreadPoolExecutor
+from importlib import metadata
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 import optax
 
-import lecture_opt
 from lecture_opt import specs
-from lecture_opt.compare import engine, statistics
-from lecture_opt.compare.tasks import TASKS, Task
+from lecture_opt.compare import engine, results, space
+from lecture_opt.compare.protocol import Protocol
+from lecture_opt.compare.store import Store
+from lecture_opt.compare.tasks.base import Task, examples
 
-FORMAT = 1
 BASELINES = (
     ("lecture:sgd", "optax:sgd"),
     ("lecture:momentum", "optax:sgd(momentum=0.9)"),
@@ -30,57 +33,17 @@ BASELINES = (
 )
 DEFAULT_OPTIMIZERS = tuple(text for pair in BASELINES for text in pair)
 
-
-@dataclass(frozen=True)
-class Protocol:
-    """What is fixed before any run, the same for every optimizer; saved with the results.
-
-    Attributes:
-      steps: optimizer steps of a run.
-      batch_size: examples of a minibatch.
-      evaluations: how many times the validation metric is taken; divides `steps`.
-      learning_rates: the grid.
-      tuning_seeds: choose the learning rate, by the last validation metric.
-      reporting_seeds: give every number reported at that rate; disjoint from the others.
-    """
-
-    steps: int = 400
-    batch_size: int = 32
-    evaluations: int = 40
-    learning_rates: tuple[float, ...] = tuple(float(10 ** (k / 2)) for k in range(-8, 2))
-    tuning_seeds: tuple[int, ...] = (0, 1, 2)
-    reporting_seeds: tuple[int, ...] = (1000, 1001, 1002, 1003, 1004)
-
-    def __post_init__(self) -> None:
-        """Raises ValueError, naming the argument, where the protocol makes no sense."""
-        if self.steps < 1 or self.evaluations < 1 or self.steps % self.evaluations:
-            raise ValueError(
-                f"Protocol: steps={self.steps} must be a positive multiple of "
-                f"evaluations={self.evaluations}"
-            )
-        if not self.learning_rates or min(self.learning_rates) <= 0:
-            raise ValueError("Protocol: learning_rates must be positive, and one at least")
-        if not self.tuning_seeds or len(self.reporting_seeds) < 2:
-            raise ValueError("Protocol: one tuning seed and two reporting seeds at least")
-        if set(self.tuning_seeds) & set(self.reporting_seeds):
-            raise ValueError("Protocol: tuning_seeds and reporting_seeds must be disjoint")
+OnStage = Callable[[str, str, str], None]
 
 
-class Program(NamedTuple):
-    """A compiled sweep and how long its compile took, beside the others."""
+class Prepared(NamedTuple):
+    """A task with what its seeds fix; `untrained` are the initial params' metrics by seed."""
 
-    compiled: jax.stages.Compiled
-    seconds: float
-
-
-def protocol(*, steps: int | None = None, seeds: int = 5, quick: bool = False) -> Protocol:
-    """The protocol of the command's options; `quick` takes fewer steps, rates and seeds."""
-    steps = steps if steps is not None else 200 if quick else 400
-    evaluations = max(d for d in range(1, min(steps, 40) + 1) if steps % d == 0) if steps > 0 else 1
-    rates = Protocol.learning_rates[1::2] if quick else Protocol.learning_rates
-    tuning = (0,) if quick else (0, 1, 2)
-    reporting = tuple(range(1000, 1000 + seeds))
-    return Protocol(steps, 32, evaluations, rates, tuning, reporting)
+    task: Task
+    start: engine.Start
+    untrained_validation: np.ndarray
+    untrained_test: np.ndarray
+    evaluate: Callable[..., jax.Array]
 
 
 def run(
@@ -88,207 +51,298 @@ def run(
     optimizers: Sequence[specs.OptimizerSpec],
     protocol: Protocol,
     *,
-    on_compiled: Callable[[], None] = lambda: None,
-    on_cell: Callable[[str, str], None] = lambda *_: None,
+    store: Store | None = None,
+    on_stage: OnStage = lambda *_: None,
 ) -> dict[str, Any]:
     """Compares the optimizers on the tasks; returns plain data, as `results.json` holds it.
-
-    Every optimizer is traced on every task before any training, and all programs are compiled
-    before the first runs, so that the times of the runs are theirs alone.
 
     Args:
       tasks: what to train.
       optimizers: from `specs.parse`; each must take a `learning_rate`.
       protocol: what is the same for all.
-      on_compiled: called after each program is compiled, from another thread.
-      on_cell: called with (task, optimizer) names after each cell.
+      store: keeps what is finished, so that a later call with it goes on from there.
+      on_stage: called with ("tuned" or "reported", task, optimizer) when it is.
 
     Raises:
-      ValueError: an optimizer takes no learning rate, or can't train a task; a batch is larger
-        than a task's training data.
+      ValueError: before any training, where something is missing, given twice or can't be trained.
     """
-    learning_rates = protocol.learning_rates
-    for task in tasks:
-        if protocol.batch_size > len(task.train[0]):
-            raise ValueError(
-                f"run: batch_size={protocol.batch_size} exceeds the data of {task.name}"
-            )
+    check(tasks, optimizers, protocol)
+    store = store or Store(None)
+    facts, measured = [], []
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for task in tasks:
+            prepared = _prepare(task, protocol)
+            facts.append(_facts(prepared, protocol))
+            try:
+                measured.append(
+                    _measure(prepared, facts[-1], optimizers, protocol, store, pool, on_stage)
+                )
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+    return results.assemble(protocol, optimizers, facts, measured, about())
+
+
+def about() -> dict[str, Any]:
+    """What the numbers depend on beside the protocol."""
+    packages = ("lecture_opt", "jax", "jaxlib", "optax", "numpy", "scipy")
+    versions = {name: metadata.version(name) for name in packages}
+    device = jax.devices()[0]
+    return {
+        "versions": {**versions, "python": platform.python_version()},
+        "device": {
+            "platform": device.platform,
+            "kind": device.device_kind,
+            "devices": jax.device_count(),
+            "processes": jax.process_count(),
+        },
+    }
+
+
+def check(
+    tasks: Sequence[Task], optimizers: Sequence[specs.OptimizerSpec], protocol: Protocol
+) -> None:
+    """Raises ValueError, before any work, for a comparison that can't be made."""
+    names = [spec.name for spec in optimizers]
+    if not tasks or not optimizers:
+        raise ValueError("run: there must be a task and an optimizer")
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"run: {twice} is given twice")
+    if protocol.baseline not in names:
+        raise ValueError(
+            f"run: the baseline {protocol.baseline} is none of the optimizers; "
+            f"they are {', '.join(names)}"
+        )
     for spec in optimizers:
         _check_tunable(spec)
-    starts = [
-        engine.prepare(
-            task,
-            seeds=protocol.tuning_seeds + protocol.reporting_seeds,
-            steps=protocol.steps,
-            batch_size=protocol.batch_size,
-            evaluations=protocol.evaluations,
-        )
-        for task in tasks
-    ]
-    pool = ThreadPoolExecutor(os.cpu_count())
-    try:
-        programs = [
-            [
-                pool.submit(_compile, _lower(task, spec, start, learning_rates), on_compiled)
-                for spec in optimizers
-            ]
-            for task, start in zip(tasks, starts, strict=True)
-        ]
-        wait([future for row in programs for future in row])
-        compared = [
-            _compare_on(task, optimizers, protocol, start, row, on_cell)
-            for task, start, row in zip(tasks, starts, programs, strict=True)
-        ]
-    finally:
-        pool.shutdown(cancel_futures=True)
-    return {
-        "format": FORMAT,
-        "versions": {
-            "lecture_opt": _version(),
-            "jax": jax.__version__,
-            "optax": optax.__version__,
-            "numpy": np.__version__,
-            "python": platform.python_version(),
-        },
-        "device": str(jax.devices()[0].device_kind),
-        "protocol": asdict(protocol),
-        "tasks": compared,
-    }
-
-
-def write(results: dict[str, Any], path: Path) -> None:
-    """Writes the results as strict JSON, NaN and infinities as null; whole or not at all."""
-    temporary = path.with_suffix(".partial")
-    temporary.write_text(json.dumps(_plain(results), indent=1, allow_nan=False) + "\n")
-    os.replace(temporary, path)
-
-
-def _compare_on(
-    task: Task,
-    optimizers: Sequence[specs.OptimizerSpec],
-    protocol: Protocol,
-    start: engine.Start,
-    programs: Sequence[Future[Program]],
-    on_cell: Callable[[str, str], None],
-) -> dict[str, Any]:
-    evaluate = jax.jit(jax.vmap(task.metric, in_axes=(0, None)))  # one compile a task
-    cells = []
-    for spec, program in zip(optimizers, programs, strict=True):
-        cells.append(_cell(task, spec, protocol, start, program.result(), evaluate))
-        on_cell(task.name, spec.name)
-    sign = -1 if task.higher_is_better else 1
-    baselines = [c for c in cells if c["optimizer"].startswith("optax:")] or cells
-    target = min(
-        (np.median(c["validation"], axis=0)[-1] for c in baselines), key=lambda v: sign * v
-    )
-    steps = np.arange(1, protocol.evaluations + 1) * (protocol.steps // protocol.evaluations)
-    for cell in cells:
-        reached = statistics.steps_to_target(
-            np.asarray(cell["validation"]), steps, target, higher_is_better=task.higher_is_better
-        )
-        cell["steps_to_target"] = statistics.median_censored(reached)
-    cells.sort(key=lambda c: (c["diverged_reporting"], sign * c["test_mean"]))
-    return {
-        "task": task.name,
-        "metric": task.metric_name,
-        "higher_is_better": task.higher_is_better,
-        "target": float(target),
-        "steps": steps,
-        "optimizers": cells,
-    }
-
-
-def _cell(
-    task: Task,
-    spec: specs.OptimizerSpec,
-    protocol: Protocol,
-    start: engine.Start,
-    program: Program,
-    evaluate: Callable[..., jax.Array],
-) -> dict[str, Any]:
-    began = time.perf_counter()
-    result = engine.sweep(program.compiled, start, protocol.learning_rates)
-    seconds = time.perf_counter() - began
-    tuning = slice(0, len(protocol.tuning_seeds))
-    reporting = slice(len(protocol.tuning_seeds), None)
-    chosen = statistics.best_rate(
-        result.validation[tuning, :, -1],
-        result.diverged[tuning],
-        higher_is_better=task.higher_is_better,
-    )
-    reported = jax.tree.map(lambda leaf: leaf[reporting, chosen], result.params)
-    test = np.asarray(evaluate(reported, task.test))
-    return {
-        "optimizer": spec.name,
-        "learning_rate": protocol.learning_rates[chosen],
-        "on_edge": chosen in (0, len(protocol.learning_rates) - 1),
-        "test": test,
-        "test_mean": float(test.mean()),
-        "test_interval": statistics.bootstrap_interval(test),
-        "diverged_share": float(result.diverged.mean()),
-        "diverged_reporting": int(result.diverged[reporting, chosen].sum()),
-        "losses": result.losses[reporting, chosen],
-        "validation": result.validation[reporting, chosen],
-        "validation_by_rate": np.where(
-            result.diverged[tuning], np.nan, result.validation[tuning, :, -1]
-        ).mean(axis=0),
-        "compile_seconds": program.seconds,
-        "run_seconds": seconds,
-    }
-
-
-def _lower(
-    task: Task, spec: specs.OptimizerSpec, start: engine.Start, learning_rates: tuple[float, ...]
-) -> jax.stages.Lowered:
-    """Raises ValueError where the optimizer can't be traced on the task."""
-
-    def constructor(learning_rate: jax.Array) -> optax.GradientTransformation:
-        return specs.build(spec, learning_rate=learning_rate)
-
-    try:
-        return engine.lower(task, constructor, start, learning_rates)
-    except Exception as error:
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise ValueError(f"{spec.text} can't train {task.name}: {reason}") from error
-
-
-def _compile(lowered: jax.stages.Lowered, on_compiled: Callable[[], None]) -> Program:
-    began = time.perf_counter()
-    compiled = lowered.compile(engine.fast_compile_options())
-    on_compiled()
-    return Program(compiled, time.perf_counter() - began)
+    for task in tasks:
+        if protocol.batch_size > examples(task.train):
+            raise ValueError(
+                f"run: batch_size={protocol.batch_size} exceeds the {examples(task.train)} "
+                f"training examples of {task.name}"
+            )
+        params = _shapes_of(task)
+        for spec in optimizers:
+            _check_trains(spec, task, params, protocol)
 
 
 def _check_tunable(spec: specs.OptimizerSpec) -> None:
-    """Raises ValueError where there is no learning rate to tune."""
     if not specs.takes(spec, "learning_rate"):
         raise ValueError(
             f"{spec.text}: compare tunes the learning rate, so it needs a constructor that takes "
             "it; write `def my_opt(learning_rate): return ...` and name that"
         )
     if "learning_rate" in spec.kwargs:
-        raise ValueError(f"{spec.text}: compare tunes learning_rate; leave it out")
+        raise ValueError(
+            f"{spec.text}: compare tunes learning_rate; leave it out, or give its range, as in "
+            "learning_rate=log(1e-4, 1)"
+        )
 
 
-def load_tasks(names: Sequence[str]) -> list[Task]:
-    """The tasks of these names, all where none is given; ValueError names the known ones."""
-    unknown = [name for name in names if name not in TASKS]
-    if unknown:
-        raise ValueError(f"--task {unknown[0]}: no such task; there are {', '.join(TASKS)}")
-    return [TASKS[name]() for name in names or TASKS]
+def _shapes_of(task: Task) -> Any:
+    """The shapes of the task's params; ValueError where its functions can't be traced."""
+    try:
+        params = jax.eval_shape(task.init, jax.random.key(0))
+        for function in (task.loss, task.metric):
+            shape = jax.eval_shape(function, params, task.validation).shape
+            if shape != ():
+                raise ValueError(f"its {function.__name__} has shape {shape}; wanted a scalar")
+    except Exception as error:
+        raise ValueError(f"{task.name} can't be trained: {_first_line(error)}") from error
+    return params
 
 
-def _version() -> str:
-    from importlib.metadata import version
+def _check_trains(spec: specs.OptimizerSpec, task: Task, params: Any, protocol: Protocol) -> None:
+    """Raises ValueError where one update, with params for gradients, can't be traced."""
 
-    return version(lecture_opt.__name__)
+    def update(params: Any, scalars: dict[str, Any]) -> Any:
+        optimizer = optax.with_extra_args_support(specs.build(spec, **scalars))
+        return optimizer.update(params, optimizer.init(params), params, value=0.0)[0]
+
+    scalars = {name: np.float32(0.5) for name in protocol.space(spec)}
+    try:
+        with engine.lenient():
+            jax.eval_shape(update, params, scalars)
+    except Exception as error:
+        raise ValueError(f"{spec.text} can't train {task.name}: {_first_line(error)}") from error
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple | np.ndarray):
-        return [_plain(item) for item in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    return value if not isinstance(value, float) or np.isfinite(value) else None
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0]
+
+
+def _prepare(task: Task, protocol: Protocol) -> Prepared:
+    start = engine.prepare(
+        task,
+        seeds=protocol.tuning_seeds + protocol.reporting_seeds,
+        steps=protocol.steps,
+        batch_size=protocol.batch_size,
+        evaluations=protocol.evaluations,
+    )
+    evaluate = jax.jit(jax.vmap(task.metric, in_axes=(0, None)))
+    first = len(protocol.tuning_seeds)
+    reporting = jax.tree.map(lambda leaf: leaf[first:], start.params)
+    with engine.lenient():
+        validation = np.asarray(evaluate(reporting, task.validation))
+        test = np.asarray(evaluate(reporting, task.test))
+    return Prepared(task, start, validation, test, evaluate)
+
+
+def _facts(prepared: Prepared, protocol: Protocol) -> results.Facts:
+    task, seeds = prepared.task, len(protocol.tuning_seeds) + protocol.seeds
+    return results.Facts(
+        name=task.name,
+        description=task.description,
+        metric=task.metric_name,
+        higher_is_better=task.higher_is_better,
+        examples={
+            "train": examples(task.train),
+            "validation": examples(task.validation),
+            "test": examples(task.test),
+        },
+        parameters=sum(leaf.size for leaf in jax.tree.leaves(prepared.start.params)) // seeds,
+        untrained={
+            "validation": float(prepared.untrained_validation.mean()),
+            "test": float(prepared.untrained_test.mean()),
+        },
+    )
+
+
+def _measure(
+    prepared: Prepared,
+    facts: results.Facts,
+    optimizers: Sequence[specs.OptimizerSpec],
+    protocol: Protocol,
+    store: Store,
+    pool: ThreadPoolExecutor,
+    on_stage: OnStage,
+) -> list[results.Measured]:
+    """One task: its optimizers tuned side by side, then reported one by one."""
+    cells = [
+        Cell(prepared, facts, spec, protocol, store) if _is_ours(i) else None
+        for i, spec in enumerate(optimizers)
+    ]
+
+    def tune(cell: Cell) -> None:
+        cell.tuned()
+        on_stage("tuned", facts.name, cell.spec.name)
+
+    for future in [pool.submit(tune, cell) for cell in cells if cell is not None]:
+        future.result()
+    measured = []
+    for i, cell in enumerate(cells):
+        one = None
+        if cell is not None:
+            one = cell.measured()
+            on_stage("reported", facts.name, cell.spec.name)
+        measured.append(_shared(one, i, protocol))
+    return measured
+
+
+def _is_ours(index: int) -> bool:
+    return index % jax.process_count() == jax.process_index()
+
+
+def _shared(one: results.Measured | None, index: int, protocol: Protocol) -> results.Measured:
+    """The measurement of the process that has it, given to all."""
+    if jax.process_count() == 1:
+        assert one is not None
+        return one
+    from jax.experimental import multihost_utils
+
+    given = one or results.Measured.empty(protocol)
+    flat = multihost_utils.broadcast_one_to_all(tuple(given), is_source=_is_ours(index))
+    arrays = [np.asarray(leaf, like.dtype) for leaf, like in zip(flat, given, strict=True)]
+    return results.Measured(*arrays)
+
+
+class Cell:
+    """One optimizer on one task: compiled when first needed, and only then."""
+
+    def __init__(
+        self,
+        prepared: Prepared,
+        facts: results.Facts,
+        spec: specs.OptimizerSpec,
+        protocol: Protocol,
+        store: Store,
+    ) -> None:
+        self.prepared, self.facts, self.spec, self.protocol = prepared, facts, spec, protocol
+        self._program: engine.Program | None = None
+        self._kept = store.cell(about(), protocol, prepared.task.name, spec)
+        self._draws = space.draw(protocol.space(spec), protocol.draws)
+
+    def tuned(self) -> dict[str, np.ndarray]:
+        """Every draw with every tuning seed: last validation metric and divergence."""
+        return self._kept("tuned", self._tune)
+
+    def measured(self) -> results.Measured:
+        """All that is said of the cell: tuned, and reported at the draw that tuning chose."""
+        tuned = self.tuned()
+        reported = self._kept("reported", self._report)
+        return results.Measured(**tuned, **reported)
+
+    def _tune(self) -> dict[str, np.ndarray]:
+        seeds, draws = len(self.protocol.tuning_seeds), self.protocol.draws
+        hyperparameters = {name: np.tile(v, seeds) for name, v in self._draws.items()}
+        trained = self._train(hyperparameters, np.repeat(np.arange(seeds), draws))
+        return {
+            "tuning_validation": trained.validation[:, -1].reshape(seeds, draws),
+            "tuning_diverged": trained.diverged.reshape(seeds, draws),
+        }
+
+    def _report(self) -> dict[str, np.ndarray]:
+        chosen = results.choose(**self.tuned(), facts=self.facts)
+        count, first = self.protocol.seeds, len(self.protocol.tuning_seeds)
+        hyperparameters = {name: np.full(count, v[chosen]) for name, v in self._draws.items()}
+        program = self._compiled()
+        began = time.perf_counter()
+        trained = self._train(hyperparameters, first + np.arange(count))
+        seconds = time.perf_counter() - began
+        with engine.lenient():
+            test = np.asarray(self.prepared.evaluate(trained.params, self.prepared.task.test))
+        lost = np.isnan(trained.losses)
+        calls = -(-count // program.runs)
+        cost = {
+            "step_seconds": seconds / (calls * program.runs * self.protocol.steps),
+            "run_seconds": seconds,
+            "trace_seconds": program.trace_seconds,
+            "compile_seconds": program.compile_seconds,
+            **self._bytes(),
+        }
+        return {
+            "losses": trained.losses,
+            "validation": np.where(lost, np.float32(np.nan), trained.validation),
+            "test": np.where(trained.diverged, self.prepared.untrained_test, test),
+            "diverged": trained.diverged,
+            "cost": np.array([cost[name] for name in results.COSTS]),
+        }
+
+    def _train(self, hyperparameters: dict[str, np.ndarray], seeds: np.ndarray) -> engine.Trained:
+        prepared = self.prepared
+        return engine.train(self._compiled(), prepared.task, prepared.start, hyperparameters, seeds)
+
+    def _compiled(self) -> engine.Program:
+        if self._program is None:
+            self._program = engine.build(
+                self.prepared.task,
+                lambda **scalars: specs.build(self.spec, **scalars),
+                list(self._draws),
+                self.prepared.start,
+                runs=engine.runs_at_once(
+                    self.prepared.start, self.protocol.draws * len(self.protocol.tuning_seeds)
+                ),
+            )
+        return self._program
+
+    def _bytes(self) -> dict[str, int]:
+        params = jax.tree.map(lambda leaf: leaf[0], self.prepared.start.params)
+        scalars = {name: np.float32(v[0]) for name, v in self._draws.items()}
+        with engine.lenient():
+            state = jax.eval_shape(lambda p: specs.build(self.spec, **scalars).init(p), params)
+        return {"state_bytes": _bytes(state), "parameter_bytes": _bytes(params)}
+
+
+def _bytes(tree: Any) -> int:
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))

@@ -31,9 +31,18 @@ def check_reduction(name: str, reduction: str) -> None:
         raise ValueError(f"{name}: reduction is {reduction!r}; wanted one of {get_args(Reduction)}")
 
 
+def array(name: str, argument: str, value: ArrayLike) -> jax.Array:
+    """`value` as an array, which must hold numbers."""
+    try:
+        return jnp.asarray(value)
+    except (TypeError, ValueError):
+        given = type(value).__name__
+        raise TypeError(f"{name}: {argument} is a {given}; wanted an array of numbers") from None
+
+
 def floating(name: str, argument: str, value: ArrayLike) -> jax.Array:
     """`value` as an array, which must hold real floating-point numbers."""
-    x = jnp.asarray(value)
+    x = array(name, argument, value)
     if not jnp.issubdtype(x.dtype, jnp.floating):
         raise TypeError(
             f"{name}: {argument} has dtype {x.dtype} and shape {x.shape}; wanted a floating dtype"
@@ -43,7 +52,7 @@ def floating(name: str, argument: str, value: ArrayLike) -> jax.Array:
 
 def real(name: str, argument: str, value: ArrayLike) -> jax.Array:
     """`value` as an array, which must not be complex."""
-    x = jnp.asarray(value)
+    x = array(name, argument, value)
     if jnp.issubdtype(x.dtype, jnp.complexfloating):
         raise TypeError(f"{name}: {argument} has dtype {x.dtype}; wanted real numbers")
     return x

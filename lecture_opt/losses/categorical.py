@@ -190,7 +190,7 @@ def _check_labels(
     name: str, argument: str, x: jax.Array, labels: ArrayLike, examples: tuple[int, ...]
 ) -> jax.Array:
     """`labels` as an array: ids of the shape `examples` or distributions of the shape of `x`."""
-    y = jnp.asarray(labels)
+    y = inputs.array(name, "labels", labels)
     is_id = jnp.issubdtype(y.dtype, jnp.integer)
     given = f"labels has dtype {y.dtype} and shape {y.shape}, {argument} has shape {x.shape}"
     if not is_id and not jnp.issubdtype(y.dtype, jnp.floating):

@@ -44,18 +44,27 @@ def check_scalar(function: str, name: str, value: ArrayLike, interval: str) -> A
         shape, dtype = np.shape(value), jnp.result_type(value)
     except (TypeError, ValueError):
         shape, dtype = None, np.dtype(object)
-    if shape != () or not jnp.issubdtype(dtype, jnp.number) or jnp.iscomplexobj(value):
+    if (
+        value is None
+        or shape != ()
+        or not jnp.issubdtype(dtype, jnp.number)
+        or jnp.iscomplexobj(value)
+    ):
         raise TypeError(f"{function}: {name} must be a real scalar; got {_describe(value)}")
     if not isinstance(value, jax.core.Tracer):
         rounded = float(np.asarray(value, dtype=jnp.result_type(float)))
-        low, high = (float(bound) for bound in interval[1:-1].split(", "))
-        below_top = rounded < high if interval.endswith(")") else rounded <= high
-        if not (low <= rounded and below_top):
+        if not _inside(rounded, interval):
+            why = f" (it is {rounded} in {jnp.result_type(float)})"
             raise ValueError(
                 f"{function}: {name}={value} is outside {interval}"
-                + (f" (it is {rounded} in {jnp.result_type(float)})" if rounded != value else "")
+                + (why if _inside(float(np.asarray(value)), interval) else "")
             )
     return value
+
+
+def _inside(value: float, interval: str) -> bool:
+    low, high = (float(bound) for bound in interval[1:-1].split(", "))
+    return low <= value and (value < high if interval.endswith(")") else value <= high)
 
 
 def _describe(value: object) -> str:
@@ -73,7 +82,12 @@ def scalar(value: ArrayLike) -> jax.Array:
 
 def current_rate(learning_rate: Any, count: jax.Array) -> jax.Array:
     """The learning rate at `count` steps done: the schedule's value there, or the constant."""
-    return scalar(learning_rate(count) if callable(learning_rate) else learning_rate)
+    if not callable(learning_rate):
+        return scalar(learning_rate)
+    value = learning_rate(count)
+    if value is None or np.shape(value) != ():
+        raise TypeError(f"the learning_rate's schedule gives {_describe(value)}; wanted a scalar")
+    return scalar(value)
 
 
 def zero_count() -> jax.Array:
@@ -123,13 +137,25 @@ def step(function: Callable[..., Any]) -> Callable[..., Any]:
     function is traced in place: a second `jit` around it would only be in the way.
     """
     compiled = jax.jit(function)
+    wanted = function.__annotations__["state"]
 
     @functools.wraps(function)
     def run(grads: PyTree, state: Any, *hyperparameters: Any) -> Any:
+        _check_state(state, wanted)
         traced = isinstance(state.count, jax.core.Tracer)
         return (function if traced else compiled)(grads, state, *hyperparameters)
 
     return run
+
+
+def _check_state(state: Any, wanted: type) -> None:
+    """Raises where the state is not what this optimizer's `init` gives."""
+    if not isinstance(state, wanted):
+        name = wanted.__name__.removesuffix("State").lower()
+        raise TypeError(
+            f"{name}.update: state is a {type(state).__name__}; wanted the {wanted.__name__} "
+            "that init gave, or the last update as its second result"
+        )
 
 
 class Rule(NamedTuple):

@@ -171,6 +171,9 @@ def lookahead(params: PyTree, state: MomentumState, momentum: ArrayLike = 0.9) -
       state: of `momentum`.
       momentum: the optimizer's own, in [0, 1).
 
+    Raises:
+      TypeError, ValueError: `state` is not of `momentum`, or not of these params.
+
     Source: the lecture's slide "Nesterov".
 
     >>> import jax.numpy as jnp
@@ -179,6 +182,14 @@ def lookahead(params: PyTree, state: MomentumState, momentum: ArrayLike = 0.9) -
     Array([2.5], dtype=float32)
     """
     _base.check_scalar("lookahead", "momentum", momentum, "[0, 1)")
+    if not isinstance(state, MomentumState):
+        raise TypeError(f"lookahead: state is a {type(state).__name__}; wanted a MomentumState")
+    trees: tuple[Any, Any] = jax.tree.structure(params), jax.tree.structure(state.velocity)
+    if trees[0] != trees[1]:
+        raise ValueError(
+            "lookahead: params and state differ in structure; was the state made by init for these "
+            f"params?\n  params: {trees[0]}\n  state: {trees[1]}"
+        )
 
     def jump(p: jax.Array, v: jax.Array) -> jax.Array:
         return (p.astype(v.dtype) + _base.scalar(momentum).astype(v.dtype) * v).astype(p.dtype)

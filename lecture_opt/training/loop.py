@@ -43,7 +43,7 @@ from lecture_opt.training import checkpoints, checks, sharding
 from lecture_opt.training.batches import start_batches
 from lecture_opt.training.checkpoints import Checkpoint, History
 from lecture_opt.training.progress import progress_bar
-from lecture_opt.training.steps import Carry, LossFn, compiled
+from lecture_opt.training.steps import Carry, LossFn, compiled, current
 
 PyTree: TypeAlias = Any
 
@@ -83,6 +83,7 @@ def fit(
     chunk: int | None = None,
     opt_state: PyTree = None,
     start_step: int = 0,
+    ids_fn: Callable[[PyTree], PyTree] | None = None,
     checkpoint: str | os.PathLike[str] | Checkpoint | None = None,
 ) -> FitResult:
     """Train `params` for `steps` steps; a run that diverges is no error, its losses show it.
@@ -106,6 +107,9 @@ def fit(
         chunk: Steps between two callbacks; by default, up to 100. Each length compiles once.
         opt_state: State to continue from, with `start_step`; by default `optimizer.init(params)`.
         start_step: Steps done before: where in the order of batches to go on.
+        ids_fn: `batch -> ids`, the rows of the params' tables that a batch looks up, for an
+            optimizer of `rows`: the loss gets those rows in the tables' place, as from
+            `rows.gather`. What is evaluated and returned is finalized (`rows.finalize`).
         checkpoint: Folder, or `Checkpoint`, to save the run in and, where one is there, to go on
             from: a run that was killed and is started again ends as if nothing had happened.
 
@@ -149,7 +153,7 @@ def fit(
             batches = sharding.place(start_batches(key, examples, batch_size, step), mesh)
         carry = Carry(params, opt_state, batches)
         placement = sharding.placement(mesh, carry, data)
-        run_chunk = compiled(loss_fn, optimizer, batch_size, placement)
+        run_chunk = compiled(loss_fn, optimizer, batch_size, placement, ids_fn)
         key = sharding.place(key, mesh)
         stops = [n for n in (eval_every, checkpoint and checkpoint.every) if n]
         chunk = chunk or _chunk_length(steps, *stops)
@@ -163,9 +167,9 @@ def fit(
             step += history.losses[-1].size
             report(step - start_step, history.losses[-1][-1])
             if callback is not None:
-                callback(step, _copy(carry.params), history.losses[-1])
+                callback(step, _copy(current(carry).params), history.losses[-1])
             if eval_fn is not None and (step == end or (eval_every and step % eval_every == 0)):
-                value = jax.tree.map(np.array, eval_fn(carry.params))
+                value = jax.tree.map(np.array, eval_fn(current(carry).params))
                 history.evaluations.append((step, value))
                 reached = _reached(until, history, step)
             if store is not None and (step == end or reached or step % store.checkpoint.every == 0):
@@ -173,6 +177,7 @@ def fit(
                 saved_params, saved_state = _copy((carry.params, carry.opt_state))
                 checkpoints.save(store, step, saved_params, saved_state, history, score)
                 saved = len(history.losses)
+        carry = current(carry)
     return FitResult(
         carry.params,
         carry.opt_state,

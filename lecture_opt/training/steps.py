@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
+from lecture_opt import rows
 from lecture_opt.training import sharding
 from lecture_opt.training.batches import next_batch
 from lecture_opt.training.checks import check_loss
@@ -26,12 +27,19 @@ class Carry(NamedTuple):
     """`Batches`, or None where each batch is all the data."""
 
 
+def current(carry: Carry) -> Carry:
+    """The carry with the rows that the optimizer left behind brought up; others as they are."""
+    params, opt_state = rows.finalize(carry.params, carry.opt_state)
+    return carry._replace(params=params, opt_state=opt_state)
+
+
 @functools.lru_cache(maxsize=32)
 def compiled(
     loss_fn: LossFn,
     optimizer: optax.GradientTransformation,
     batch_size: int | None,
     placement: sharding.Placement | None = None,
+    ids_fn: Callable[[PyTree], PyTree] | None = None,
 ) -> Callable[[Carry, PyTree, Any, int], tuple[Carry, jax.Array]]:
     """The chunk of steps, compiled once per shapes and length for the same two functions."""
     update = optax.with_extra_args_support(optimizer).update
@@ -46,12 +54,16 @@ def compiled(
         def value_fn(params: PyTree) -> jax.Array:
             return check_loss(loss_fn(params, batch))
 
-        loss, grads = jax.value_and_grad(value_fn)(params)
+        if ids_fn is None:
+            loss, grads = jax.value_and_grad(value_fn)(params)
+        else:
+            grad_fn = rows.value_and_row_grad(value_fn, lambda: ids_fn(batch))
+            loss, grads = grad_fn(params, opt_state=opt_state)
         grads = jax.tree.map(jnp.conj, grads)  # a complex gradient descends by its conjugate
         updates, opt_state = update(
             grads, opt_state, params, value=loss, grad=grads, value_fn=value_fn
         )
-        carry = Carry(optax.apply_updates(params, updates), opt_state, batches)
+        carry = Carry(rows.apply_updates(params, updates), opt_state, batches)
         return (carry if placement is None else sharding.keep(carry, placement.carry)), loss
 
     def run_chunk(carry: Carry, data: PyTree, key: Any, length: int) -> tuple[Carry, jax.Array]:

@@ -10,6 +10,7 @@ import optax
 import pytest
 import scipy.special
 import scipy.stats
+from compiled import values_and_gradient
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -39,20 +40,6 @@ every_dtype = pytest.mark.parametrize(
 )
 
 
-@functools.cache
-def sum_and_gradient(loss):
-    """`loss` summed and its gradient, compiled, as float64 NumPy."""
-    f = jax.jit(jax.value_and_grad(functools.partial(loss, reduction="sum")))
-    return lambda x, y: tuple(np.asarray(a, float) for a in f(x, y))
-
-
-@functools.cache
-def per_example(loss):
-    """`loss` per example, compiled, as float64 NumPy."""
-    f = jax.jit(functools.partial(loss, reduction="none"))
-    return lambda x, y: np.asarray(f(x, y), float)
-
-
 @both
 def test_it_is_minus_the_log_density_of_a_bernoulli_distribution(x64, loss, scores):
     expected = -scipy.stats.bernoulli.logpmf(TARGETS, PROBS)
@@ -71,23 +58,22 @@ def test_it_is_the_categorical_loss_of_two_classes(x64):
     two = functools.partial(np.stack, axis=-1)
     mask = np.arange(B) != 2
     options = {"where": mask, "class_weights": WEIGHTS, "label_smoothing": 0.2}
+
+    @jax.jit
+    def each_reduction(y, pairs):
+        def of(loss, x, y):
+            return [loss(x, y, reduction=r, **options) for r in ("none", "sum", "mean")]
+
+        return (
+            of(binary_cross_entropy, PROBS, y) + of(sigmoid_cross_entropy, LOGITS, y),
+            of(categorical_cross_entropy, two([1 - PROBS, PROBS]), pairs)
+            + of(softmax_cross_entropy, two([np.zeros(B), LOGITS]), pairs),
+        )
+
     for y in (TARGETS, SOFT):
         pairs = y if y is TARGETS else two([1 - y, y])
-        for reduction in ("none", "sum", "mean"):
-            np.testing.assert_allclose(
-                binary_cross_entropy(PROBS, y, reduction=reduction, **options),
-                categorical_cross_entropy(
-                    two([1 - PROBS, PROBS]), pairs, reduction=reduction, **options
-                ),
-                rtol=16 * EPS,
-            )
-            np.testing.assert_allclose(
-                sigmoid_cross_entropy(LOGITS, y, reduction=reduction, **options),
-                softmax_cross_entropy(
-                    two([np.zeros(B), LOGITS]), pairs, reduction=reduction, **options
-                ),
-                rtol=16 * EPS,
-            )
+        for given_, wanted in zip(*each_reduction(y, pairs), strict=True):
+            np.testing.assert_allclose(given_, wanted, rtol=16 * EPS)
 
 
 @both
@@ -116,23 +102,21 @@ def test_logits_give_what_optax_gives(x64):
 @every_dtype
 def test_probabilities_of_0_and_1_give_finite_values_and_gradients(x64, dtype):
     tiny, rtol = float(jnp.finfo(dtype).tiny), 4 * float(jnp.finfo(dtype).eps)
-    probs, labels = jnp.array([0, 0, 1, 1], dtype), np.array([0, 1, 0, 1])
-    value = per_example(binary_cross_entropy)(probs, labels)
+    probs, labels = jnp.array([0, 0, 1, 1], dtype), np.array([0.0, 1.0, 0.0, 1.0])
+    value, gradient = values_and_gradient(binary_cross_entropy)(probs, labels)
     worst = 1 - np.log(tiny)
     np.testing.assert_allclose(value, [0, worst, worst, 0], rtol=rtol)
-    _, gradient = sum_and_gradient(binary_cross_entropy)(probs, labels)
     np.testing.assert_allclose(gradient, [1, -1 / tiny, 1 / tiny, -1], rtol=rtol)
-    _, gradient = sum_and_gradient(binary_cross_entropy)(probs, np.full(4, 0.5))
+    _, gradient = values_and_gradient(binary_cross_entropy)(probs, np.full(4, 0.5))
     assert np.isfinite(gradient).all()
 
 
 @every_dtype
 def test_logits_of_10_000_give_finite_and_right_values_and_gradients(x64, dtype):
-    logits, labels = jnp.array([1e4, 1e4, -1e4, -1e4], dtype), np.array([0, 1, 0, 1])
+    logits, labels = jnp.array([1e4, 1e4, -1e4, -1e4], dtype), np.array([0.0, 1.0, 0.0, 1.0])
     size = float(logits[0])
-    value = per_example(sigmoid_cross_entropy)(logits, labels)
+    value, gradient = values_and_gradient(sigmoid_cross_entropy)(logits, labels)
     np.testing.assert_array_equal(value, [size, 0, 0, size])
-    _, gradient = sum_and_gradient(sigmoid_cross_entropy)(logits, labels)
     np.testing.assert_array_equal(gradient, [1, 0, 0, -1])
 
 
@@ -149,8 +133,8 @@ def test_second_derivatives_at_extremes_are_finite():
 def test_infinite_logits_cost_nothing_when_right():
     logits, labels = np.array([np.inf, -np.inf]), np.array([1, 0])
     assert sigmoid_cross_entropy(logits, labels) == 0
-    value, gradient = sum_and_gradient(sigmoid_cross_entropy)(logits, labels)
-    assert value == 0
+    value, gradient = values_and_gradient(sigmoid_cross_entropy)(logits, labels)
+    np.testing.assert_array_equal(value, 0)
     np.testing.assert_array_equal(gradient, 0)
 
 
@@ -164,9 +148,9 @@ def test_small_probabilities_keep_their_digits():
 def test_the_two_forms_agree_where_both_are_exact(x64, dtype):
     logits = jnp.asarray([-1.5, -0.25, 0.0, 2.0], dtype)
     probs = scipy.special.expit(np.asarray(logits, float))
-    labels = np.array([1, 0, 1, 0])
-    from_logits = per_example(sigmoid_cross_entropy)(logits, labels)
-    from_probs = per_example(binary_cross_entropy)(jnp.asarray(probs, dtype), labels)
+    labels = np.array([1.0, 0.0, 1.0, 0.0])
+    from_logits, _ = values_and_gradient(sigmoid_cross_entropy)(logits, labels)
+    from_probs, _ = values_and_gradient(binary_cross_entropy)(jnp.asarray(probs, dtype), labels)
     # a rounded q is off by eps q / 2, log(1 - q) by q / (1 - q) of that: 7.4 for the last
     rtol = 8 * float(jnp.finfo(dtype).eps)
     np.testing.assert_allclose(from_logits, from_probs, rtol=rtol)
@@ -190,14 +174,12 @@ def test_labels_out_of_range_raise_or_give_nan(loss, scores, bad):
     ):
         loss(scores, labels)
     expected = np.arange(B) == 1
-    np.testing.assert_array_equal(np.isnan(per_example(loss)(scores, labels)), expected)
-    _, gradient = sum_and_gradient(loss)(scores, labels)
+    value, gradient = values_and_gradient(loss)(scores, labels)
+    np.testing.assert_array_equal(np.isnan(value), expected)
     np.testing.assert_array_equal(np.isnan(gradient), expected)
-    mask = ~expected
-    seen = loss(scores[mask], labels[mask])
     for transform in (lambda f: f, jax.jit):
-        given_ = transform(loss)(scores, labels, where=mask)
-        np.testing.assert_allclose(given_, seen, rtol=4 * EPS32)
+        given_ = transform(loss)(scores, labels, where=~expected)
+        np.testing.assert_allclose(given_, value[~expected].mean(), rtol=4 * EPS32)
 
 
 @pytest.mark.parametrize("bad", [1.5, -0.25])
@@ -211,22 +193,37 @@ def test_logits_given_as_probabilities_are_told(bad):
     with pytest.raises(ValueError, match=message):
         binary_cross_entropy(probs, TARGETS)
     for labels in (TARGETS, 1 - TARGETS):
-        value = per_example(binary_cross_entropy)(probs, labels)
+        value, gradient = values_and_gradient(binary_cross_entropy)(probs, labels)
         np.testing.assert_array_equal(np.isnan(value), np.arange(B) == 1)
-        _, gradient = sum_and_gradient(binary_cross_entropy)(probs, labels)
         np.testing.assert_array_equal(np.isnan(gradient), np.arange(B) == 1)
+
+
+@pytest.mark.parametrize("loss", [binary_cross_entropy, sigmoid_cross_entropy])
+def test_values_out_of_range_by_0_01_are_taken_and_by_more_are_not(x64, loss):
+    near, far = np.array([-0.01, 1.01, 0.5, 0.5]), np.array([-0.0101, 1.0101, 0.5, 0.5])
+    inside = np.array([0.0, 1.0, 0.0, 1.0])
+    # as labels, and as probabilities
+    arguments = [lambda p: (inside, p)]
+    if loss is binary_cross_entropy:
+        arguments.append(lambda p: (p, inside))
+    for pair in arguments:
+        assert np.isfinite(loss(*pair(near)))
+        assert np.isfinite(values_and_gradient(loss)(*pair(near))[0]).all()
+        for x in far[:2]:
+            with pytest.raises(ValueError, match=f"contains {x}; wanted values from 0 to 1"):
+                loss(*pair(np.full(4, x)))
+        value, _ = values_and_gradient(loss)(*pair(far))
+        np.testing.assert_array_equal(np.isnan(value), [True, True, False, False])
 
 
 @every_dtype
 def test_probabilities_rounded_out_of_range_count_as_0_and_1_and_keep_gradients(x64, dtype):
     eps = float(jnp.finfo(dtype).eps)
-    rounded, exact = jnp.array([1 + eps, -eps], dtype), jnp.array([1, 0], dtype)
-    for labels in (np.array([1, 0]), np.array([0, 1])):
-        for f in (per_example(binary_cross_entropy), sum_and_gradient(binary_cross_entropy)):
-            for given_, wanted in zip(
-                jax.tree.leaves(f(rounded, labels)), jax.tree.leaves(f(exact, labels)), strict=True
-            ):
-                np.testing.assert_array_equal(given_, wanted)
+    rounded, exact = (jnp.array(x, dtype) for x in ([1 + eps, -eps] * 2, [1, 0, 1, 0]))
+    labels = np.array([1.0, 0.0, 0.0, 1.0])
+    f = values_and_gradient(binary_cross_entropy)
+    for given_, wanted in zip(f(rounded, labels), f(exact, labels), strict=True):
+        np.testing.assert_array_equal(given_, wanted)
 
 
 @both
@@ -251,8 +248,8 @@ def test_scalars_are_taken(loss, scores):
     arrays(np.float32, 8, elements=st.floats(0, 1, width=32)),
 )
 def test_any_probabilities_and_labels_give_finite_values_and_gradients(probs, labels):
-    value, gradient = sum_and_gradient(binary_cross_entropy)(probs, labels)
-    assert np.isfinite(value)
+    value, gradient = values_and_gradient(binary_cross_entropy)(probs, labels)
+    assert np.isfinite(value).all()
     assert np.isfinite(gradient).all()
     # at its own probability a label's loss is least: the gradient points there
     towards = np.sign(probs.astype(float) - labels)
@@ -263,6 +260,6 @@ def test_any_probabilities_and_labels_give_finite_values_and_gradients(probs, la
 @given(arrays(np.float32, 8, elements=st.floats(-1e4, 1e4, width=32)))
 def test_logits_of_any_size_give_the_exact_loss(logits):
     for label in (0, 1):
-        value = per_example(sigmoid_cross_entropy)(logits, np.full(8, label))
+        value, _ = values_and_gradient(sigmoid_cross_entropy)(logits, np.full(8, label))
         exact = np.logaddexp(0, (1 - 2 * label) * logits.astype(float))
         np.testing.assert_allclose(value, exact, rtol=4 * EPS32, atol=np.finfo(np.float32).tiny)

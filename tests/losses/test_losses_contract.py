@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from compiled import values_and_gradient
 from jax import export
 
 from lecture_opt import losses
@@ -46,6 +47,7 @@ def _kinds() -> dict[str, Kind]:
 
 
 KINDS = _kinds()
+CROSS_ENTROPIES = {name: k for name, k in KINDS.items() if "entropy" in k.loss.__name__}
 each = pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS.keys())
 DTYPES = (jnp.float16, jnp.bfloat16, jnp.float32, jnp.float64)
 
@@ -62,26 +64,29 @@ def eps(dtype) -> float:
 @each
 def test_reductions_are_of_the_losses_per_example(x64, kind):
     loss, predictions, targets, shape = kind
-    per_example = loss(predictions, targets, reduction="none")
+    f = jax.jit(lambda x, y: [loss(x, y, reduction=r) for r in ("none", "sum", "mean")])
+    per_example, total, mean = f(predictions, targets)
     assert per_example.shape == shape
-    np.testing.assert_allclose(
-        loss(predictions, targets, reduction="sum"), np.sum(per_example), rtol=4 * eps(np.float64)
-    )
-    np.testing.assert_allclose(
-        loss(predictions, targets), np.mean(per_example), rtol=4 * eps(np.float64)
-    )
+    np.testing.assert_allclose(total, np.sum(per_example), rtol=4 * eps(np.float64))
+    np.testing.assert_allclose(mean, np.mean(per_example), rtol=4 * eps(np.float64))
+    np.testing.assert_array_equal(loss(predictions, targets), mean)  # the default
 
 
 def check_derivatives(f, x: jax.Array) -> None:
     """Gradient and second derivative along one direction, against central differences."""
     v = jnp.asarray(np.random.default_rng(2).choice([-1.0, 1.0], size=x.shape))
-    value_and_grad = jax.jit(jax.value_and_grad(f))
+
+    @jax.jit
+    def derivatives(x):
+        slope, curvature = jax.jvp(jax.grad(f), (x,), (v,))
+        return f(x), slope, curvature
+
     h = eps(np.float64) ** (1 / 3)
-    (ahead, grad_ahead), (behind, grad_behind) = (
-        value_and_grad(x + h * v),
-        value_and_grad(x - h * v),
+    _, slope, curvature = derivatives(x)
+    (ahead, grad_ahead, _), (behind, grad_behind, _) = (
+        derivatives(x + h * v),
+        derivatives(x - h * v),
     )
-    slope, curvature = jax.jit(lambda x: jax.jvp(jax.grad(f), (x,), (v,)))(x)
     fourth = B * 6 / 0.125**4  # bounds derivatives: of -log q from 1/8 on, summed over examples
     close = functools.partial(np.testing.assert_allclose, rtol=0, atol=fourth / 6 * h**2)
     close(jnp.vdot(slope, v), (ahead - behind) / (2 * h))
@@ -135,13 +140,33 @@ def test_what_where_hides_leaves_no_trace(x64, kind):
             )
 
 
+@pytest.mark.parametrize("kind", CROSS_ENTROPIES.values(), ids=CROSS_ENTROPIES.keys())
+def test_what_where_hides_leaves_no_trace_in_the_gradients_of_the_options(x64, kind):
+    loss, predictions, targets, shape = kind
+    mask = np.random.default_rng(1).random(shape) < 0.6
+    classes = C if shape == (B,) else 2
+
+    def gradients(x, y, **where):
+        def f(weights, smoothing):
+            return loss(x, y, class_weights=weights, label_smoothing=smoothing, **where)
+
+        return jax.jit(jax.grad(f, (0, 1)))(1 + jnp.arange(classes, dtype=float), 0.2)
+
+    x, y = (junk_behind(mask, a, np.nan) for a in (predictions, targets))
+    seen = gradients(predictions[mask], targets[mask])
+    for given, expected in zip(gradients(x, y, where=mask), seen, strict=True):
+        np.testing.assert_allclose(
+            given, expected, rtol=0, atol=64 * eps(np.float64)
+        )  # of O(1) terms
+
+
 @each
 def test_values_known_to_be_wrong_behind_where_are_not_looked_at(kind):
     loss, predictions, targets, shape = kind
     mask = np.arange(B) < 2
     mask = np.broadcast_to(mask.reshape(B, *(1,) * (len(shape) - 1)), shape)
     hidden = [junk_behind(mask, x, 7.0) for x in (predictions, targets)]
-    per_example = jax.jit(functools.partial(loss, reduction="none"))(predictions, targets)
+    per_example, _ = values_and_gradient(loss)(predictions, targets)
     np.testing.assert_allclose(
         loss(*hidden, where=mask, reduction="none"),
         np.where(mask, per_example, 0),
@@ -181,10 +206,16 @@ def test_the_result_has_the_dtype_of_the_predictions(x64, kind, dtype):
 @each
 def test_16_bit_losses_are_float32_ones_rounded_once(kind):
     loss, predictions, targets, _ = kind
-    f = jax.jit(lambda x: [loss(x, targets, reduction=r) for r in ("mean", "none")])
+
+    @jax.jit
+    def narrow_and_wide(narrow):
+        return [
+            [loss(x, targets, reduction=r) for x in (narrow, narrow.astype(jnp.float32))]
+            for r in ("mean", "none")
+        ]
+
     for dtype in (jnp.float16, jnp.bfloat16):
-        narrow = predictions.astype(dtype)
-        for given, wide in zip(f(narrow), f(narrow.astype(np.float32)), strict=True):
+        for given, wide in narrow_and_wide(predictions.astype(dtype)):
             np.testing.assert_array_equal(given, np.asarray(wide).astype(dtype))
 
 
@@ -194,7 +225,8 @@ def test_float16_means_of_many_examples_do_not_overflow(kind):
     copies = 40_000
     x = np.tile(predictions.astype(np.float16), (copies, 1))
     y = np.tile(targets, (copies,) + (1,) * (targets.ndim - 1))
-    few, many = (np.asarray(loss(x[:n], y[:n]), float) for n in (B, len(x)))
+    f = jax.jit(lambda x, y: [loss(x[:B], y[:B]), loss(x, y)])
+    few, many = np.asarray(f(x, y), float)
     np.testing.assert_allclose(many, few, rtol=eps(jnp.float16))
 
 
@@ -203,10 +235,10 @@ def test_under_jit_and_vmap_losses_are_the_same(kind):
     loss, predictions, targets, _ = kind
     x, y = jnp.asarray(predictions), jnp.asarray(targets)
     plain = loss(x, y, reduction="none")
-    per_example = functools.partial(loss, reduction="none")
     tolerance = 8 * eps(np.float32)
-    np.testing.assert_allclose(jax.jit(per_example)(x, y), plain, rtol=tolerance)
-    np.testing.assert_allclose(jax.vmap(per_example)(x, y), plain, rtol=tolerance)
+    np.testing.assert_allclose(values_and_gradient(loss)(x, y)[0], plain, rtol=tolerance)
+    per_example = jax.jit(jax.vmap(functools.partial(loss, reduction="none")))
+    np.testing.assert_allclose(per_example(x, y), plain, rtol=tolerance)
 
 
 @each
@@ -269,6 +301,18 @@ def test_predictions_must_be_floating(kind, dtype):
         loss(predictions.astype(dtype), targets)
 
 
+@pytest.mark.parametrize("wrong", [None, "text", {"logits": 1.0}, [[1.0], [1.0, 2.0]]])
+@each
+def test_what_is_no_array_is_named(kind, wrong):
+    loss, predictions, targets, _ = kind
+    message = rf"{loss.__name__}: (probs|logits|predictions) is a {type(wrong).__name__}; wanted"
+    with pytest.raises(TypeError, match=message):
+        loss(wrong, targets)
+    message = rf"{loss.__name__}: (labels|targets) is a {type(wrong).__name__}; wanted"
+    with pytest.raises(TypeError, match=message):
+        loss(predictions, wrong)
+
+
 @each
 def test_complex_targets_are_an_error(kind):
     loss, predictions, targets, _ = kind
@@ -299,7 +343,7 @@ def test_nan_predictions_give_nan_and_no_error(kind):
     loss, predictions, targets, _ = kind
     x = predictions.copy()
     x[1] = np.nan
-    per_example = np.asarray(loss(x, targets, reduction="none"))
+    per_example, mean = jax.jit(lambda: [loss(x, targets, reduction=r) for r in ("none", "mean")])()
     assert np.all(np.isnan(per_example[1]))
     assert np.isfinite(np.delete(per_example, 1, axis=0)).all()
-    assert np.isnan(loss(x, targets))
+    assert np.isnan(mean)

@@ -53,6 +53,12 @@ def test_with_other_hyperparameters_it_is_the_slide(x64, name):
     assert_is_the_slide(name, gradients(50), 1e-13, **OTHER[name])
 
 
+def test_where_the_square_of_a_gradient_underflows_adam_is_the_slide():
+    grads = [np.full(2, 1e-25, np.float32)] * 3
+    ours, slide = updates_of(lo.adam(0.1), grads), SLIDES["adam"](np.float64(grads), 0.1)
+    np.testing.assert_allclose(list(ours), list(slide), rtol=4 * np.finfo(np.float32).eps, atol=0)
+
+
 @pytest.mark.parametrize("name", ["adagrad", "adam", "rmsprop", "sgd"])
 def test_complex_parameters_use_the_squared_modulus(x64, name):
     grads = [a + 1j * b for a, b in zip(gradients(20), gradients(40)[20:], strict=True)]
@@ -75,12 +81,12 @@ def test_walks_the_path_of_its_optax_equal(x64, name, dtype):
             updates, state = optimizer.update(g, state, params)
             return (optax.apply_updates(params, updates), state), params
 
-        with jax.numpy_dtype_promotion("standard"):
-            carry = jnp.asarray(start), optimizer.init(jnp.asarray(start))
-            grads = np.random.default_rng(2).normal(size=(300, 7, 3)).astype(dtype)
-            return np.asarray(jax.jit(lambda: jax.lax.scan(step, carry, grads))()[1])
+        carry = jnp.asarray(start), optimizer.init(jnp.asarray(start))
+        return jax.lax.scan(step, carry, grads)[1]
 
-    path, other = walk(ours), walk(theirs)
+    grads = np.random.default_rng(2).normal(size=(300, 7, 3)).astype(dtype)
+    with jax.numpy_dtype_promotion("standard"):
+        path, other = map(np.asarray, jax.jit(lambda: (walk(ours), walk(theirs)))())
     length = np.abs(start) + np.abs(np.diff(other, axis=0)).sum(axis=0)
     tolerance = 1e-12 if dtype == "float64" else 4 * np.finfo(dtype).eps
     assert np.max(np.abs(path - other) / length) <= tolerance
@@ -125,18 +131,26 @@ def test_b1_decay_rounds_to_one_in_float32():
 @given(st.integers(0, 2**31 - 1), st.floats(0.0, 0.99))
 def test_both_readings_of_nesterov_walk_the_same_path(seed, decay):
     """The params of `nesterov` are the points at which "jump first" measures."""
+    here, measured = both_readings(seed, decay)
+    np.testing.assert_allclose(here, measured, rtol=1e-4, atol=1e-5)
+
+
+@jax.jit
+def both_readings(seed, decay):
     curvature = jnp.array([1.0, 5.0])
     grad = jax.grad(lambda p: 0.5 * jnp.sum(curvature * p**2))
     as_given, jump_first = lo.nesterov(0.05, decay), lo.momentum(0.05, decay)
-    here = there = jax.random.normal(jax.random.key(seed), (2,))
-    state, other = as_given.init(here), jump_first.init(there)
-    for _ in range(10):
+
+    def step(carry, _):
+        here, state, there, other = carry
         measured = lo.lookahead(there, other, decay)
-        np.testing.assert_allclose(here, measured, rtol=1e-4, atol=1e-5)
         updates, state = as_given.update(grad(here), state)
-        here = here + updates
-        updates, other = jump_first.update(grad(measured), other)
-        there = there + updates
+        jump, other = jump_first.update(grad(measured), other)
+        return (here + updates, state, there + jump, other), (here, measured)
+
+    start = jax.random.normal(jax.random.key(seed), (2,))
+    carry = start, as_given.init(start), start, jump_first.init(start)
+    return jax.lax.scan(step, carry, length=10)[1]
 
 
 def test_lookahead_keeps_the_dtype():

@@ -1,0 +1,89 @@
+"""What is fixed before any run: one frozen object, saved with the results."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from lecture_opt import specs
+from lecture_opt.compare import space
+
+FIRST_REPORTING_SEED = 1_000_000
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """The same for every optimizer.
+
+    Attributes:
+      steps: optimizer steps of a run.
+      batch_size: examples of a minibatch.
+      evaluations: how many times the validation metric is taken; divides `steps`.
+      draws: settings tried for each optimizer, from its own search space.
+      seeds: as many tune, numbered from 0, as report, numbered from a million: disjoint.
+      tuning_seeds: how many tune, where not as many as report.
+      level: of every interval; its complement is the error rate of every verdict.
+      baseline: name of the optimizer that the others are measured against.
+      target: validation metric to reach; None takes it from the best baseline.
+      rates: range of learning rates for optimizers that declare none.
+    """
+
+    steps: int = 400
+    batch_size: int = 32
+    evaluations: int = 40
+    draws: int = 16
+    seeds: int = 10
+    tuning_seed_count: int = 10
+    level: float = 0.95
+    baseline: str = "optax:adam"
+    target: float | None = None
+    rates: specs.Range = space.LEARNING_RATES
+
+    def __post_init__(self) -> None:
+        """Raises ValueError, naming the argument, where the protocol makes no sense."""
+        if self.steps < 1 or self.evaluations < 1 or self.steps % self.evaluations:
+            raise ValueError(
+                f"Protocol: steps={self.steps} must be a positive multiple of "
+                f"evaluations={self.evaluations}"
+            )
+        for name, least in (("batch_size", 1), ("draws", 1), ("tuning_seed_count", 1)):
+            if getattr(self, name) < least:
+                raise ValueError(f"Protocol: {name}={getattr(self, name)}; wanted {least} at least")
+        if not 2 <= self.seeds < FIRST_REPORTING_SEED:
+            raise ValueError(f"Protocol: seeds={self.seeds}; intervals want two at least")
+        if not 0 < self.level < 1:
+            raise ValueError(f"Protocol: level={self.level}; wanted between 0 and 1")
+        if self.target is not None and not np.isfinite(self.target):
+            raise ValueError(f"Protocol: target={self.target}; wanted a finite metric")
+
+    @property
+    def tuning_seeds(self) -> tuple[int, ...]:
+        """Seeds that choose the setting, by the last validation metric."""
+        return tuple(range(self.tuning_seed_count))
+
+    @property
+    def reporting_seeds(self) -> tuple[int, ...]:
+        """Seeds that give every number reported at the chosen setting."""
+        return tuple(range(FIRST_REPORTING_SEED, FIRST_REPORTING_SEED + self.seeds))
+
+    def evaluated_steps(self) -> np.ndarray:
+        """(evaluations,) steps done at each evaluation."""
+        return np.arange(1, self.evaluations + 1) * (self.steps // self.evaluations)
+
+    def space(self, spec: specs.OptimizerSpec) -> dict[str, specs.Range]:
+        """The optimizer's search space."""
+        return space.of(spec, self.rates)
+
+    def is_baseline(self, spec: specs.OptimizerSpec) -> bool:
+        """Whether the target may come from this optimizer: optax's, and the named one."""
+        return spec.name == self.baseline or spec.name.startswith("optax:")
+
+    def as_dict(self) -> dict[str, Any]:
+        """As the results hold it."""
+        fields = asdict(self)
+        del fields["tuning_seed_count"], fields["seeds"], fields["rates"]
+        return {
+            **fields,
+            "tuning_seeds": self.tuning_seeds,
+            "reporting_seeds": self.reporting_seeds,
+        }

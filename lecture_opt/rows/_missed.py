@@ -1,0 +1,190 @@
+"""What the dense rules do to a parameter in steps in which its gradient is zero, in closed form.
+
+Each function is a frozen dataclass `(*hyperparameters, slots, start, stop) -> (slots, movement)`:
+from the state's rows as they were after step `start` to those after step `stop`. Slots have the
+row's shape, start has one count a row.
+
+Adam's movement is a sum that has no elementary form. With r = b1 / sqrt(b2), c_t = sqrt(1 - b2^t)
+and t = start + j it is
+
+    -m * sum_j r^j * lr_t * h(j),    h(j) = c_t / (1 - b1^t) / (sqrt(v) + eps * c_t * b2^(-j/2))
+
+(h also has the part of b1_decay). r^j falls geometrically, so that terms beyond a fixed `window`
+are below rounding, and h is smooth in log(1 + j), whatever start, v and eps are: its only
+singularities near the steps are at t = 0. So h is evaluated at few nodes (1, 2, 3, 4, ... then a
+fixed number an octave), interpolated between by polynomials in log(1 + j), and r^j lr_t summed
+against the interpolants. The first steps are nodes, hence exact; the relative error of the
+movement is below 1e-6 with the 15 nodes taken in 32 bits, below 1e-11 with the 36 of 64 bits.
+"""
+
+import dataclasses
+import functools
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from lecture_opt.optimizers import _base
+
+Slots = tuple[jax.Array, ...]
+TRACED_WINDOW = 2048
+
+
+@dataclasses.dataclass(frozen=True)
+class Momentum:
+    """v <- momentum^k v, moved by v * (momentum + ... + momentum^k); k missed steps."""
+
+    nesterov: bool = False
+
+    def __call__(
+        self, momentum: jax.Array, slots: Slots, start: jax.Array, stop: jax.Array
+    ) -> tuple[Slots, jax.Array]:
+        """`momentum` is the optimizer's; with Nesterov all movement is momentum times that."""
+        (v,) = slots
+        momentum = momentum.astype(_real(v))
+        k = (stop - start).astype(momentum.dtype)
+        log_m = jnp.log(jnp.maximum(momentum, jnp.finfo(momentum.dtype).tiny))
+        # 1 - m^k over 1 - m without cancellation.
+        terms = momentum * jnp.expm1(k * log_m) / jnp.expm1(log_m)
+        factor = momentum * terms if self.nesterov else terms
+        return (_times(v, momentum**k),), _times(v, factor)
+
+
+@dataclasses.dataclass(frozen=True)
+class Rmsprop:
+    """acc <- decay^k acc, not moved."""
+
+    def __call__(
+        self, decay: jax.Array, slots: Slots, start: jax.Array, stop: jax.Array
+    ) -> tuple[Slots, jax.Array]:
+        """`decay` is the optimizer's."""
+        (acc,) = slots
+        decay = decay.astype(acc.dtype)
+        return (_times(acc, decay ** (stop - start).astype(acc.dtype)),), jnp.zeros_like(acc)
+
+
+@dataclasses.dataclass(frozen=True)
+class Adam:
+    """m <- b1^k m, v <- b2^k v, moved by the sum that the module's docstring treats."""
+
+    window: int
+    """Missed steps in 32 bits after which no movement is left; 9/4 as many in 64."""
+
+    def __call__(
+        self,
+        learning_rate: Any,
+        b1: jax.Array,
+        b2: jax.Array,
+        eps: jax.Array,
+        b1_decay: jax.Array,
+        slots: Slots,
+        start: jax.Array,
+        stop: jax.Array,
+    ) -> tuple[Slots, jax.Array]:
+        """The hyperparameters are `adam`'s; `learning_rate` may be a schedule."""
+        m, v = slots
+        real = _real(m)
+        b1, b2, eps, b1_decay = (x.astype(real) for x in (b1, b2, eps, b1_decay))
+        log1, log2, log_decay = jnp.log(b1), jnp.log(b2), jnp.log(b1_decay)
+        missed = stop - start
+        nodes, basis = _basis(self.window, real)
+        weights = _weights(learning_rate, b1 / jnp.sqrt(b2), start, missed, basis)
+
+        # One row a node, one column a row of the table.
+        j = nodes[:, None]
+        begun = start[None, :].astype(real)
+        t = begun + j
+        c = jnp.sqrt(-jnp.expm1(t * log2))
+        # At step t the mean decays by b1 * b1_decay^(t - 1).
+        decayed = _power(b1_decay, log_decay, j * begun + j * (j - 1) / 2)
+        top = weights * c / -jnp.expm1(t * log1) * decayed
+        bottom = eps * c * jnp.exp(-j / 2 * log2)
+        root = _base.sqrt(v)
+        movement = jnp.zeros_like(m)
+        for i in range(nodes.size):
+            step = _times(1 / _base.nonzero(root + _column(bottom[i], root)), top[i])
+            movement = movement - m * step
+        k = missed.astype(real)
+        exponent = k * start.astype(real) + k * (k - 1) / 2
+        m = _times(m, b1**k * _power(b1_decay, log_decay, exponent))
+        return (m, _times(v, b2**k)), movement
+
+
+def window(b1: Any, b2: Any) -> int:
+    """Steps after which r^j, r = b1 / sqrt(b2), summed over all later ones, is below rounding."""
+    if traced(b1, b2):
+        return TRACED_WINDOW
+    r = float(b1) / math.sqrt(float(b2))
+    if r == 0:
+        return 16
+    return max(16, math.ceil(math.log(2.0**-24 * (1 - r)) / math.log(r)))
+
+
+def traced(*values: Any) -> bool:
+    """Whether any of them is known only when the program runs."""
+    return any(isinstance(x, jax.core.Tracer) for x in values)
+
+
+def _weights(
+    learning_rate: Any, r: jax.Array, start: jax.Array, missed: jax.Array, basis: np.ndarray
+) -> jax.Array:
+    """For each node and row, the sum over the missed steps of lr * r^j * the node's interpolant."""
+    window = basis.shape[1]
+    steps = jnp.arange(1, window + 1, dtype=jnp.int32)
+    falling = r ** steps.astype(r.dtype)
+    if not callable(learning_rate):
+        sums = jnp.cumsum(basis * falling[None, :], axis=1)
+        table = jnp.concatenate([jnp.zeros_like(sums[:, :1]), sums], axis=1)
+        return learning_rate.astype(r.dtype) * table[:, jnp.clip(missed, 0, window)]
+    # A step's rate is the schedule's value at the steps done before it.
+    before = steps[:, None] + start[None, :] - 1
+    rates = jax.vmap(jax.vmap(lambda n: _base.current_rate(learning_rate, n)))(before)
+    kept = steps[:, None] <= missed[None, :]
+    terms = jnp.where(kept, rates.astype(r.dtype) * falling[:, None], 0)
+    return jnp.matmul(basis, terms, precision=lax.Precision.HIGHEST)
+
+
+def _basis(window: int, dtype: Any) -> tuple[np.ndarray, np.ndarray]:
+    sizes = (window, 2, 7) if dtype == jnp.float32 else (window * 9 // 4, 6, 9)
+    nodes, basis = _interpolation(*sizes)
+    return nodes.astype(dtype), basis.astype(dtype)
+
+
+@functools.lru_cache(maxsize=16)
+def _interpolation(window: int, per_octave: int, degree: int) -> tuple[np.ndarray, np.ndarray]:
+    """Nodes in 1 .. window, and each step's interpolant: `f(steps) = f(nodes) @ basis`."""
+    nodes = [1]
+    while nodes[-1] < window:
+        nodes.append(max(nodes[-1] + 1, round(nodes[-1] * 2 ** (1 / per_octave))))
+    nodes[-1] = window
+    u = np.log1p(np.array(nodes, float))
+    basis = np.zeros((len(nodes), window))
+    for j in range(1, window + 1):
+        right = int(np.searchsorted(nodes, j))
+        first = min(max(right - (degree + 1) // 2, 0), len(nodes) - degree - 1)
+        near = range(first, first + degree + 1)
+        for a in near:
+            others = [b for b in near if b != a]
+            basis[a, j - 1] = np.prod((np.log1p(j) - u[others]) / (u[a] - u[others]))
+    return np.array(nodes, float), basis
+
+
+def _power(base: jax.Array, log_base: jax.Array, exponent: jax.Array) -> jax.Array:
+    """base^exponent for a base that is often 1, and for exponents that float32 holds roughly."""
+    return jnp.where(base == 1, 1, jnp.exp(jnp.where(exponent == 0, 0, exponent * log_base)))
+
+
+def _real(slot: jax.Array) -> Any:
+    return jnp.finfo(slot.dtype).dtype
+
+
+def _column(per_row: jax.Array, rows: jax.Array) -> jax.Array:
+    return per_row.reshape(-1, *[1] * (rows.ndim - 1))
+
+
+def _times(rows: jax.Array, per_row: jax.Array) -> jax.Array:
+    with jax.numpy_dtype_promotion("standard"):  # a complex array times a real one
+        return rows * _column(per_row, rows)

@@ -1,0 +1,138 @@
+"""Rows of a table: read, written and made unique; and which leaves of a tree are tables."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+PyTree = Any
+
+PADDING = -1
+
+
+# ---- which leaves -------------------------------------------------------------------------
+
+
+def spread(function: str, argument: str, params: PyTree, given: PyTree) -> list[Any]:
+    """What `given` holds for each leaf of the params: a subtree at tables, None elsewhere.
+
+    `given` follows the params' keys and may end early (None, or a bool: for all below) or leave
+    keys out. Keys that the params lack raise.
+    """
+    pairs, _ = jax.tree_util.tree_flatten_with_path(params)
+    found, used = [], set()
+    for path, _ in pairs:
+        node, depth = _follow(_names(path), given)
+        found.append(node)
+        used.add(_names(path)[:depth])
+    for path, _ in jax.tree_util.tree_leaves_with_path(given):
+        names = _names(path)
+        if not any(names[:depth] in used for depth in range(len(names) + 1)):
+            raise ValueError(
+                f"{function}: {argument}{jax.tree_util.keystr(path)} is for no leaf of the params, "
+                f"which are {jax.tree.structure(params)}"
+            )
+    return found
+
+
+def _names(path: tuple[Any, ...]) -> tuple[Any, ...]:
+    fields = ("key", "idx", "name")
+    return tuple(next(getattr(k, f) for f in fields if hasattr(k, f)) for k in path)
+
+
+def _follow(names: tuple[Any, ...], node: Any) -> tuple[Any, int]:
+    """What is under those names, and how many of them it took to get there."""
+    for depth, name in enumerate(names):
+        if node is None or isinstance(node, bool):
+            return node, depth
+        if isinstance(node, Mapping):
+            node = node.get(name)
+        elif isinstance(name, str):
+            node = getattr(node, name, None)
+        else:
+            node = node[name] if isinstance(node, list | tuple) and name < len(node) else None
+    return node, len(names)
+
+
+# ---- ids ----------------------------------------------------------------------------------
+
+
+def flat_ids(function: str, ids: PyTree, rows: int) -> jax.Array:
+    """All ids for one table in one int32 array, the invalid as `rows`.
+
+    Raises for ids that are no integers and, outside jit, for ids outside the table.
+    """
+    parts = [jnp.asarray(part) for part in jax.tree.leaves(ids)]
+    for part in parts:
+        if not jnp.issubdtype(part.dtype, jnp.integer):
+            raise TypeError(f"{function}: ids have dtype {part.dtype}; wanted integers")
+        if not isinstance(part, jax.core.Tracer) and part.is_fully_addressable:
+            values = np.asarray(part)
+            wrong = values[(values < PADDING) | (values >= rows)]
+            if wrong.size:
+                raise ValueError(
+                    f"{function}: id {wrong[0]} is outside a table of {rows} rows "
+                    f"({wrong.size} such ids); {PADDING} is padding"
+                )
+    if not parts:
+        return jnp.zeros((0,), jnp.int32)
+    return jnp.concatenate([normal(part, rows).ravel() for part in parts])
+
+
+def normal(ids: jax.Array, rows: int) -> jax.Array:
+    """The ids as int32, those outside the table, negative ones too, as `rows`."""
+    wide = ids.astype(jnp.int64 if ids.dtype.itemsize == 8 else jnp.int32)
+    return jnp.where((wide >= 0) & (wide < rows), wide, rows).astype(jnp.int32)
+
+
+class Unique(NamedTuple):
+    """Distinct ids in order, then ids past the table; lookup `order[i]` is of `ids[group[i]]`."""
+
+    ids: jax.Array
+    order: jax.Array
+    group: jax.Array
+
+
+def unique(ids: jax.Array, rows: int) -> Unique:
+    """Groups the ids; as many come back as were given, all distinct."""
+    k = ids.shape[0]
+    places = jnp.arange(k, dtype=jnp.int32)
+    ids, order = lax.sort((ids, places), num_keys=1)
+    first = jnp.ones(k, bool).at[1:].set(ids[1:] != ids[:-1])
+    group = jnp.cumsum(first, dtype=jnp.int32) - 1
+    past = jnp.int32(rows) + places
+    distinct = past.at[group].set(ids, mode="drop", indices_are_sorted=True)
+    # `rows` itself, where invalid ids gathered, is the first id past the table: keep all distinct.
+    return Unique(jnp.where(distinct < rows, distinct, past), order, group)
+
+
+# ---- rows ---------------------------------------------------------------------------------
+
+
+def read(table: jax.Array, ids: jax.Array, *, distinct: bool = True) -> jax.Array:
+    """The rows, zeros for ids past the table."""
+    return table.at[ids].get(
+        mode="fill", fill_value=0, unique_indices=distinct, indices_are_sorted=distinct
+    )
+
+
+def write(table: jax.Array, ids: jax.Array, rows: jax.Array) -> jax.Array:
+    """The table with those rows replaced, in place where its buffer was donated."""
+    rows = rows.astype(table.dtype)
+    if table.dtype != jnp.bfloat16:
+        return _scatter(table, ids, rows)
+    return lax.platform_dependent(table, ids, rows, cpu=_scatter_bits, default=_scatter)
+
+
+def _scatter(table: jax.Array, ids: jax.Array, rows: jax.Array) -> jax.Array:
+    return table.at[ids].set(rows, mode="drop", unique_indices=True, indices_are_sorted=True)
+
+
+def _scatter_bits(table: jax.Array, ids: jax.Array, rows: jax.Array) -> jax.Array:
+    """As `_scatter`: XLA's CPU scatter of bfloat16 would turn the table into float32 and back."""
+    bits = lax.bitcast_convert_type(table, jnp.uint16)
+    bits = _scatter(bits, ids, lax.bitcast_convert_type(rows, jnp.uint16))
+    return lax.bitcast_convert_type(bits, table.dtype)

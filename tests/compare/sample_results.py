@@ -1,0 +1,126 @@
+"""A small results file of format 2, made up: two tasks, hostile names, missing numbers."""
+
+import copy
+
+import numpy as np
+
+HOSTILE = "mine.py:<script>alert(1)</script>"
+NAMES = ("optax:adam", "lecture:adam", "optax:sgd(momentum=0.9)", HOSTILE)
+STEPS = [10, 20, 30, 40]
+SEEDS = [100, 101, 102]
+RATES = [0.001, 0.01, 0.1]
+
+
+def make():
+    """The results; a new copy each time."""
+    return copy.deepcopy(_RESULTS)
+
+
+def _cell(name, rank, rng, higher):
+    best = 0.9 - 0.1 * rank if higher else 0.1 + 0.1 * rank
+    test = (best + 0.01 * rng.normal(size=3)).tolist()
+    loss = np.exp(-np.arange(4) / 2)[None] * rng.uniform(0.9, 1.1, (3, 4))
+    cell = {
+        "optimizer": name,
+        "rank": rank,
+        "hyperparameters": {"learning_rate": 0.01},
+        "on_edge": [],
+        "test": {"mean": float(np.mean(test)), "low": best - 0.02, "high": best + 0.02}
+        | {"values": test},
+        "steps_to_target": {"median": 20.0, "low": 10.0, "high": None, "reached": 2}
+        | {"restricted_mean": 25.0, "values": [20.0, 10.0, None]},
+        "loss_area": {"mean": 0.5, "low": 0.4, "high": 0.6, "values": [0.4, 0.5, 0.6]},
+        "working_range": {"decades": 1.5, "low": 0.001, "high": 0.03, "share": 0.5},
+        "diverged": {"tuning": 0.25, "reporting": 0},
+        "gain": None
+        if name == NAMES[0]
+        else {"mean": 0.01 * rank, "low": -0.01, "high": 0.05, "values": [0.0, 0.01, 0.02]}
+        | {"wins": 2, "ties": 1, "losses": 0, "p": 0.25, "p_holm": 0.5}
+        | {"verdict": "cannot be told apart", "seeds_needed": 34, "sentence": "s"},
+        "loss": _band(loss),
+        "validation": _band(best + 0.1 * loss),
+        "tuning": {
+            "draws": {"learning_rate": RATES},
+            "validation": {"mean": [0.5, best, None], "low": [0.4, best - 0.1, None]}
+            | {"high": [0.6, best + 0.1, None], "runs": [[0.5, best, None], [0.5, best, None]]},
+            "diverged": [0, 0, 2],
+        },
+        "budget": {
+            "draws": [1, 2, 3],
+            "validation": {"mean": [0.6, 0.7, best], "low": [0.5, 0.6, best]}
+            | {"high": [0.7, 0.8, best]},
+        },
+        "cost": {"step_seconds": 5e-6, "run_seconds": 0.1, "trace_seconds": 0.2}
+        | {"compile_seconds": 1.5, "state_bytes": 496, "parameter_bytes": 248},
+    }
+    if name == HOSTILE:  # it tunes two numbers, and one of its runs diverged
+        cell["hyperparameters"]["b1"] = 0.9
+        cell["tuning"]["draws"]["b1"] = [0.8, 0.9, 0.95]
+        cell["on_edge"] = ["learning_rate"]
+        cell["working_range"] = dict.fromkeys(cell["working_range"])
+        for key in ("loss", "validation"):
+            cell[key]["runs"][2][2:] = [None, None]
+            cell[key]["median"][3] = cell[key]["low"][3] = cell[key]["high"][3] = None
+        cell["loss_area"]["values"][2] = None
+        cell["steps_to_target"] = {"median": None, "low": None, "high": None, "reached": 0}
+        cell["steps_to_target"] |= {"restricted_mean": 40.0, "values": [None] * 3}
+    return cell
+
+
+def _band(runs):
+    low, median, high = np.quantile(runs, [0.25, 0.5, 0.75], axis=0).tolist()
+    return {"median": median, "low": low, "high": high, "runs": runs.tolist()}
+
+
+def _task(name, metric, higher):
+    rng = np.random.default_rng(0)
+    return {
+        "name": name,
+        "description": f"The {metric} & more on <b>{name}</b>.",
+        "metric": metric,
+        "higher_is_better": higher,
+        "examples": {"train": 300, "validation": 100, "test": 100},
+        "parameters": 62,
+        "steps": STEPS,
+        "untrained": {"validation": 0.1, "test": 0.1},
+        "target": {"value": 0.85, "source": "optax:adam"},
+        "cells": [_cell(n, rank, rng, higher) for rank, n in enumerate(NAMES, start=1)],
+        "warnings": [f"{HOSTILE} chose 0.01, on the edge of its range."],
+    }
+
+
+_RESULTS = {
+    "format": 2,
+    "versions": {"lecture_opt": "0.1.0", "jax": "0.10.2"},
+    "device": {"platform": "cpu", "kind": "cpu", "devices": 1, "processes": 1},
+    "protocol": {
+        "steps": 40,
+        "batch_size": 32,
+        "evaluations": 4,
+        "draws": 3,
+        "tuning_seeds": [0, 1],
+        "reporting_seeds": SEEDS,
+        "level": 0.95,
+        "baseline": "optax:adam",
+        "target": None,
+    },
+    "optimizers": [
+        {"name": name, "text": name, "is_baseline": name.startswith("optax"), "search_space": []}
+        for name in NAMES
+    ],
+    "tasks": [_task("digits", "accuracy", True), _task("diabetes", "squared error", False)],
+    "overall": {
+        "profiles": {
+            "ratio": [1.0, 2.0, 4.0],
+            "shares": {name: [0.1 * k, 0.5, 0.9] for k, name in enumerate(NAMES)},
+        },
+        "ranks": {
+            "mean": {name: float(rank) for rank, name in enumerate(NAMES, start=1)},
+            "critical_difference": 2.5,
+            "friedman_p": 0.04,
+            "groups": [list(NAMES[:3]), list(NAMES[1:])],
+            "tasks": 2,
+        },
+    },
+    "verdicts": [f"{HOSTILE} cannot be told apart from optax:adam."],
+}

@@ -1,0 +1,307 @@
+"""The command: tables, verdicts and the results file; what makes no sense is refused first."""
+
+import json
+import re
+
+import jax
+import numpy as np
+import pytest
+
+from lecture_opt import cli, compare, specs
+from lecture_opt.compare import results as results_module
+from lecture_opt.compare import study, tables
+
+FAST = ["--quick", "--steps", "20", "--budget", "3", "--task", "cancer-logistic"]
+PAIR = ["--optimizer", "lecture:adam", "--optimizer", "optax:adam"]
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory):
+    """One comparison, by the command: the folder, and what was printed."""
+    import contextlib
+    import io
+
+    folder = tmp_path_factory.mktemp("compare")
+    (folder / "mine.py").write_text(MINE)
+    shown = io.StringIO()
+    arguments = [*FAST, *PAIR, "--optimizer", f"{folder}/mine.py:worse", "--output", str(folder)]
+    with contextlib.redirect_stdout(shown):
+        assert cli.main(["compare", *arguments, "--task", "noisy-quadratic"]) == 0
+    return folder, shown.getvalue()
+
+
+MINE = """
+import optax
+def worse(learning_rate): return optax.sgd(learning_rate * 1e-6)
+ready = optax.adam(0.1)
+def broken(learning_rate): raise RuntimeError("not today")
+"""
+
+
+@pytest.fixture(scope="module")
+def results(ran):
+    return json.loads((ran[0] / "results.json").read_text())
+
+
+def test_tables_and_verdicts_are_printed(ran):
+    shown = ran[1]
+    for part in ("lecture:adam", "mine.py:worse", "cancer-logistic: test accuracy", "Target: "):
+        assert part in shown
+    assert re.search(r"noisy-quadratic: mine.py:worse is worse than optax:adam by [\d.]+", shown)
+    assert "Cannot be told apart from optax:adam on any task with 10 seeds: lecture:adam." in shown
+
+
+def test_nothing_unfinished_is_left(ran):
+    assert sorted(path.name for path in ran[0].iterdir() if path.suffix != ".py") == [
+        "__pycache__", "learning_rates.png", "losses.png", "results.json",
+    ]  # fmt: skip
+
+
+def test_an_optimizer_against_itself_under_another_name_is_not_told_apart(results):
+    for task in results["tasks"]:
+        cell = next(c for c in task["cells"] if c["optimizer"] == "lecture:adam")
+        assert cell["gain"]["verdict"] == "cannot be told apart"
+        assert cell["gain"]["p_holm"] > 0.05
+
+
+def test_the_results_say_how_they_came(results):
+    assert results["format"] == 2
+    assert set(results["versions"]) >= {"lecture_opt", "jax", "jaxlib", "optax", "numpy", "python"}
+    assert results["device"]["platform"] == "cpu"
+    protocol = results["protocol"]
+    assert protocol["baseline"] == "optax:adam"
+    assert not set(protocol["tuning_seeds"]) & set(protocol["reporting_seeds"])
+    assert results["optimizers"][0]["search_space"] == [
+        {"name": "learning_rate", "kind": "log", "low": 1e-4, "high": 10.0}
+    ]
+
+
+def test_the_lengths_and_the_order_in_the_results_hold_together(results):
+    seeds, evaluations = len(results["protocol"]["reporting_seeds"]), 20
+    for task in results["tasks"]:
+        assert task["steps"] == list(range(1, 21))
+        ranks = [cell["rank"] for cell in task["cells"]]
+        assert ranks == sorted(ranks)
+        for cell in task["cells"]:
+            assert len(cell["test"]["values"]) == seeds
+            assert np.shape(cell["loss"]["runs"]) == (seeds, evaluations)
+            assert np.shape(cell["validation"]["median"]) == (evaluations,)
+            assert np.shape(cell["tuning"]["validation"]["runs"]) == (2, 3)
+            assert cell["tuning"]["draws"]["learning_rate"] == sorted(
+                cell["tuning"]["draws"]["learning_rate"]
+            )
+            assert (
+                cell["hyperparameters"]["learning_rate"]
+                in (cell["tuning"]["draws"]["learning_rate"])
+            )
+            assert cell["test"]["low"] <= cell["test"]["mean"] <= cell["test"]["high"]
+            assert set(cell["cost"]) == set(results_module.COSTS)
+    adam = results["tasks"][0]["cells"][0]
+    assert adam["cost"]["state_bytes"] >= 2 * adam["cost"]["parameter_bytes"] - 8
+
+
+def test_the_gain_is_the_paired_difference_with_its_direction(results):
+    for task in results["tasks"]:
+        by_name = {cell["optimizer"]: cell for cell in task["cells"]}
+        worse, adam = (
+            np.array(by_name[n]["test"]["values"]) for n in ("mine.py:worse", "optax:adam")
+        )
+        sign = 1 if task["higher_is_better"] else -1
+        np.testing.assert_allclose(
+            by_name["mine.py:worse"]["gain"]["values"], sign * (worse - adam), atol=1e-6
+        )
+        assert by_name["optax:adam"]["gain"] is None
+
+
+def test_profiles_and_ranks_cover_all(results):
+    profiles, ranks = results["overall"]["profiles"], results["overall"]["ranks"]
+    assert set(profiles["shares"]) == set(ranks["mean"])
+    assert profiles["ratio"][0] == 1
+    assert all(len(share) == len(profiles["ratio"]) for share in profiles["shares"].values())
+    assert sum(ranks["mean"].values()) == pytest.approx(1 + 2 + 3)
+
+
+def test_a_diverged_run_counts_as_untrained_and_is_said(ran):
+    protocol = compare.Protocol(
+        steps=20, evaluations=2, draws=2, seeds=2, tuning_seed_count=1,
+        baseline="optax:sgd", rates=specs.Range("log", 1e20, 1e30),
+    )  # fmt: skip
+    found = compare.run(
+        compare.load_tasks(["noisy-quadratic"]), [specs.parse("optax:sgd")], protocol
+    )
+    task = found["tasks"][0]
+    cell = task["cells"][0]
+    assert cell["diverged"] == {"tuning": 1.0, "reporting": 2}
+    assert cell["test"]["mean"] == pytest.approx(task["untrained"]["test"])
+    assert cell["steps_to_target"]["reached"] in (0, 2)
+    assert cell["loss"]["median"][-1] is None
+    assert cell["working_range"]["decades"] is None
+    assert any("2 of the reported runs diverged" in text for text in task["warnings"])
+    json.dumps(found, allow_nan=False)
+    assert tables.sentences(task, found["protocol"])
+
+
+def test_too_few_seeds_to_show_anything_is_said():
+    protocol = compare.Protocol(steps=20, evaluations=2, draws=3, seeds=3, tuning_seed_count=1)
+    optimizers = [specs.parse("optax:adam"), specs.parse("optax:sgd")]
+    found = compare.run(compare.load_tasks(["noisy-quadratic"]), optimizers, protocol)
+    assert found["verdicts"][0].startswith("3 seeds can show no difference")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--task", "mnist"], "there are digits-mlp"),
+        (["--task", "no/such/file.py:task"], "there is no file"),
+        (["--steps", "0"], "steps=0"),
+        (["--seeds", "1"], "two at least"),
+        (["--budget", "0"], "draws=0"),
+        (["--rates", "1", "0.1"], "0 < LOW < HIGH"),
+        (["--optimizer", "optax:adaam"], "did you mean"),
+        (["--optimizer", "optax:adam", "--optimizer", "optax:adam"], "given twice"),
+        (["--optimizer", "optax:lbfgs"], "can't train"),
+        (["--optimizer", "optax:sgd(learning_rate=0.1)"], "leave it out"),
+        (["--optimizer", "optax:adam(b1=log(0, 1))"], "0 < low < high"),
+        (["--optimizer", "MINE:ready"], "needs a constructor that takes"),
+        (["--optimizer", "MINE:broken"], "not today"),
+        (["--baseline", "optax:lion"], "takes no part"),
+        (["--target", "1.5"], "between 0 and 1"),
+        (["--target", "nan"], "finite"),
+        (["--target", "0.5", "--task", "diabetes-mlp"], "give --task"),
+        (["--output", "/proc/none"], "/proc/none"),
+    ],
+)
+def test_bad_input_is_one_line_and_status_two(arguments, says, capsys, monkeypatch, ran):
+    monkeypatch.chdir(ran[0])
+    monkeypatch.setattr(study, "_measure", None)  # nothing may be trained
+    arguments = [text.replace("MINE", "mine.py") for text in arguments]
+    assert cli.main(["compare", "--task", "cancer-logistic", *arguments]) == 2
+    message = capsys.readouterr().err
+    assert says in message
+    assert message.count("\n") == 1
+
+
+def test_a_task_whose_loss_is_no_scalar_is_refused():
+    vector = compare.Task(
+        "vector",
+        lambda key: np.ones(3, np.float32),
+        lambda params, part: params * part.mean(),
+        lambda params, part: params.sum(),
+        (np.ones(40, np.float32),) * 3,
+    )
+    with pytest.raises(ValueError, match="wanted a scalar"):
+        compare.run([vector], [specs.parse("optax:adam")], compare.Protocol())
+    with pytest.raises(ValueError, match=r"batch_size=64 exceeds the 40"):
+        compare.run([vector], [specs.parse("optax:adam")], compare.Protocol(batch_size=64))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"steps": 0},
+        {"steps": 10, "evaluations": 3},
+        {"batch_size": 0},
+        {"draws": 0},
+        {"tuning_seed_count": 0},
+        {"seeds": 1},
+        {"level": 1.0},
+        {"target": float("inf")},
+    ],
+)
+def test_a_protocol_without_sense_is_refused(arguments):
+    with pytest.raises(ValueError, match="Protocol: "):
+        compare.Protocol(**arguments)
+
+
+def test_other_hyperparameters_are_tuned_with_the_same_budget():
+    protocol = compare.Protocol(steps=20, evaluations=2, draws=4, seeds=2, tuning_seed_count=1)
+    optimizers = [specs.parse("optax:adam"), specs.parse("optax:adam(b1=uniform(0.5, 0.9))")]
+    found = compare.run(compare.load_tasks(["noisy-quadratic"]), optimizers, protocol)
+    cells = {cell["optimizer"]: cell for cell in found["tasks"][0]["cells"]}
+    searched = cells["optax:adam(b1=uniform(0.5, 0.9))"]
+    assert list(searched["hyperparameters"]) == ["learning_rate", "b1"]
+    assert 0.5 <= searched["hyperparameters"]["b1"] <= 0.9
+    assert searched["working_range"]["decades"] is None
+    assert all(len(c["budget"]["draws"]) == 4 for c in cells.values())
+
+
+def test_a_killed_comparison_goes_on_where_it_stopped(tmp_path):
+    protocol = compare.Protocol(steps=20, evaluations=2, draws=3, seeds=2, tuning_seed_count=1)
+    task = compare.load_tasks(["noisy-quadratic"])
+    optimizers = [specs.parse("optax:adam"), specs.parse("optax:sgd")]
+
+    def numbers(store, on_stage=lambda *_: None):
+        found = compare.run(task, optimizers, protocol, store=store, on_stage=on_stage)
+        for cell in found["tasks"][0]["cells"]:
+            del cell["cost"]
+        return found
+
+    def stop(stage, *_):
+        if stage == "reported":
+            raise KeyboardInterrupt
+
+    store = compare.Store(tmp_path / "unfinished")
+    with pytest.raises(KeyboardInterrupt):
+        numbers(store, stop)
+    kept = {path: path.stat().st_mtime_ns for path in store.folder.iterdir()}
+    assert len(kept) == 3  # both tuned, one reported
+    assert numbers(store) == numbers(compare.Store(None))
+    assert all(path.stat().st_mtime_ns == then for path, then in kept.items())
+    store.remove()
+    assert not store.folder.exists()
+
+
+def test_what_is_kept_serves_no_other_comparison(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(MINE)
+    store, calls = compare.Store(tmp_path / "unfinished"), []
+
+    def compute():
+        calls.append(1)
+        return {"a": np.ones(2)}
+
+    def ask(about="v1", protocol=None, task="t", text="optax:adam"):
+        stage = store.cell({"jax": about}, protocol or compare.Protocol(), task, specs.parse(text))
+        return stage("tuned", compute)
+
+    ask()
+    ask()
+    assert len(calls) == 1
+    ask(about="v2")
+    ask(protocol=compare.Protocol(rates=specs.Range("log", 1e-3, 1.0)))
+    ask(task="u")
+    ask(text="optax:adam(b1=0.8)")
+    ask(text=f"{path}:worse")
+    assert len(calls) == 6
+    path.write_text(MINE.replace("1e-6", "1e-5"))
+    ask(text=f"{path}:worse")
+    assert len(calls) == 7
+
+
+def test_float32_is_written_in_its_shortest_decimals():
+    assert results_module.plain(np.float32(0.1)) == 0.1
+    assert results_module.plain([np.inf, np.nan, np.int32(3), np.bool_(True)]) == [
+        None,
+        None,
+        3,
+        True,
+    ]
+    values = np.random.default_rng(0).normal(size=100).astype(np.float32)
+    again = np.array(results_module.plain(values), np.float32)
+    np.testing.assert_array_equal(values, again)
+
+
+def test_the_progress_is_of_every_stage(ran):
+    seen = []
+    protocol = compare.Protocol(steps=20, evaluations=2, draws=2, seeds=2, tuning_seed_count=1)
+    with jax.numpy_dtype_promotion("standard"):
+        compare.run(
+            compare.load_tasks(["noisy-quadratic"]),
+            [specs.parse("optax:adam")],
+            protocol,
+            on_stage=lambda *stage: seen.append(stage),
+        )
+    assert seen == [
+        ("tuned", "noisy-quadratic", "optax:adam"),
+        ("reported", "noisy-quadratic", "optax:adam"),
+    ]

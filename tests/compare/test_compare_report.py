@@ -1,0 +1,265 @@
+"""The report: one file that asks for nothing, usable by pointer, key and table; CSV and LaTeX."""
+
+import csv
+import json
+import re
+
+import browser
+import pytest
+import sample_results
+from sample_results import HOSTILE, NAMES
+
+from lecture_opt import pages
+from lecture_opt.compare import charts, long_table, report, summary
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    results = sample_results.make()
+    path = tmp_path_factory.mktemp("report") / "report.html"
+    path.write_text(report.html(results, charts.charts(results)), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def driver(chromium, page):
+    browser.resize(chromium, 1200)
+    browser.complaints(chromium), browser.requests(chromium)
+    address = browser.open_page(chromium, page)
+    yield chromium
+    assert browser.complaints(chromium) == []
+    assert set(browser.requests(chromium)) == {address}
+
+
+def lines(driver, kind):
+    """Names of the lines in the first chart of a kind."""
+    return driver.execute_script(
+        "return [...document.querySelector(`figure[data-kind='${arguments[0]}']`)"
+        ".querySelectorAll('.series')].map((group) => group.dataset.name)",
+        kind,
+    )
+
+
+def column(driver, name):
+    return driver.execute_script(
+        "return [...document.querySelector('table.sortable').tBodies[0].rows].map((row) => "
+        "row.querySelector(`[data-column='${arguments[0]}']`).textContent)",
+        name,
+    )
+
+
+def test_every_chart_is_drawn(driver):
+    found = charts.charts(sample_results.make())
+    drawn = driver.execute_script(
+        "return [...document.querySelectorAll('figure.chart')].map((figure) => "
+        "[figure.dataset.kind, figure.querySelectorAll('.series').length])"
+    )
+    assert drawn == [[chart.kind, len(chart.series)] for chart in found]
+    paths = driver.find_elements("css selector", "figure[data-kind=loss] path.line")
+    assert len(paths) == 2 * len(NAMES)
+    assert all("NaN" not in path.get_attribute("d") for path in paths)
+
+
+def test_a_line_ends_where_the_numbers_do(driver):
+    points = driver.execute_script(
+        "return Object.fromEntries([...document.querySelector('figure[data-kind=loss]')"
+        ".querySelectorAll('.series')].map((g) => [g.dataset.name, "
+        "g.querySelector('.line').getAttribute('d').split(/[ML]/).length - 1]))"
+    )
+    assert points == {name: 3 if name == HOSTILE else 4 for name in NAMES}
+
+
+def test_places_are_the_numbers_on_the_axis(driver):
+    """Two points of the loss and the logarithm between them."""
+    (low, high), ys = driver.execute_script(
+        "const chart = DATA.charts.find((c) => c.kind === 'loss');"
+        "const y = scale(extent([0.1, 10], true), 300, 0, true, 0);"
+        "return [extent([null, 3, -1, 5], true), [y(0.1), y(1), y(10)]]"
+    )
+    assert (low, high) == (3, 5)
+    assert ys == pytest.approx([300, 150, 0])
+
+
+def test_toggles_hide_an_optimizer_in_every_chart(driver):
+    boxes = driver.find_elements("css selector", "#names input")
+    assert [box.get_attribute("data-name") for box in boxes] == sorted(NAMES)
+    boxes[0].click()
+    for kind in ("loss", "rates", "differences", "profiles", "ranks"):
+        assert sorted(NAMES)[0] not in lines(driver, kind)
+    driver.find_element("id", "none").click()
+    assert lines(driver, "loss") == []
+    driver.find_element("id", "all").click()
+    assert sorted(lines(driver, "loss")) == sorted(NAMES)
+    assert driver.find_elements("css selector", ".band")
+    driver.find_element("id", "bands").click()
+    assert not driver.find_elements("css selector", ".band")
+
+
+def test_logarithmic_axes_can_be_changed(driver):
+    def places():
+        return driver.find_element("css selector", "figure[data-kind=loss] .line").get_attribute(
+            "d"
+        )
+
+    before = places()
+    box = driver.find_element("css selector", "figure[data-kind=loss] [data-axis=logY]")
+    assert box.is_selected()
+    box.click()
+    assert places() != before
+    box.click()
+    assert places() == before
+
+
+def test_pointing_says_the_numbers(driver):
+    from selenium.webdriver import ActionChains
+
+    svg = driver.find_element("css selector", "figure[data-kind=differences] svg")
+    dot = driver.find_element(
+        "css selector", "figure[data-kind=differences] [data-name='lecture:adam'] .dot"
+    )
+    ActionChains(driver).scroll_to_element(svg).move_to_element(dot).perform()
+    tip = driver.find_element("css selector", "figure[data-kind=differences] .tip")
+    assert tip.is_displayed()
+    assert "lecture:adam" in tip.text
+    assert "0.02" in tip.text
+    assert "from -0.01 to 0.05" in tip.text
+
+
+def test_arrow_keys_walk_over_the_points_and_are_heard(driver):
+    from selenium.webdriver.common.keys import Keys
+
+    svg = driver.find_element("css selector", "figure[data-kind=loss] svg")
+    svg.send_keys(Keys.ARROW_RIGHT)
+    news = driver.find_element("id", "news")
+    first = sorted(NAMES)[0]
+    assert news.get_attribute("textContent").startswith(f"{first}; optimizer steps: 10;")
+    svg.send_keys(Keys.ARROW_RIGHT)
+    assert "optimizer steps: 20;" in news.get_attribute("textContent")
+    svg.send_keys(Keys.ARROW_DOWN)
+    assert news.get_attribute("textContent").startswith(f"{sorted(NAMES)[1]}; optimizer steps: 20;")
+
+
+def test_headings_sort_and_missing_values_stay_last(driver):
+    for name in ("test", "steps to target", "optimizer"):
+        button = driver.find_element("xpath", f"(//table)[1]//th/button[text()='{name}']")
+        button.click()
+        rising = column(driver, name)
+        head = button.find_element("xpath", "..")
+        assert head.get_attribute("aria-sort") == "ascending"
+        button.click()
+        assert head.get_attribute("aria-sort") == "descending"
+        falling = column(driver, name)
+        if name == "steps to target":
+            assert rising[-1] == falling[-1] == "never"
+        else:
+            assert rising == sorted(rising, key=str.lower) == falling[::-1]
+    assert len(driver.find_elements("css selector", "th[aria-sort]")) == 2
+
+
+def test_the_numbers_of_a_chart_are_a_table_too(driver):
+    details = driver.find_element("css selector", "figure[data-kind=differences] details")
+    details.find_element("tag name", "summary").click()
+    rows = details.find_elements("css selector", "tbody tr")
+    assert [row.find_element("tag name", "th").text for row in rows] == sorted(set(NAMES[1:]))
+    assert rows[0].text.split()[-1] == "0.5"
+
+
+def test_it_fits_a_phone_and_has_a_dark_side(driver):
+    browser.resize(driver, 375)
+    assert driver.execute_script("return document.documentElement.scrollWidth") <= 375
+    colour = "return getComputedStyle(document.body).backgroundColor"
+    light = driver.execute_script(colour)
+    driver.find_element("id", "theme").click()
+    assert driver.execute_script(colour) == light
+    driver.find_element("id", "theme").click()
+    assert driver.execute_script(colour) != light
+    driver.execute_script("localStorage.clear()")
+
+
+def test_names_are_text_and_nothing_else(driver, page):
+    assert driver.execute_script("return document.querySelectorAll('script').length") == 2
+    assert "<script>alert" not in page.read_text()
+    assert HOSTILE in driver.find_element("tag name", "ul").text
+    refused = driver.execute_script(
+        "const s = document.createElement('script'); s.textContent = 'window.got = 1';"
+        "document.body.append(s); return window.got === undefined"
+    )
+    assert refused
+    assert any("Content Security Policy" in text for text in browser.complaints(driver))
+
+
+def test_no_address_is_in_the_page(page):
+    text = page.read_text().replace("http://www.w3.org/2000/svg", "")
+    assert not re.search(r"https?://|url\(|@import|src=", text)
+    assert "default-src 'none'" in text
+
+
+def test_every_control_has_a_name(driver):
+    nameless = driver.execute_script(
+        "return [...document.querySelectorAll('input, button, select, [tabindex]')].filter((e) => "
+        "!(e.getAttribute('aria-label') || e.labels?.length || e.textContent.trim())).length"
+    )
+    assert nameless == 0
+
+
+def test_the_same_results_give_the_same_bytes(tmp_path):
+    results = sample_results.make()
+    again = json.loads(json.dumps(results))
+    written = report.write(results, tmp_path / "a")
+    report.write(again, tmp_path / "b")
+    names = sorted(str(path.relative_to(tmp_path / "a")) for path in written)
+    kinds = ("budget", "differences", "loss", "metric", "profiles", "ranks", "rates")
+    assert names == sorted(
+        ["curves.csv", "report.html", "runs.csv", "tables.tex"]
+        + [f"figures/{kind}.{suffix}" for kind in kinds for suffix in ("png", "svg")]
+    )
+    for name in names:
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+def test_another_format_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="format 1; wanted 2"):
+        report.write({"format": 1}, tmp_path)
+
+
+def test_long_tables_hold_every_run_and_evaluation(tmp_path):
+    results = sample_results.make()
+    long_table.write(results, tmp_path)
+    with (tmp_path / "runs.csv").open(newline="", encoding="utf-8") as file:
+        runs = list(csv.DictReader(file))
+    assert len(runs) == 2 * len(NAMES) * (2 * 3 + 3)
+    dead = [run for run in runs if run["diverged"] == "True" and run["phase"] == "reporting"]
+    assert {run["optimizer"] for run in dead} == {HOSTILE}
+    tried = [r for r in runs if r["optimizer"] == HOSTILE and r["phase"] == "tuning"]
+    assert tried[1]["hyperparameters"] == "learning_rate=0.01 b1=0.9"
+    with (tmp_path / "curves.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 2 * len(NAMES) * 3 * 4
+    cell = results["tasks"][0]["cells"][1]
+    (row,) = [
+        r
+        for r in rows
+        if (r["task"], r["optimizer"], r["seed"], r["step"])
+        == ("digits", "lecture:adam", "101", "30")
+    ]
+    assert float(row["loss"]) == cell["loss"]["runs"][1][2]
+
+
+def test_latex_is_escaped_and_the_best_is_bold():
+    results = sample_results.make()
+    results["tasks"][0]["metric"] = "error_rate & 100% #1"
+    text = summary.latex(results)
+    assert text.count(r"\toprule") == text.count(r"\bottomrule") == 2
+    assert r"error\_rate \& 100\% \#1" in text
+    assert r"\textless{}script\textgreater{}" in text
+    best = [line for line in text.splitlines() if r"\textbf" in line]
+    assert [line.split(" & ")[0] for line in best] == ["optax:adam", "optax:adam"]
+    assert re.sub(r"\\.", "", "".join(best)).count("&") == 12
+
+
+def test_text_inside_a_script_cannot_end_it():
+    text = str(pages.json_for_script({"a": "</script><!-- &"}))
+    assert not set("<>&") & set(text)
+    assert json.loads(text) == {"a": "</script><!-- &"}
+    with pytest.raises(ValueError, match="JSON"):
+        pages.json_for_script(float("nan"))
