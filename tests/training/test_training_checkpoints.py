@@ -149,7 +149,7 @@ def kill_at(process, folder, rng):
         time.sleep(rng.uniform(0, 0.03))
     within = writing(folder)
     process.kill()
-    process.wait()
+    process.communicate()  # waits, and closes its output
     return within
 
 
