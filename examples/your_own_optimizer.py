@@ -1,19 +1,52 @@
-"""Your own optimizer, compared with optax's on the breast cancer data.
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+# %% [markdown]
+# # Your own optimizer, from idea to verdict
+#
+# The idea: keep the decaying mean of the gradients, and step by its sign alone. Is it correct, and
+# is it any good? The same two questions from the shell, with this file:
+#
+#     lecture-opt check examples/your_own_optimizer.py:signed_momentum
+#     lecture-opt compare --optimizer examples/your_own_optimizer.py:signed_momentum \
+#         --optimizer optax:adam
 
-The same from the shell, with this file:
-
-    lecture-opt compare --optimizer examples/your_own_optimizer.py:signed_momentum \\
-        --optimizer optax:adam
-"""
-
+# %%
 import jax
 import jax.numpy as jnp
 import optax
 
-from lecture_opt import compare, specs
+from lecture_opt import check, compare, specs
+
+# %% [markdown]
+# ## The idea
+#
+# A first version, with a slip that is easily made: the mean is never given back, so every step
+# starts from zero again.
 
 
-def signed_momentum(learning_rate, momentum=0.9):
+# %%
+def first_version(learning_rate=0.001, momentum=0.9):
+    def init(params):
+        return jax.tree.map(jnp.zeros_like, params)
+
+    def update(grads, mean, params=None):
+        new = jax.tree.map(lambda m, g: momentum * m + (1 - momentum) * g, mean, grads)
+        return jax.tree.map(lambda m: -learning_rate * jnp.sign(m), new), mean
+
+    return optax.GradientTransformation(init, update)
+
+
+# %%
+def signed_momentum(learning_rate=0.001, momentum=0.9):
     """Steps of one size, in the direction of the sign of the decaying mean of the gradients."""
 
     def init(params):
@@ -26,10 +59,31 @@ def signed_momentum(learning_rate, momentum=0.9):
     return optax.GradientTransformation(init, update)
 
 
+# %% [markdown]
+# ## Check
+#
+# A few of the families of properties, to be quick; leave out `only` to ask about all.
+
+# %%
 if __name__ == "__main__":
+    for optimizer in (first_version, signed_momentum):
+        report = check.run(optimizer, only=["interface", "state", "purity", "identity"])
+        print(f"{optimizer.__name__}: {report.counts()}")
+        if not report.ok:
+            print(report.failures_in_words())
+
+# %% [markdown]
+# ## Compare
+#
+# Each optimizer has its learning rate tuned on some seeds and is reported on others; the verdict
+# says how sure it is.
+
+# %%
+if __name__ == "__main__":
+    here = globals().get("__file__", "your_own_optimizer.py")  # a notebook has no __file__
     results = compare.run(
         compare.load_tasks(["cancer-logistic"]),
-        [specs.parse(f"{__file__}:signed_momentum"), specs.parse("optax:adam")],
+        [specs.parse(f"{here}:signed_momentum"), specs.parse("optax:adam")],
         compare.Protocol(steps=200, draws=8, evaluations=20),
     )
     for cell in results["tasks"][0]["cells"]:

@@ -13,7 +13,7 @@
 True
 """
 
-from lecture_opt import rows
+from lecture_opt import backprop, rows
 from lecture_opt.losses import (
     binary_cross_entropy,
     categorical_cross_entropy,
@@ -77,6 +77,7 @@ __all__ = [
     "activation",
     "adagrad",
     "adam",
+    "backprop",
     "binary_cross_entropy",
     "categorical_cross_entropy",
     "chain",

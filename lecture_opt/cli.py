@@ -10,12 +10,16 @@ COMMANDS = {
     "compare": ("lecture_opt.compare.command", "is this optimizer any good: tune, train and rank"),
     "check": ("lecture_opt.check.command", "is this optimizer correct: a battery of properties"),
     "race": ("lecture_opt.race.command", "the optimizers' paths over the classic test surfaces"),
+    "bench": ("lecture_opt.bench.command", "what does this optimizer cost: time, memory, compiles"),
+    "bench rows": ("lecture_opt.bench.rows", "what do row-sparse updates cost"),
 }
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one subcommand; returns its exit status, 130 when interrupted."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if " ".join(arguments[:2]) in COMMANDS:
+        arguments[:2] = [" ".join(arguments[:2])]
     parser = argparse.ArgumentParser(
         prog="lecture-opt", description="Is this optimizer correct, and is it any good?"
     )
@@ -26,7 +30,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name, (module, text) in COMMANDS.items():
         command = commands.add_parser(name, help=text, description=text)
         if name in arguments[:1]:
-            chosen = importlib.import_module(module)
+            try:
+                chosen = importlib.import_module(module)
+            except ModuleNotFoundError as error:
+                if error.name != module:
+                    raise
+                print(f"lecture-opt {name}: not in this version", file=sys.stderr)
+                return 2
             chosen.add_arguments(command)
     args = parser.parse_args(arguments)
     assert chosen is not None

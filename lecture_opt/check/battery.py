@@ -5,13 +5,16 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from lecture_opt.check import (
+    arguments,
     composition,
     devices,
+    direction,
     dtypes,
     hostile,
     identity,
     interface,
     learning,
+    leaves,
     long_run,
     persistence,
     purity,
@@ -32,10 +35,13 @@ FAMILIES = (
     purity,
     transforms,
     trees,
+    leaves,
     dtypes,
     hostile,
     long_run,
+    direction,
     learning,
+    arguments,
     composition,
     persistence,
     devices,
@@ -58,9 +64,9 @@ def selected(names: Iterable[str]) -> list[Property]:
         ValueError: For a name that is neither; the message lists the families.
     """
     known = {name_of(prop): prop for prop in PROPERTIES}
-    families = {name.partition(".")[0] for name in known}
+    families = dict.fromkeys(name.partition(".")[0] for name in known)
     wanted = list(names)
-    unknown = sorted(set(wanted) - known.keys() - families)
+    unknown = sorted(set(wanted) - known.keys() - families.keys())
     if unknown:
         raise ValueError(
             f"check: no property or family {unknown[0]!r}; families are {', '.join(families)}"
@@ -107,19 +113,22 @@ def run(
             constructor more can be checked.
         reference: Another optimizer that it should equal step by step.
         skip: Properties or families to leave out; a mapping gives the reason for each.
-        only: Properties or families to run instead of all.
+        only: Properties or families to run instead of all; "reference" for the comparison alone.
         name: What the report calls the optimizer.
         progress: Called with (property, index, total) before each property.
 
     Raises:
         TypeError: `optimizer` is neither a pair nor callable.
-        ValueError: `skip` or `only` names an unknown property.
+        ValueError: `skip` or `only` names an unknown property, or a reference that is not given.
     """
-    with environment():
-        subject = make(optimizer, name=name)
-    properties = selected(only) if only else list(PROPERTIES)
+    only = list(only)
+    if "reference" in only and reference is None:
+        raise ValueError("check: only 'reference' was asked for, and no reference is given")
+    properties = selected(set(only) - {"reference"}) if only else list(PROPERTIES)
     reasons = dict(skip) if isinstance(skip, Mapping) else dict.fromkeys(skip, "asked to skip")
     left_out = {prop: reason for key, reason in reasons.items() for prop in selected([key])}
+    with environment():
+        subject = make(optimizer, name=name)
     results, started = [], time.perf_counter()
     for index, prop in enumerate(properties):
         progress(name_of(prop), index, len(properties))

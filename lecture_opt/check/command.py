@@ -57,6 +57,7 @@ def run(args: argparse.Namespace) -> int:
         print("check: needs rich: pip install 'lecture_opt[judge]'", file=sys.stderr)
         return 2
     from lecture_opt import check
+    from lecture_opt.check.report import refuse_unwritable
     from lecture_opt.specs import SpecError
 
     if args.list:
@@ -66,6 +67,8 @@ def run(args: argparse.Namespace) -> int:
     try:
         if args.optimizer is None:
             raise ValueError("check: which optimizer? for example: lecture-opt check optax:adam")
+        if args.json:
+            refuse_unwritable(args.json)
         subject = _subject(args.optimizer)
         reference = _subject(args.reference) if args.reference else None
         console, errors = Console(), Console(stderr=True)

@@ -1,4 +1,4 @@
-"""Composition with optax's wrappers and Flax's TrainState, and traced hyperparameters."""
+"""Composition with optax's wrappers and Flax's TrainState."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import optax
 
 from lecture_opt.check import probes
-from lecture_opt.check.outcome import Outcome, failed, in_words, passed, skipped
+from lecture_opt.check.outcome import Outcome, failed, passed, skipped
 from lecture_opt.check.subject import Subject, add
 
 STEPS = 3
@@ -134,50 +134,6 @@ def apply_if_finite(subject: Subject) -> Outcome:
     return equal([got[0], *got[2:]], wanted, "Under optax.apply_if_finite the update differs", 1e-3)
 
 
-def inject_hyperparams(subject: Subject) -> Outcome:
-    """Every floating argument may be traced, as `optax.inject_hyperparams` does.
-
-    Why: sweeps by vmap, and rates changed in the middle of a run, pass arrays.
-    Usual cause: `if learning_rate > 0`, `float(b1)`, `math.sqrt`, NumPy on a hyperparameter.
-    """
-    names = [name for name, value in subject.arguments.items() if isinstance(value, float)]
-    if subject.constructor is None or not names:
-        return skipped("needs a constructor with numeric arguments")
-    params, grads = probes.params_tree(), probes.grads_trees(2)
-    wanted, _ = subject.updates_over(grads, params)
-
-    def updates(values: dict[str, Any]) -> Any:
-        rebuilt = subject.rebuilt(**values)
-        state, seen = rebuilt.init(params), []
-        for gradient in grads:
-            found, state = rebuilt.update(gradient, state, params)
-            seen.append(found)
-        return seen
-
-    def traced(names: Any) -> Any:
-        return jax.jit(updates)(
-            {name: jnp.asarray(subject.arguments[name], jnp.float32) for name in names}
-        )
-
-    try:
-        got = traced(names)
-    except Exception as error:  # then find which argument it is
-        refused, said = [], in_words(error)
-        for name in names:
-            try:
-                traced([name])
-            except Exception as alone:  # this one
-                refused.append(name)
-                said = in_words(alone)
-        return failed(
-            f"With {', '.join(refused or names)} traced, the optimizer raises {said}",
-            arguments=refused or names,
-        )
-    if subject.random:
-        return passed()
-    return equal(got, wanted, f"With {', '.join(names)} traced the update differs", 2e-2)
-
-
 def train_state(subject: Subject) -> Outcome:
     """Inside Flax's `TrainState`, `apply_gradients` makes the same steps.
 
@@ -209,6 +165,5 @@ PROPERTIES = (
     multi_transform,
     multi_steps,
     apply_if_finite,
-    inject_hyperparams,
     train_state,
 )

@@ -7,11 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from lecture_opt.check.outcome import in_words
-from lecture_opt.check.rules import KNOWN, Array, Rule, free, neighbours, simulate
+from lecture_opt.check.rules import KNOWN, Array, Rule, free, simulate
 from lecture_opt.check.subject import Subject, enable_x64
+from lecture_opt.check.suspects import neighbours
 
 STEPS, SIZES = 40, 12
 EQUAL = 1e-4
+DECAYS = ("b1", "b2", "outer", "b1_decay")  # between 0 and 1, often close to 1
 
 
 @dataclass(frozen=True)
@@ -57,14 +59,14 @@ def residuals(rule: Rule, responses: Responses) -> Array:
 
 def to_line(name: str, value: float) -> float:
     """A hyperparameter on the whole line, where it can be searched for."""
-    if name in ("b1", "b2", "outer"):
+    if name in DECAYS:
         return float(np.log(value / (1 - value)))
     return float(np.log(abs(value)))
 
 
 def from_line(name: str, value: Any) -> Any:
     """The inverse of `to_line`, for arrays too."""
-    if name in ("b1", "b2", "outer"):
+    if name in DECAYS:
         return 1 / (1 + np.exp(-np.clip(value, -12, 25)))
     return np.exp(np.clip(value, -70, 20))
 
@@ -135,7 +137,7 @@ def rounded(rule: Rule, responses: Responses) -> Rule:
         value = getattr(rule, name)
         for digits in (1, 2, 3, 4):
             plain = float(f"{value:.{digits}g}")
-            if name in ("b1", "b2", "outer"):
+            if name in DECAYS:
                 plain = round(1 - float(f"{1 - value:.{digits}g}"), 12)
             changes: dict[str, Any] = {name: plain}
             trial = replace(rule, **changes)
@@ -146,9 +148,16 @@ def rounded(rule: Rule, responses: Responses) -> Rule:
 
 
 def nearest(responses: Responses) -> list[tuple[float, Rule]]:
-    """Every known rule fitted to the responses, nearest first; the most usual among equals."""
+    """Every known rule fitted to the responses, nearest first; the most usual among equals.
+
+    Where rules with their usual hyperparameters are exact already, only these.
+    """
     fitted = []
-    for known in KNOWN:
+    rates = [rounded(with_rate(known, responses), responses) for known in KNOWN]
+    exact = [
+        known for known, rule in zip(KNOWN, rates, strict=True) if error(rule, responses) < 1e-9
+    ]
+    for known in exact or KNOWN:
         rule, gap = fit(known, responses)
         unusual = sum(
             not np.isclose(getattr(rule, name), getattr(known, name), rtol=1e-6, atol=0)

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from lecture_opt.check import probes
+from lecture_opt.check.leaves import leaves_independent
 from lecture_opt.check.outcome import Outcome, failed, passed, skipped, trait
 from lecture_opt.check.subject import Subject
-from lecture_opt.check.trees import leaves_independent
 
 STEPS = 3
 

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lecture_opt.check import trees
+from lecture_opt.check import leaves
 from lecture_opt.check.fit import (
     EQUAL,
     Responses,
@@ -14,11 +14,11 @@ from lecture_opt.check.fit import (
     respond,
     try_respond,
 )
-from lecture_opt.check.outcome import Outcome, skipped, trait
-from lecture_opt.check.rules import Array, Rule, call, simulate
+from lecture_opt.check.outcome import Outcome, failed, skipped, trait
+from lecture_opt.check.rules import Array, Rule, call, free, simulate
 from lecture_opt.check.subject import Subject
 
-LONG = 200
+LONG, EXACT = 200, 1e-6
 
 
 class Decay(NamedTuple):
@@ -74,14 +74,16 @@ def with_decay(rule: Rule, decay: Decay) -> str:
 
 
 def what_it_is(subject: Subject) -> Outcome:
-    """Which known rule the optimizer is, measured from its responses; a trait.
+    """Which known rule the optimizer is, measured from its responses; its arguments as named.
+
+    A trait, unless b1, b2 or eps is measured to be another number than the constructor was given.
 
     Why: an unexpected answer (Adam with another b2, RMSprop without its root) is a bug found.
-    Usual cause: a default that is not the paper's; a term left out.
+    Usual cause: a default that is not the paper's; a term left out; b1 and b2 swapped.
     """
     if subject.random:
         return skipped("the state holds a PRNG key: updates are drawn at random")
-    elementwise = trees.splitting(subject)
+    elementwise = leaves.splitting(subject)
     if elementwise.status != "pass":
         return trait("Not one of the known elementwise rules: " + elementwise.message)
     still = try_respond(subject, 0.0)
@@ -94,8 +96,12 @@ def what_it_is(subject: Subject) -> Outcome:
     if gap < EQUAL:
         decay = measure_decay(subject, rule, still)
         reached = over_many_steps(subject, rule)
+        says = f"Equals {with_decay(rule, decay)} to {reached:.1g} over {LONG} steps"
+        wrong = not_as_named(subject, rule) if max(gap, reached) < EXACT else []
+        if wrong:
+            return failed(f"{says}, but was built with {', '.join(wrong)}.", rule=call(rule))
         return trait(
-            f"Equals {with_decay(rule, decay)} to {reached:.1g} over {LONG} steps.",
+            f"{says}.",
             rule=call(rule),
             decay=decay._asdict(),
             error=reached,
@@ -114,6 +120,23 @@ def what_it_is(subject: Subject) -> Outcome:
         nearest=call(rule),
         error=gap,
     )
+
+
+def not_as_named(subject: Subject, rule: Rule) -> list[str]:
+    """The arguments that the constructor was given and that the updates contradict, as calls."""
+    wrong = []
+    for name in free(rule):
+        named = {"b1": ("b1", "beta1"), "b2": ("b2", "beta2"), "eps": ("eps", "epsilon")}
+        for argument in named.get(name, ()):
+            given, measured = subject.arguments.get(argument), getattr(rule, name)
+            if given and abs(np.log(distance(name, measured) / distance(name, given))) > 0.05:
+                wrong.append(f"{argument}={given:g}")
+    return wrong
+
+
+def distance(name: str, value: float) -> float:
+    """What a hyperparameter is compared by: a decay by how far it is from 1."""
+    return max(1 - value, 1e-12) if name in ("b1", "b2") else max(value, 1e-300)
 
 
 def over_many_steps(subject: Subject, rule: Rule) -> float:

@@ -11,6 +11,8 @@ from lecture_opt.check.outcome import Outcome, failed, passed, skipped, trait
 from lecture_opt.check.subject import Subject
 
 MILLION = 1_000_000
+COUNTS = (31, 107, 331, 1_009, 3_301, 10_007, 33_013, 100_003, 330_017, MILLION)  # no common period
+GIANT = 1000
 
 
 def counters(subject: Subject) -> list[tuple[int, Any]]:
@@ -99,21 +101,28 @@ def counter_at_maximum(subject: Subject) -> Outcome:
 
 
 def after_a_million_steps(subject: Subject) -> Outcome:
-    """With a million steps behind, the update is finite and the next count gives nearly the same.
+    """With 30 to a million steps behind, an ordinary update is finite, goes down and is no giant.
+
+    Only the counter is set; the moments are those of ten steps. At a million the next counts give
+    nearly the same update.
 
     Why: long runs and resumed ones get there.
-    Usual cause: a power of the count that overflows (`b1**-t`), `1 - b2**t` computed backwards.
+    Usual cause: a power of the count that overflows (`b1**-t`), a schedule that is not clamped at
+    its end (a cosine or a line that goes below zero), a warm-up that never ends.
     """
     found = counters(subject)
     if not found:
         return skipped("the state has no step counter")
-    params, grads = probes.params_tree(), probes.grads_trees(10)
+    params, grads = probes.params_tree(), [probes.normal_tree(0)] * 10
     _, state = subject.updates_over(grads, params)
+
+    def at(count: int) -> Any:
+        return subject.step(grads[0], with_counters(state, found, [count] * len(found)), params)[0]
+
     ordinary, _ = subject.step(grads[0], state, params)
-    seen = []
-    for count in (MILLION, MILLION + 2):
-        counted = with_counters(state, found, [count] * len(found))
-        updates, _ = subject.step(grads[0], counted, params)
+    down, size = along(ordinary, grads[0])
+    for count in COUNTS:
+        updates = at(count)
         bad = probes.not_finite(updates)
         if bad:
             return failed(
@@ -121,13 +130,28 @@ def after_a_million_steps(subject: Subject) -> Outcome:
                 count=count,
                 leaf=bad[0],
             )
-        if moves(ordinary) and not moves(updates):
+        now, length = along(updates, grads[0])
+        if size and not length:
             return failed(
                 f"After {count} steps an ordinary gradient gives an update of exactly zero.",
                 count=count,
             )
-        seen.append(updates)
-    gap = probes.worst_difference(seen[1], seen[0])
+        if down < 0 < now and not subject.random:
+            return failed(
+                f"The gradient that gets a step against itself after 10 steps gets one along "
+                f"itself after {count}: the product of update and gradient is {now:.4g}, it was "
+                f"{down:.4g}.",
+                count=count,
+                product=now,
+            )
+        if length > GIANT * size > 0:
+            return failed(
+                f"After {count} steps the same gradient gets a step {length / size:.4g} times as "
+                "long as after 10.",
+                count=count,
+                times=length / size,
+            )
+    gap = probes.worst_difference(at(MILLION + 2), updates)
     if gap is not None and gap.error > 0.05 and not subject.random:
         return failed(
             f"The same gradient and moments give at count {MILLION + 2} another update than at "
@@ -137,9 +161,11 @@ def after_a_million_steps(subject: Subject) -> Outcome:
     return passed()
 
 
-def moves(updates: Any) -> bool:
-    """Whether any element of the updates is not zero."""
-    return any(np.any(probes.float64(leaf)) for leaf in jax.tree.leaves(updates))
+def along(updates: Any, grads: Any) -> tuple[float, float]:
+    """The product of updates and gradients, and the length of the updates."""
+    pairs = list(zip(jax.tree.leaves(updates), jax.tree.leaves(grads), strict=True))
+    product = sum(float(np.sum(probes.float64(u) * probes.float64(g))) for u, g in pairs)
+    return product, float(np.sqrt(sum(np.sum(probes.float64(u) ** 2) for u, _ in pairs)))
 
 
 def thousands_of_steps(subject: Subject) -> Outcome:

@@ -144,4 +144,35 @@ def donation_safe(subject: Subject) -> Outcome:
     return passed()
 
 
-PROPERTIES = (deterministic, inputs_unchanged, no_hidden_state, no_leaked_tracers, donation_safe)
+def fresh_noise(subject: Subject) -> Outcome:
+    """Random updates draw other noise at every step and for every leaf.
+
+    Why: the same noise again adds up instead of averaging out, and leaves move in step.
+    Usual cause: the key is not split and put back into the state; one key used for all leaves.
+    """
+    if not subject.random:
+        return skipped("the state holds no PRNG key")
+    params = probes.params_tree()
+    grads = probes.full_tree(0.0, params)
+    seen, _ = subject.updates_over([grads, grads], params)
+    first, second = (jax.tree.map(np.asarray, update) for update in seen)
+    if not np.any(first["kernel"]):
+        return skipped("zero gradients get updates of zero")
+    if np.array_equal(first["kernel"], second["kernel"]):
+        return failed("Two steps with zero gradients draw the same noise: is the new key kept?")
+    if np.array_equal(first["bias"], first["gain"]):
+        return failed(
+            f"With zero gradients two leaves of one shape get the same noise, {first['bias']}: "
+            "split the key, one for each leaf."
+        )
+    return passed()
+
+
+PROPERTIES = (
+    deterministic,
+    inputs_unchanged,
+    no_hidden_state,
+    no_leaked_tracers,
+    donation_safe,
+    fresh_noise,
+)

@@ -108,6 +108,23 @@ class Report:
             raise
 
 
+def refuse_unwritable(path: str | os.PathLike[str]) -> None:
+    """Make the folder for a report, and raise where it would take none.
+
+    Raises:
+        ValueError: The path is a folder, or no file can be made beside it.
+    """
+    target = Path(path)
+    if target.is_dir():
+        raise ValueError(f"check: json: {path} is a folder; the name of a file is wanted")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=target.parent):
+            pass
+    except OSError as error:
+        raise ValueError(f"check: json: {path} cannot be written: {error}") from error
+
+
 def versions() -> dict[str, str]:
     """What the verdict was reached with."""
     return {

@@ -33,9 +33,9 @@ class Pair(NamedTuple):
     update: Callable[..., Any]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Subject:
-    """An optimizer under test.
+    """An optimizer under test; equal to itself alone, so that jit can cache by it.
 
     Attributes:
         name: What the report calls it.

@@ -34,6 +34,9 @@ tasks: {tasks}
 """
 
 
+WRITTEN = ("report.html", "results.json", "runs.csv", "curves.csv", "tables.tex", "figures")
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of `compare`."""
     from lecture_opt.compare.tasks import DEFAULT, TASKS
@@ -87,21 +90,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--quick", action="store_true", help="three tasks, fewer steps, settings and tuning seeds")
     add("--resume", action="store_true",
         help="go on from what a killed comparison left in the output directory")  # fmt: skip
+    add(
+        "--distributed",
+        action="store_true",
+        help="share the work with the processes that SLURM, Open MPI or GKE started",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Compares and prints; returns the exit status."""
     try:
+        import jax
         import rich.console
 
         from lecture_opt import compare
-        from lecture_opt.compare import plots, tables
+        from lecture_opt.compare import report, tables
     except ImportError as error:
         print(f"compare needs {error.name}: pip install 'lecture_opt[judge]'", file=sys.stderr)
         return 2
     try:
+        if args.distributed:
+            jax.distributed.initialize()
         tasks, optimizers, protocol = chosen(args)
-        store = _output(args.output, resume=args.resume)
+        store = _output(args.output, resume=args.resume or jax.process_index() > 0)
         with _progress(len(tasks) * len(optimizers)) as on_stage:
             results = compare.run(tasks, optimizers, protocol, store=store, on_stage=on_stage)
     except (ValueError, OSError, ImportError) as error:
@@ -110,12 +121,13 @@ def run(args: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         print("interrupted; the same command with --resume goes on from here", file=sys.stderr)
         return 130
-    path = args.output / "results.json"
-    compare.write(results, path)
-    paths = [path, *plots.draw(results, args.output)]
+    if jax.process_index() > 0:
+        return 0
+    compare.write(results, args.output / "results.json")
     store.remove()
     tables.show(results, rich.console.Console())
-    print("Written: " + ", ".join(map(str, paths)))
+    report.write(results, args.output)
+    print(f"Written to {args.output}: {', '.join(WRITTEN)}")
     return 0
 
 
@@ -200,7 +212,10 @@ def _output(folder: Path, *, resume: bool) -> "Store":
 
 @contextmanager
 def _progress(cells: int) -> Iterator[Callable[[str, str, str], Any]]:
-    """A bar with the time that is left, on stderr; yields what to call after each stage."""
+    """A bar with the time that is left, on stderr; yields what to call after each stage.
+
+    It appears when all was checked, so that an error of the user's stands alone.
+    """
     from rich import console, progress
 
     columns = (
@@ -211,8 +226,17 @@ def _progress(cells: int) -> Iterator[Callable[[str, str, str], Any]]:
         progress.TextColumn("left:"),
         progress.TimeRemainingColumn(),
     )
-    with progress.Progress(*columns, console=console.Console(stderr=True), transient=True) as bar:
-        both = bar.add_task("compiling the first", total=2 * cells)
-        yield lambda stage, task, name: bar.update(
-            both, advance=1, description=f"{stage} {name} on {task}"
-        )
+    bar = progress.Progress(*columns, console=console.Console(stderr=True), transient=True)
+    both = bar.add_task("compiling the first", total=2 * cells)
+
+    def on_stage(stage: str, task: str, name: str) -> None:
+        if stage == "checked":
+            bar.start()
+        else:
+            bar.update(both, advance=1, description=f"{stage} {name} on {task}")
+
+    try:
+        yield on_stage
+    finally:
+        if bar.live.is_started:
+            bar.stop()

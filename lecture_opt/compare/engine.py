@@ -33,9 +33,10 @@ class Trained(NamedTuple):
 
     Attributes:
       params: after the last step, or where a diverged run was put back to.
-      losses: (runs, evaluations) mean training loss since the previous evaluation.
-      validation: (runs, evaluations) validation metric.
-      diverged: (runs,) whether a loss or a parameter stopped being finite.
+      losses: (runs, evaluations) mean training loss since the previous evaluation; NaN once
+        diverged.
+      validation: (runs, evaluations) validation metric, likewise.
+      diverged: (runs,) whether a loss, a parameter or the metric stopped being finite.
     """
 
     params: Any
@@ -177,10 +178,11 @@ def _training(task: Task, constructor: Callable[..., optax.GradientTransformatio
             before, state, alive = carry
             (params, state), losses = jax.lax.scan(step, (before, state), rows)
             loss = losses.mean()
-            alive = alive & jnp.isfinite(loss) & _finite(params)
+            metric = task.metric(params, validation)
+            alive = alive & jnp.isfinite(loss) & jnp.isfinite(metric) & _finite(params)
             # The state of a dead run may hold anything: its params no longer follow it.
             params = jax.tree.map(lambda new, old: jnp.where(alive, new, old), params, before)
-            measured = jnp.where(alive, loss, jnp.nan), task.metric(params, validation)
+            measured = jnp.where(alive, loss, jnp.nan), jnp.where(alive, metric, jnp.nan)
             return (params, state, alive), measured
 
         carry = params, optimizer.init(params), jnp.array(True)
@@ -193,7 +195,10 @@ def _training(task: Task, constructor: Callable[..., optax.GradientTransformatio
 def _spread(many: Any, mesh: Mesh) -> Any:
     """The function with its runs spread over the devices; all else is on each of them."""
     split, whole = PartitionSpec("runs"), PartitionSpec()
-    specs = {"in_specs": (split, split, whole, whole, whole, whole), "out_specs": split}
+    specs: dict[str, Any] = {
+        "in_specs": (split, split, whole, whole, whole, whole),
+        "out_specs": split,
+    }
     if hasattr(jax, "shard_map"):
         return jax.shard_map(many, mesh=mesh, check_vma=False, **specs)
     from jax.experimental.shard_map import shard_map  # its place up to jax 0.6.0

@@ -209,7 +209,7 @@ def _cell(
         target,
         higher_is_better=facts.higher_is_better,
     )
-    area = np.where(one.diverged, np.nan, one.losses.mean(axis=1))
+    area = np.where(one.diverged, np.nan, one.losses.mean(axis=1, dtype=np.float64))
     return {
         "optimizer": spec.name,
         "rank": 0,

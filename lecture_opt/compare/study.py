@@ -7,18 +7,17 @@ share out the optimizers, each on its own devices, and all end with the same res
 
 import os
 import platform
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
 import optax
 
 from lecture_opt import specs
-from lecture_opt.compare import engine, results, space
+from lecture_opt.compare import cell, engine, results
 from lecture_opt.compare.protocol import Protocol
 from lecture_opt.compare.store import Store
 from lecture_opt.compare.tasks.base import Task, examples
@@ -36,16 +35,6 @@ DEFAULT_OPTIMIZERS = tuple(text for pair in BASELINES for text in pair)
 OnStage = Callable[[str, str, str], None]
 
 
-class Prepared(NamedTuple):
-    """A task with what its seeds fix; `untrained` are the initial params' metrics by seed."""
-
-    task: Task
-    start: engine.Start
-    untrained_validation: np.ndarray
-    untrained_test: np.ndarray
-    evaluate: Callable[..., jax.Array]
-
-
 def run(
     tasks: Sequence[Task],
     optimizers: Sequence[specs.OptimizerSpec],
@@ -61,18 +50,20 @@ def run(
       optimizers: from `specs.parse`; each must take a `learning_rate`.
       protocol: what is the same for all.
       store: keeps what is finished, so that a later call with it goes on from there.
-      on_stage: called with ("tuned" or "reported", task, optimizer) when it is.
+      on_stage: called with ("checked", "", "") when nothing was found wrong, then with
+        ("tuned" or "reported", task, optimizer) when it is.
 
     Raises:
       ValueError: before any training, where something is missing, given twice or can't be trained.
     """
     check(tasks, optimizers, protocol)
+    on_stage("checked", "", "")
     store = store or Store(None)
     facts, measured = [], []
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for task in tasks:
-            prepared = _prepare(task, protocol)
-            facts.append(_facts(prepared, protocol))
+            prepared = cell.prepare(task, protocol)
+            facts.append(cell.facts(prepared, protocol))
             try:
                 measured.append(
                     _measure(prepared, facts[-1], optimizers, protocol, store, pool, on_stage)
@@ -172,45 +163,8 @@ def _first_line(error: Exception) -> str:
     return f"{type(error).__name__}: {error}".splitlines()[0]
 
 
-def _prepare(task: Task, protocol: Protocol) -> Prepared:
-    start = engine.prepare(
-        task,
-        seeds=protocol.tuning_seeds + protocol.reporting_seeds,
-        steps=protocol.steps,
-        batch_size=protocol.batch_size,
-        evaluations=protocol.evaluations,
-    )
-    evaluate = jax.jit(jax.vmap(task.metric, in_axes=(0, None)))
-    first = len(protocol.tuning_seeds)
-    reporting = jax.tree.map(lambda leaf: leaf[first:], start.params)
-    with engine.lenient():
-        validation = np.asarray(evaluate(reporting, task.validation))
-        test = np.asarray(evaluate(reporting, task.test))
-    return Prepared(task, start, validation, test, evaluate)
-
-
-def _facts(prepared: Prepared, protocol: Protocol) -> results.Facts:
-    task, seeds = prepared.task, len(protocol.tuning_seeds) + protocol.seeds
-    return results.Facts(
-        name=task.name,
-        description=task.description,
-        metric=task.metric_name,
-        higher_is_better=task.higher_is_better,
-        examples={
-            "train": examples(task.train),
-            "validation": examples(task.validation),
-            "test": examples(task.test),
-        },
-        parameters=sum(leaf.size for leaf in jax.tree.leaves(prepared.start.params)) // seeds,
-        untrained={
-            "validation": float(prepared.untrained_validation.mean()),
-            "test": float(prepared.untrained_test.mean()),
-        },
-    )
-
-
 def _measure(
-    prepared: Prepared,
+    prepared: cell.Prepared,
     facts: results.Facts,
     optimizers: Sequence[specs.OptimizerSpec],
     protocol: Protocol,
@@ -220,22 +174,24 @@ def _measure(
 ) -> list[results.Measured]:
     """One task: its optimizers tuned side by side, then reported one by one."""
     cells = [
-        Cell(prepared, facts, spec, protocol, store) if _is_ours(i) else None
+        cell.Cell(prepared, facts, spec, protocol, store.cell(about(), protocol, facts.name, spec))
+        if _is_ours(i)
+        else None
         for i, spec in enumerate(optimizers)
     ]
 
-    def tune(cell: Cell) -> None:
-        cell.tuned()
-        on_stage("tuned", facts.name, cell.spec.name)
+    def tune(ours: cell.Cell) -> None:
+        ours.tuned()
+        on_stage("tuned", facts.name, ours.spec.name)
 
-    for future in [pool.submit(tune, cell) for cell in cells if cell is not None]:
+    for future in [pool.submit(tune, ours) for ours in cells if ours is not None]:
         future.result()
     measured = []
-    for i, cell in enumerate(cells):
+    for i, ours in enumerate(cells):
         one = None
-        if cell is not None:
-            one = cell.measured()
-            on_stage("reported", facts.name, cell.spec.name)
+        if ours is not None:
+            one = ours.measured()
+            on_stage("reported", facts.name, ours.spec.name)
         measured.append(_shared(one, i, protocol))
     return measured
 
@@ -255,94 +211,3 @@ def _shared(one: results.Measured | None, index: int, protocol: Protocol) -> res
     flat = multihost_utils.broadcast_one_to_all(tuple(given), is_source=_is_ours(index))
     arrays = [np.asarray(leaf, like.dtype) for leaf, like in zip(flat, given, strict=True)]
     return results.Measured(*arrays)
-
-
-class Cell:
-    """One optimizer on one task: compiled when first needed, and only then."""
-
-    def __init__(
-        self,
-        prepared: Prepared,
-        facts: results.Facts,
-        spec: specs.OptimizerSpec,
-        protocol: Protocol,
-        store: Store,
-    ) -> None:
-        self.prepared, self.facts, self.spec, self.protocol = prepared, facts, spec, protocol
-        self._program: engine.Program | None = None
-        self._kept = store.cell(about(), protocol, prepared.task.name, spec)
-        self._draws = space.draw(protocol.space(spec), protocol.draws)
-
-    def tuned(self) -> dict[str, np.ndarray]:
-        """Every draw with every tuning seed: last validation metric and divergence."""
-        return self._kept("tuned", self._tune)
-
-    def measured(self) -> results.Measured:
-        """All that is said of the cell: tuned, and reported at the draw that tuning chose."""
-        tuned = self.tuned()
-        reported = self._kept("reported", self._report)
-        return results.Measured(**tuned, **reported)
-
-    def _tune(self) -> dict[str, np.ndarray]:
-        seeds, draws = len(self.protocol.tuning_seeds), self.protocol.draws
-        hyperparameters = {name: np.tile(v, seeds) for name, v in self._draws.items()}
-        trained = self._train(hyperparameters, np.repeat(np.arange(seeds), draws))
-        return {
-            "tuning_validation": trained.validation[:, -1].reshape(seeds, draws),
-            "tuning_diverged": trained.diverged.reshape(seeds, draws),
-        }
-
-    def _report(self) -> dict[str, np.ndarray]:
-        chosen = results.choose(**self.tuned(), facts=self.facts)
-        count, first = self.protocol.seeds, len(self.protocol.tuning_seeds)
-        hyperparameters = {name: np.full(count, v[chosen]) for name, v in self._draws.items()}
-        program = self._compiled()
-        began = time.perf_counter()
-        trained = self._train(hyperparameters, first + np.arange(count))
-        seconds = time.perf_counter() - began
-        with engine.lenient():
-            test = np.asarray(self.prepared.evaluate(trained.params, self.prepared.task.test))
-        lost = np.isnan(trained.losses)
-        calls = -(-count // program.runs)
-        cost = {
-            "step_seconds": seconds / (calls * program.runs * self.protocol.steps),
-            "run_seconds": seconds,
-            "trace_seconds": program.trace_seconds,
-            "compile_seconds": program.compile_seconds,
-            **self._bytes(),
-        }
-        return {
-            "losses": trained.losses,
-            "validation": np.where(lost, np.float32(np.nan), trained.validation),
-            "test": np.where(trained.diverged, self.prepared.untrained_test, test),
-            "diverged": trained.diverged,
-            "cost": np.array([cost[name] for name in results.COSTS]),
-        }
-
-    def _train(self, hyperparameters: dict[str, np.ndarray], seeds: np.ndarray) -> engine.Trained:
-        prepared = self.prepared
-        return engine.train(self._compiled(), prepared.task, prepared.start, hyperparameters, seeds)
-
-    def _compiled(self) -> engine.Program:
-        if self._program is None:
-            self._program = engine.build(
-                self.prepared.task,
-                lambda **scalars: specs.build(self.spec, **scalars),
-                list(self._draws),
-                self.prepared.start,
-                runs=engine.runs_at_once(
-                    self.prepared.start, self.protocol.draws * len(self.protocol.tuning_seeds)
-                ),
-            )
-        return self._program
-
-    def _bytes(self) -> dict[str, int]:
-        params = jax.tree.map(lambda leaf: leaf[0], self.prepared.start.params)
-        scalars = {name: np.float32(v[0]) for name, v in self._draws.items()}
-        with engine.lenient():
-            state = jax.eval_shape(lambda p: specs.build(self.spec, **scalars).init(p), params)
-        return {"state_bytes": _bytes(state), "parameter_bytes": _bytes(params)}
-
-
-def _bytes(tree: Any) -> int:
-    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))

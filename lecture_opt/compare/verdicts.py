@@ -27,7 +27,7 @@ def sentence(cell: Cell, task: str, metric: str, protocol: Protocol) -> str:
     if gain["seeds_needed"] is None:
         return f"{head}; there is no difference to look for."
     if gain["seeds_needed"] <= seeds:
-        return f"{head}, though about as many often show a difference of this size."
+        return f"{head}, though a difference of this size often shows with as many."
     return (
         f"{head}; about {gain['seeds_needed']:,} would be needed to see a difference of this size."
     )

@@ -72,6 +72,17 @@ def _describe(value: object) -> str:
     return f"{value!r}" if shape is None else f"an array of shape {shape} and type {value.dtype}"  # type: ignore[attr-defined]  # it has a shape
 
 
+def check_state(function: str, state: Any, wanted: type) -> None:
+    """Raises where `state` is not of the optimizer's own type, before its fields are missed."""
+    if not isinstance(state, wanted):
+        pair = isinstance(state, tuple) and len(state) == 2 and isinstance(state[1], wanted)
+        given = "the pair (updates, state)" if pair else f"of type {type(state).__name__}"
+        raise TypeError(
+            f"{function}.update: state is {given}; wanted the {wanted.__name__} that init(params) "
+            "or the last update gave"
+        )
+
+
 # ---- scalars of a step --------------------------------------------------------------------
 
 
@@ -198,7 +209,7 @@ def leaf_rule(rule: Callable[..., Any]) -> Rule:
     return Rule(rule.__name__.strip("_").removesuffix("_rule"), one, many)
 
 
-BLOCK = 16
+BLOCK = 64
 
 
 def map_rule(rule: Rule, grads: PyTree, *slots: PyTree, **scalars: jax.Array) -> tuple[PyTree, ...]:
@@ -216,14 +227,14 @@ def map_rule(rule: Rule, grads: PyTree, *slots: PyTree, **scalars: jax.Array) ->
         raise ValueError(_two_trees(rule, grads, slots[0])) from None
     rows = list(zip(leaves, *columns, strict=True))
     alike: dict[Any, list[int]] = {}
-    for i, (g, *old) in enumerate(rows):
-        if g is None:
+    for i, row in enumerate(rows):
+        if row[0] is None:
             continue
-        g = g if isinstance(g, jax.Array) else jnp.asarray(g)
-        if not _fits(g, old):
-            raise _misfit(rule, grads, slots)
-        rows[i] = (g, *old)
-        alike.setdefault((g.shape, g.dtype, *(slot.dtype for slot in old)), []).append(i)
+        if not isinstance(row[0], jax.Array):
+            rows[i] = row = (jnp.asarray(row[0]), *row[1:])
+        alike.setdefault(tuple(map(_form, row)), []).append(i)
+    if not all(map(_fits, alike)):
+        raise _misfit(rule, grads, slots)
     for group in alike.values():
         for start in range(0, len(group), BLOCK):
             block = group[start : start + BLOCK]
@@ -234,10 +245,13 @@ def map_rule(rule: Rule, grads: PyTree, *slots: PyTree, **scalars: jax.Array) ->
     return tuple(jax.tree.unflatten(treedef, column) for column in outputs)
 
 
-def _fits(g: Any, slots: list[Any]) -> bool:
-    return jnp.issubdtype(g.dtype, jnp.inexact) and all(
-        getattr(slot, "shape", None) == g.shape for slot in slots
-    )
+def _form(leaf: Any) -> tuple[Any, Any]:
+    return getattr(leaf, "shape", None), getattr(leaf, "dtype", None)
+
+
+def _fits(forms: tuple[tuple[Any, Any], ...]) -> bool:
+    (shape, dtype), *slots = forms
+    return jnp.issubdtype(dtype, jnp.inexact) and all(slot[0] == shape for slot in slots)
 
 
 def _two_trees(rule: Rule, grads: PyTree, slot: PyTree) -> str:
@@ -252,7 +266,7 @@ def _misfit(rule: Rule, grads: PyTree, slots: tuple[PyTree, ...]) -> Exception:
     pairs, _ = jax.tree_util.tree_flatten_with_path(grads, is_leaf=lambda leaf: leaf is None)
     columns = [jax.tree.flatten(slot, is_leaf=lambda leaf: leaf is None)[0] for slot in slots]
     for (path, g), *old in zip(pairs, *columns, strict=True):
-        if g is not None and not _fits(jnp.asarray(g), old):
+        if g is not None and not _fits(tuple(map(_form, (jnp.asarray(g), *old)))):
             name = f"grads{jax.tree_util.keystr(path)}"
             if not jnp.issubdtype(jnp.result_type(g), jnp.inexact):
                 return TypeError(
@@ -277,10 +291,16 @@ def abs_sq(g: jax.Array) -> jax.Array:
     return g * g
 
 
+@jax.custom_jvp
 def sqrt(x: jax.Array) -> jax.Array:
     """The square root, with derivative 0 at 0 in place of inf, so that updates can be derived."""
-    nonzero = x != 0
-    return jnp.where(nonzero, jnp.sqrt(jnp.where(nonzero, x, 1)), 0)
+    return jnp.sqrt(x)
+
+
+@sqrt.defjvp
+def _sqrt_jvp(primals: tuple[jax.Array], tangents: tuple[jax.Array]) -> tuple[jax.Array, jax.Array]:
+    root = sqrt(*primals)
+    return root, jnp.where(root == 0, 0, tangents[0] / (2 * nonzero(root)))
 
 
 def nonzero(denominator: jax.Array) -> jax.Array:

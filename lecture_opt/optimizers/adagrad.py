@@ -53,6 +53,7 @@ def adagrad(
     def update(
         grads: PyTree, state: AdagradState, params: PyTree = None, **extra_args: Any
     ) -> tuple[PyTree, AdagradState]:
+        _base.check_state("adagrad", state, AdagradState)
         return _update(grads, state, learning_rate, eps)
 
     return optax.GradientTransformationExtraArgs(init, update)

@@ -71,6 +71,7 @@ def adam(
     def update(
         grads: PyTree, state: AdamState, params: PyTree = None, **extra_args: Any
     ) -> tuple[PyTree, AdamState]:
+        _base.check_state("adam", state, AdamState)
         return _update(grads, state, learning_rate, decays, eps)
 
     return optax.GradientTransformationExtraArgs(init, update)

@@ -62,6 +62,7 @@ def momentum(
     def update(
         grads: PyTree, state: MomentumState, params: PyTree = None, **extra_args: Any
     ) -> tuple[PyTree, MomentumState]:
+        _base.check_state("momentum", state, MomentumState)
         return _update_momentum(grads, state, learning_rate, momentum)
 
     return optax.GradientTransformationExtraArgs(init, update)
@@ -129,6 +130,7 @@ def nesterov(
     def update(
         grads: PyTree, state: NesterovState, params: PyTree = None, **extra_args: Any
     ) -> tuple[PyTree, NesterovState]:
+        _base.check_state("nesterov", state, NesterovState)
         return _update_nesterov(grads, state, learning_rate, momentum)
 
     return optax.GradientTransformationExtraArgs(init, update)

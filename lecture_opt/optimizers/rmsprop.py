@@ -56,6 +56,7 @@ def rmsprop(
     def update(
         grads: PyTree, state: RmspropState, params: PyTree = None, **extra_args: Any
     ) -> tuple[PyTree, RmspropState]:
+        _base.check_state("rmsprop", state, RmspropState)
         return _update(grads, state, learning_rate, decay, one_minus_decay, eps)
 
     return optax.GradientTransformationExtraArgs(init, update)

@@ -45,6 +45,7 @@ def sgd(learning_rate: ScalarOrSchedule = 0.01) -> optax.GradientTransformationE
     def update(
         grads: PyTree, state: SgdState, params: PyTree = None, **extra_args: Any
     ) -> tuple[PyTree, SgdState]:
+        _base.check_state("sgd", state, SgdState)
         return _update(grads, state, learning_rate)
 
     return optax.GradientTransformationExtraArgs(init, update)

@@ -102,8 +102,25 @@ def test_a_diverged_run_is_put_back_and_leaves_the_others_alone(cancer, start):
     np.testing.assert_array_equal(both.losses[1, :2], well.losses[1, :2])
     assert np.all(np.isnan(both.losses[1, 2:]))
     # Ten steps done, two of four evaluations passed: there it stays.
-    assert np.all(both.validation[1, 1:] == well.validation[1, 1])
-    assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(both.params))
+    short = engine.prepare(cancer, seeds=(3,), steps=10, batch_size=16, evaluations=2)
+    np.testing.assert_array_equal(short.rows[0], start.rows[0, :2])
+    stays = engine.train(
+        engine.build(cancer, exploding, RATE, short, runs=2),
+        cancer, short, {"learning_rate": np.array([0.1, 2.0])}, np.array([0, 0]),
+    )  # fmt: skip
+    for a, b in zip(*map(jax.tree.leaves, (both.params, stays.params)), strict=True):
+        np.testing.assert_allclose(a[1], b[1], rtol=1e-5, atol=1e-6)
+
+
+def test_a_metric_that_is_not_finite_is_a_divergence(cancer, start):
+    def metric(params, part):
+        return cancer.metric(params, part) / 0
+
+    bad = tasks.Task("bad", cancer.init, cancer.loss, metric, cancer.data)
+    program = engine.build(bad, optax.sgd, RATE, start, runs=1)
+    result = engine.train(program, bad, start, {"learning_rate": np.ones(1)}, np.zeros(1, int))
+    assert result.diverged.all()
+    assert np.all(np.isnan(result.validation))
 
 
 def test_a_loss_that_is_not_finite_is_a_divergence_even_where_the_params_hold(cancer, start):

@@ -161,6 +161,11 @@ def test_your_own_task_is_found_in_a_file(tmp_path):
         tasks.load_all([f"{path}:mine", f"{path}:made"])
 
 
+def test_a_task_takes_no_arguments():
+    with pytest.raises(ValueError, match=r"wanted path/to/file\.py:NAME"):
+        tasks.load("my_file.py:mine(a=1)")
+
+
 def test_unknown_names_are_told_the_known():
     with pytest.raises(tasks.TaskError, match="there are digits-mlp"):
         tasks.load("mnist")

@@ -108,7 +108,7 @@ def draw_scores(validation: np.ndarray, diverged: np.ndarray) -> np.ndarray:
     array([ 2., nan])
     """
     kept = ~np.asarray(diverged, bool)
-    total = np.where(kept, validation, 0.0).sum(axis=0)
+    total = np.where(kept, validation, 0.0).astype(np.float64).sum(axis=0)
     return np.divide(total, kept.sum(axis=0), out=np.full(kept.shape[1], np.nan), where=kept.any(0))
 
 
@@ -221,5 +221,6 @@ def quartiles(runs: np.ndarray) -> np.ndarray:
     """
     result = np.full((3, *runs.shape[1:]), np.nan)
     some = ~np.all(np.isnan(runs), axis=0)
-    result[:, some] = np.nanquantile(runs[:, some], [0.25, 0.5, 0.75], axis=0)
-    return result
+    kept = runs[:, some].astype(np.float64)  # what float32 holds may overflow in its arithmetic
+    result[:, some] = np.nanquantile(kept, [0.25, 0.5, 0.75], axis=0)
+    return result.astype(runs.dtype)

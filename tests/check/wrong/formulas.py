@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from .contract import tmap
+from .contract import Trace, tmap, zeros
 from .numbers import Moments, start
 from .registry import named_by
 
@@ -153,3 +153,129 @@ def nesterov_in_name_only():
 @named_by(MOMENTUM, "learning_rate is 0.001 instead of 0.01")
 def momentum_with_a_tenth_of_the_rate():
     return optax.sgd(1e-3, momentum=0.9)
+
+
+LION = optax.lion(1e-3, weight_decay=0.0)
+
+
+@named_by(ADAM, "b1 and b2 are exchanged")
+def adam_with_decays_exchanged():
+    return optax.adam(1e-2, b1=0.999, b2=0.9)
+
+
+@named_by(ADAM, "b1 and 1 - b1 are exchanged")
+def adam_with_the_new_gradient_weighted_by_b1():
+    return optax.adam(1e-2, b1=0.1)
+
+
+def corrected(correct):
+    """Adam whose direction is made of (mu, nu, count) by a function."""
+
+    def update(grads, state, params=None):
+        count = optax.safe_increment(state.count)
+        mu = tmap(lambda m, g: 0.9 * m + 0.1 * g, state.mu, grads)
+        nu = tmap(lambda v, g: 0.999 * v + 0.001 * g * g, state.nu, grads)
+        t = count.astype(jnp.result_type(float))
+        moved = tmap(lambda m, v: (-1e-2 * correct(m, v, t)).astype(m.dtype), mu, nu)
+        return moved, Moments(count, mu, nu)
+
+    return optax.GradientTransformation(start, update)
+
+
+@named_by(ADAM, "bias correction uses b1 for both moments")
+def adam_correcting_both_with_b1():
+    return corrected(lambda m, v, t: m / (1 - 0.9**t) / (jnp.sqrt(v / (1 - 0.9**t)) + 1e-8))
+
+
+@named_by(ADAM, "eps is added before the root is bias-corrected")
+def adam_with_eps_before_the_correction():
+    return corrected(
+        lambda m, v, t: m / (1 - 0.9**t) * jnp.sqrt(1 - 0.999**t) / (jnp.sqrt(v) + 1e-8)
+    )
+
+
+@named_by(ADAM, "the bias corrections use 2 t")
+def adam_counting_twice():
+    return corrected(
+        lambda m, v, t: m / (1 - 0.9 ** (2 * t)) / (jnp.sqrt(v / (1 - 0.999 ** (2 * t))) + 1e-8)
+    )
+
+
+@named_by(ADAM, "the bias corrections stay at t = 1")
+def adam_whose_count_stays():
+    return corrected(lambda m, v, t: m / 0.1 / (jnp.sqrt(v / 0.001) + 1e-8))
+
+
+@named_by(MOMENTUM, "the sign of b1 is flipped")
+def momentum_that_brakes():
+    return optax.sgd(1e-2, momentum=-0.9)
+
+
+@named_by(LION, "b1 and b2 are exchanged")
+def lion_with_decays_exchanged():
+    return optax.lion(1e-3, b1=0.99, b2=0.9, weight_decay=0.0)
+
+
+@named_by(LION, "of the new moment itself")
+def lion_that_is_signum():
+    return optax.signum(1e-3, beta=0.99)
+
+
+def over_root(moment):
+    """The gradient over the root of a second moment made by a function of (v, g)."""
+
+    def update(grads, state, params=None):
+        v = tmap(moment, state.velocity, grads)
+        moved = tmap(lambda v, g: (-1e-2 * g / jnp.sqrt(v + 1e-6)).astype(g.dtype), v, grads)
+        return moved, Trace(v)
+
+    return optax.GradientTransformation(lambda p: Trace(zeros(p)), update)
+
+
+@named_by(RMSPROP, "the gradients are not squared")
+def rmsprop_of_absolute_values():
+    return over_root(lambda v, g: 0.9 * v + 0.1 * jnp.abs(g))
+
+
+@named_by(
+    optax.chain(optax.clip_by_global_norm(1.0), optax.sgd(1e-2)), "each leaf has its own factor"
+)
+def clipped_leaf_by_leaf():
+    def update(grads, state, params=None):
+        def step(g):
+            return -1e-2 * g / jnp.maximum(1.0, jnp.sqrt(jnp.sum(g * g)))
+
+        return tmap(step, grads), state
+
+    return optax.GradientTransformation(lambda p: (), update)
+
+
+@named_by(optax.chain(optax.clip(0.5), optax.sgd(1e-2)), "a clip from one side")
+def clipped_from_above():
+    def update(grads, state, params=None):
+        return tmap(lambda g: -1e-2 * jnp.minimum(g, 0.5), grads), state
+
+    return optax.GradientTransformation(lambda p: (), update)
+
+
+@named_by(optax.adamw(1e-2, weight_decay=1e-2), "times the params")
+def adamw_whose_decay_grows():
+    def update(grads, state, params=None):
+        moved, new = ADAM.update(grads, state[0], params)
+        count = optax.safe_increment(state[1])
+        decay = tmap(lambda u, p: (u - 1e-4 * count * p).astype(u.dtype), moved, params)
+        return decay, (new, count)
+
+    return optax.GradientTransformation(lambda p: (ADAM.init(p), jnp.zeros([], jnp.int32)), update)
+
+
+CLIPPED = optax.chain(optax.clip_by_global_norm(1.0), optax.sgd(1e-2))
+
+
+@named_by(CLIPPED, "one step late")
+def clipped_and_delayed():
+    def update(grads, state, params=None):
+        moved, new = CLIPPED.update(grads, state[0], params)
+        return state[1], (new, moved)
+
+    return optax.GradientTransformation(lambda p: (CLIPPED.init(p), zeros(p)), update)

@@ -158,7 +158,7 @@ def norm_without_guard(learning_rate=0.1):
     return optax.GradientTransformation(lambda p: Trace(tmap(jnp.array, p)), update)
 
 
-@caught_by("composition.inject_hyperparams")
+@caught_by("arguments.inject_hyperparams")
 def python_if_on_the_rate(learning_rate=0.1):
     if learning_rate < 0:
         raise ValueError("learning_rate must be positive")
@@ -183,3 +183,44 @@ def host_callback(learning_rate=0.1):
         return tmap(lambda g: -learning_rate * clipped(g), grads), state
 
     return optax.GradientTransformation(lambda p: State(jnp.zeros([], jnp.int32)), update)
+
+
+def noisy(learning_rate, *, keep, own):
+    """Noise from a key in the state: `keep` the old key or the new one, `own` keys for leaves."""
+
+    def update(grads, state, params=None):
+        now, new = jax.random.split(state)
+        leaves, structure = jax.tree.flatten(grads)
+        keys = jax.random.split(now, max(len(leaves), 1)) if own else [now] * len(leaves)
+        moved = [
+            -learning_rate
+            * (g + jnp.asarray(0.1, g.dtype) * jax.random.normal(k, g.shape, g.dtype))
+            for g, k in zip(leaves, keys, strict=False)
+        ]
+        return structure.unflatten(moved), state if keep else new
+
+    return optax.GradientTransformation(lambda p: jax.random.PRNGKey(0), update)
+
+
+@caught_by("purity.fresh_noise")
+def key_never_advanced(learning_rate=0.1):
+    return noisy(learning_rate, keep=True, own=True)
+
+
+@caught_by("purity.fresh_noise")
+def one_key_for_all_leaves(learning_rate=0.1):
+    return noisy(learning_rate, keep=False, own=False)
+
+
+@caught_by("arguments.each_matters")
+def momentum_written_out(learning_rate=0.1, momentum=0.9):
+    def update(grads, state, params=None):
+        v = tmap(lambda v, g: 0.9 * v + g, state.velocity, grads)
+        return tmap(lambda v: -learning_rate * v, v), Trace(v)
+
+    return optax.GradientTransformation(lambda p: Trace(zeros(p)), update)
+
+
+@caught_by("identity.what_it_is")
+def decays_exchanged(learning_rate=1e-3, b1=0.9, b2=0.999):
+    return optax.adam(learning_rate, b1=b2, b2=b1)

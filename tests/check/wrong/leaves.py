@@ -16,7 +16,7 @@ def over_leaves(function, grads, *rest):
     return structure.unflatten([function(*each) for each in zip(leaves, *others, strict=True)])
 
 
-@caught_by("trees.equal_leaves")
+@caught_by("leaves.equal_leaves")
 def moment_handed_to_the_next_leaf(learning_rate=0.1):
     def update(grads, state, params=None):
         last = [0.0]
@@ -31,7 +31,7 @@ def moment_handed_to_the_next_leaf(learning_rate=0.1):
     return optax.GradientTransformation(lambda p: Trace(zeros(p)), update)
 
 
-@caught_by("trees.equal_leaves")
+@caught_by("leaves.equal_leaves")
 def accumulator_shared_by_shape(learning_rate=0.1):
     def init(params):
         return {str(leaf.shape): jnp.zeros_like(leaf) for leaf in jax.tree.leaves(params)}
@@ -49,7 +49,7 @@ def accumulator_shared_by_shape(learning_rate=0.1):
     return optax.GradientTransformation(init, update)
 
 
-@caught_by("trees.number_of_leaves")
+@caught_by("leaves.number_of_leaves")
 def divides_by_number_of_leaves(learning_rate=0.1):
     def update(grads, state, params=None):
         number = max(len(jax.tree.leaves(grads)), 1)
@@ -58,7 +58,7 @@ def divides_by_number_of_leaves(learning_rate=0.1):
     return optax.GradientTransformation(lambda p: (), update)
 
 
-@caught_by("trees.names_and_order")
+@caught_by("leaves.names_and_order")
 def freezes_leaves_called_bias(learning_rate=0.1):
     def update(grads, state, params=None):
         def step(path, g):
@@ -139,5 +139,36 @@ def one_vector_for_all(learning_rate=0.1):
         parts = jnp.split(-learning_rate * flat, sizes) if leaves else []
         shaped = [part.reshape(leaf.shape) for part, leaf in zip(parts, leaves, strict=True)]
         return structure.unflatten(shaped), state
+
+    return optax.GradientTransformation(lambda p: (), update)
+
+
+@caught_by("leaves.order_of_leaves")
+def state_in_the_order_of_the_text(learning_rate=0.1):
+    """Velocities are kept sorted by the text of the path, where [10] comes before [2]."""
+
+    def ordered(tree):
+        named = jax.tree_util.tree_leaves_with_path(tree)
+        return [leaf for _, leaf in sorted(named, key=lambda each: str(each[0]))]
+
+    def update(grads, state, params=None):
+        kept = dict(zip(map(id, jax.tree.leaves(grads)), state, strict=True))
+        v = tmap(lambda g: 0.9 * kept[id(g)] + g, grads)
+        return tmap(lambda v: -learning_rate * v, v), ordered(v)
+
+    return optax.GradientTransformation(lambda p: ordered(zeros(p)), update)
+
+
+@caught_by("direction.leaves_zero")
+def trust_ratio_without_a_guard(learning_rate=0.1):
+    def update(grads, state, params=None):
+        if params is None:
+            raise ValueError("the trust ratio needs params")
+
+        def step(g, p):
+            ratio = jnp.sqrt(jnp.sum(p * p)) / (jnp.sqrt(jnp.sum(g * g)) + 1e-3)
+            return (-learning_rate * ratio * g).astype(g.dtype)
+
+        return tmap(step, grads, params), state
 
     return optax.GradientTransformation(lambda p: (), update)

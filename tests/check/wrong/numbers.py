@@ -19,7 +19,7 @@ def start(params):
     return Moments(jnp.zeros([], jnp.int32), zeros(params), zeros(params))
 
 
-@caught_by("learning.goes_down")
+@caught_by("direction.goes_down")
 def missing_minus(learning_rate=0.1):
     def update(grads, state, params=None):
         return tmap(lambda g: learning_rate * g, grads), state
@@ -27,12 +27,12 @@ def missing_minus(learning_rate=0.1):
     return optax.GradientTransformation(lambda p: (), update)
 
 
-@caught_by("learning.goes_down")
+@caught_by("direction.goes_down")
 def two_minuses(learning_rate=0.1):
     return optax.chain(optax.sgd(learning_rate, momentum=0.9), optax.scale(-1.0))
 
 
-@caught_by("learning.decay_shrinks")
+@caught_by("direction.decay_shrinks")
 def decay_with_the_wrong_sign(learning_rate=0.1):
     def update(grads, state, params):
         if params is None:
@@ -112,7 +112,7 @@ def moment_multiplied_not_decayed(learning_rate=0.1):
     return optax.GradientTransformation(lambda p: Trace(zeros(p)), update)
 
 
-@caught_by("learning.rate_scales_the_step")
+@caught_by("arguments.rate_scales_the_step")
 def ignores_the_rate(learning_rate=0.1):
     def update(grads, state, params=None):
         return tmap(lambda g: -0.01 * g, grads), state
@@ -120,7 +120,7 @@ def ignores_the_rate(learning_rate=0.1):
     return optax.GradientTransformation(lambda p: (), update)
 
 
-@caught_by("learning.rate_scales_the_step")
+@caught_by("arguments.rate_scales_the_step")
 def rate_applied_twice(learning_rate=0.1):
     def update(grads, state, params=None):
         v = tmap(lambda v, g: 0.9 * v + learning_rate * g, state.velocity, grads)
@@ -140,12 +140,12 @@ def scheduled(learning_rate, shift):
     return optax.GradientTransformation(lambda p: Counted(jnp.zeros([], jnp.int32)), update)
 
 
-@caught_by("learning.schedule_at_the_right_count")
+@caught_by("arguments.schedule_at_the_right_count")
 def schedule_one_early(learning_rate=0.1):
     return scheduled(learning_rate, 1)
 
 
-@caught_by("learning.schedule_at_the_right_count")
+@caught_by("arguments.schedule_at_the_right_count")
 def schedule_one_late(learning_rate=0.1):
     return scheduled(learning_rate, -1)
 
@@ -168,7 +168,7 @@ def returns_the_old_state(learning_rate=0.1):
     return optax.GradientTransformation(lambda p: Trace(zeros(p)), update)
 
 
-@caught_by("learning.schedule_at_the_right_count")
+@caught_by("arguments.schedule_at_the_right_count")
 def schedule_called_with_zero(learning_rate=0.1):
     rate = learning_rate if callable(learning_rate) else lambda count: learning_rate
 
@@ -179,7 +179,7 @@ def schedule_called_with_zero(learning_rate=0.1):
     return optax.GradientTransformation(lambda p: Counted(jnp.zeros([], jnp.int32)), update)
 
 
-@caught_by("learning.rests_without_gradient")
+@caught_by("direction.rests_without_gradient")
 def epsilon_added_to_the_gradient(learning_rate=0.1):
     def update(grads, state, params=None):
         return tmap(lambda g: -learning_rate * (g + 1e-3), grads), state
@@ -197,7 +197,7 @@ def stops_after_a_thousand_steps(learning_rate=0.1):
     return optax.GradientTransformation(lambda p: Counted(jnp.zeros([], jnp.int32)), update)
 
 
-@caught_by("learning.goes_down")
+@caught_by("direction.goes_down")
 def absolute_value_of_the_gradient(learning_rate=0.1):
     return optax.GradientTransformation(
         lambda p: (), lambda g, s, p=None: (tmap(lambda g: -learning_rate * jnp.abs(g), g), s)
@@ -210,3 +210,59 @@ def elements_reversed(learning_rate=0.1):
         return tmap(lambda g: -learning_rate * jnp.flip(g), grads), state
 
     return optax.GradientTransformation(lambda p: (), update)
+
+
+@caught_by("direction.mirrored")
+def clips_from_one_side(learning_rate=0.1):
+    def update(grads, state, params=None):
+        return tmap(lambda g: -learning_rate * jnp.minimum(g, 1.0), grads), state
+
+    return optax.GradientTransformation(lambda p: (), update)
+
+
+@caught_by("direction.mirrored")
+def decays_by_the_absolute_value(learning_rate=0.1):
+    def update(grads, state, params=None):
+        if params is None:
+            raise ValueError("the decay needs params")
+        return tmap(lambda g, p: -learning_rate * (g + 0.1 * jnp.abs(p)), grads, params), state
+
+    return optax.GradientTransformation(lambda p: (), update)
+
+
+@caught_by("direction.small_gradients_move")
+def drops_small_gradients(learning_rate=0.1):
+    def update(grads, state, params=None):
+        kept = tmap(lambda g: jnp.where(jnp.abs(g) > 0.01, g, jnp.zeros_like(g)), grads)
+        return tmap(lambda g: -learning_rate * g, kept), state
+
+    return optax.GradientTransformation(lambda p: (), update)
+
+
+def over_time(factor):
+    """Gradient descent whose rate is a function of the count."""
+
+    def make(learning_rate=0.1):
+        def update(grads, state, params=None):
+            rate = learning_rate * factor(state.count)
+            moved = tmap(lambda g: (-rate * g).astype(g.dtype), grads)
+            return moved, Counted(optax.safe_increment(state.count))
+
+        return optax.GradientTransformation(lambda p: Counted(jnp.zeros([], jnp.int32)), update)
+
+    return make
+
+
+@caught_by("long_run.after_a_million_steps")
+def cosine_beyond_its_end(learning_rate=0.1):
+    return over_time(lambda count: jnp.cos(jnp.pi * count / 200))(learning_rate)
+
+
+@caught_by("long_run.after_a_million_steps")
+def line_below_zero(learning_rate=0.1):
+    return over_time(lambda count: 1 - count / 1000)(learning_rate)
+
+
+@caught_by("long_run.after_a_million_steps")
+def warm_up_without_end(learning_rate=0.1):
+    return over_time(lambda count: (count + 1) / 100)(learning_rate)

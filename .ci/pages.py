@@ -1,0 +1,65 @@
+"""What the pages need beyond mkdocs: formulas as MathML, docstrings' examples as code."""
+
+import html
+import importlib
+import re
+
+import griffe
+from latex2mathml.converter import convert
+
+_FORMULA = re.compile(
+    r'<(span|div) class="arithmatex">(?:\\\((.*?)\\\)|\\\[(.*?)\\\])</\1>', re.DOTALL
+)
+_PROMPT = re.compile(r"(?:^|(?<=\n\n))( *)>>> .*?(?=\n\n|\Z)", re.DOTALL)
+_ARGS = re.compile(r"^Args:\n(?: +.*\n?)+", re.MULTILINE)
+_JOINT = re.compile(r"^( +)(\w+(?:, \w+)+): (.*\n(?:\1 .*\n)*)", re.MULTILINE)
+_PUBLIC = re.compile(r"^public: (\S+)$", re.MULTILINE)
+
+
+def on_page_markdown(markdown, **_):
+    """A hook of mkdocs: `public: MODULE` becomes an entry for each name in its `__all__`."""
+    return _PUBLIC.sub(lambda match: "\n\n".join(_entries(match[1])), markdown)
+
+
+def _entries(module_name):
+    module = importlib.import_module(module_name)
+    for name in module.__all__:
+        value = getattr(module, name)
+        if callable(value) and not isinstance(value, tuple):
+            if not value.__doc__:
+                raise ValueError(f"{module_name}.{name} has no docstring")
+            yield f"::: {value.__module__}.{value.__qualname__}"
+
+
+def on_page_content(content, **_):
+    """A hook of mkdocs: no page needs a script, and so no other host, to show a formula."""
+    return _FORMULA.sub(_mathml, content)
+
+
+def _mathml(match):
+    inline, block = match[2], match[3]
+    formula = html.unescape(inline if block is None else block).strip()
+    mathml = convert(formula, display="inline" if block is None else "block")
+    return f"<div>{mathml}</div>" if block is not None else mathml
+
+
+class Examples(griffe.Extension):
+    """Puts docstrings as griffe reads them: sections, arguments one by one, prompts as code."""
+
+    def on_object(self, *, obj, **_):
+        """Called by griffe for every module, class, function and attribute."""
+        if obj.docstring is not None:
+            text = obj.docstring.value.replace("Example:\n", "Examples:\n")
+            text = _ARGS.sub(lambda args: _JOINT.sub(_apart, args[0]), text)
+            obj.docstring.value = _PROMPT.sub(_fenced, text)
+
+
+def _fenced(match):
+    """A prompt that stands in no section, which is to say at the margin, as a code block."""
+    return match[0] if match[1] else f"```pycon\n{match[0]}\n```"
+
+
+def _apart(match):
+    """`b1, b2: text` as an argument each, with the same text."""
+    indent, names, text = match.groups()
+    return "".join(f"{indent}{name}: {text}" for name in names.split(", "))

@@ -1,0 +1,50 @@
+"""`lecture-opt bench rows`: it measures what it says, and prints and writes it."""
+
+import argparse
+import json
+
+import pytest
+
+from lecture_opt.bench import rows as bench
+
+
+def run(*argv):
+    parser = argparse.ArgumentParser()
+    bench.add_arguments(parser)
+    return bench.run(parser.parse_args(argv))
+
+
+def test_prints_a_line_a_cell_and_writes_the_same_figures(tmp_path, capsys):
+    path = tmp_path / "rows.json"
+    arguments = ["--rows", "50", "100", "--touched", "4", "--width", "2", "--steps", "2"]
+    assert run(*arguments, "--optimizer", "adam", "--optimizer", "sgd", "--json", str(path)) == 0
+    cells = json.loads(path.read_text())["cells"]
+    assert [(c["table_rows"], c["optimizer"]) for c in cells] == [
+        (50, "adam"),
+        (50, "sgd"),
+        (100, "adam"),
+        (100, "sgd"),
+    ]
+    out = capsys.readouterr().out
+    for cell in cells:
+        assert f"{cell['rows_ms']:.3f}" in out
+        assert f"{cell['optax_ms']:.3f}" in out
+
+
+@pytest.mark.parametrize("name", [name for name in bench.SLOTS if name not in ("adam", "sgd")])
+def test_every_optimizer_has_a_step_on_rows_and_a_dense_one(name):
+    (cell,) = bench.measure([name], [20], [4], width=2, steps=1)
+    assert cell.rows_ms > 0
+    assert cell.optax_ms > 0
+
+
+def test_what_passes_the_memory_limit_is_left_out():
+    # Adam on rows takes 3 arrays of 20 x 2 float32, dense 5.
+    (cell,) = bench.measure(["adam"], [20], [4], width=2, steps=1, memory_limit=3 * 160)
+    assert cell.optax_ms is None
+    assert list(bench.measure(["adam"], [20], [4], width=2, memory_limit=2 * 160)) == []
+
+
+def test_sizes_below_one_are_refused(capsys):
+    assert run("--rows", "0") == 2
+    assert "--rows 0; wanted at least 1" in capsys.readouterr().err

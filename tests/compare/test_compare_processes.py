@@ -1,0 +1,115 @@
+"""Whole processes: killed and resumed, over eight devices, over two processes. Slow."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+pytestmark = pytest.mark.slow
+
+ARGUMENTS = [
+    "compare", "--quick", "--steps", "40", "--budget", "3", "--task", "noisy-quadratic",
+    "--task", "cancer-logistic", "--optimizer", "optax:adam", "--optimizer", "optax:sgd",
+    "--optimizer", "lecture:adam",
+]  # fmt: skip
+COMMAND = [sys.executable, "-m", "lecture_opt.cli", *ARGUMENTS]
+
+
+def numbers(path):
+    """The results without what clocks say and how many devices there were."""
+    results = json.loads(path.read_text())
+    for task in results["tasks"]:
+        for cell in task["cells"]:
+            del cell["cost"]
+    del results["device"]
+    return results
+
+
+def assert_close(one, two, rtol):
+    """Equal, numbers to a tolerance."""
+    if isinstance(one, dict):
+        assert one.keys() == two.keys()
+        for key in one:
+            assert_close(one[key], two[key], rtol)
+    elif isinstance(one, list):
+        assert len(one) == len(two)
+        for a, b in zip(one, two, strict=True):
+            assert_close(a, b, rtol)
+    elif isinstance(one, float):
+        np.testing.assert_allclose(one, two, rtol=rtol, atol=rtol)
+    else:
+        assert one == two
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("undisturbed")
+    subprocess.run([*COMMAND, "--output", str(folder)], check=True, capture_output=True)
+    return numbers(folder / "results.json")
+
+
+def test_a_killed_comparison_resumes_to_the_same_results(tmp_path, undisturbed):
+    command = [*COMMAND, "--output", str(tmp_path), "--resume"]
+    killed = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    kept = tmp_path / "unfinished"
+    while len(list(kept.glob("*.npz"))) < 4 and killed.poll() is None:
+        time.sleep(0.01)
+    killed.send_signal(signal.SIGKILL)
+    assert killed.wait() == -signal.SIGKILL
+    assert not (tmp_path / "results.json").exists()
+    before = {path: path.stat().st_mtime_ns for path in kept.glob("*.npz")}
+    assert before
+    script = (
+        "import pathlib, sys\nfrom lecture_opt import cli, compare\n"
+        "compare.Store.remove = lambda self: None\n"
+        f"sys.exit(cli.main({command[3:]!r}))"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, capture_output=True)
+    assert numbers(tmp_path / "results.json") == undisturbed
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def test_eight_devices_give_the_numbers_of_one(tmp_path, undisturbed):
+    environment = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=8"}
+    command = [*COMMAND, "--output", str(tmp_path)]
+    subprocess.run(command, check=True, capture_output=True, env=environment)
+    assert json.loads((tmp_path / "results.json").read_text())["device"]["devices"] == 8
+    # Programs of another size round otherwise: 40 steps of a few float32 roundings each.
+    assert_close(numbers(tmp_path / "results.json"), undisturbed, rtol=1e-4)
+
+
+TWO = """
+import sys, jax
+from pathlib import Path
+port, process, folder = sys.argv[1:4]
+jax.distributed.initialize(f"localhost:{port}", num_processes=2, process_id=int(process))
+from lecture_opt import cli
+sys.exit(cli.main([*sys.argv[4:], "--output", folder]))
+"""
+
+
+def test_two_processes_share_the_work_and_agree(tmp_path, undisturbed):
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    folders = [tmp_path / "0", tmp_path / "1"]
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-c", TWO, str(port), str(i), str(folder), *ARGUMENTS],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for i, folder in enumerate(folders)
+    ]
+    for process in running:
+        _, errors = process.communicate(timeout=300)
+        assert process.returncode == 0, errors[-2000:]
+    assert numbers(folders[0] / "results.json") == undisturbed
+    assert not (folders[1] / "results.json").exists()  # one process writes for all
