@@ -23,7 +23,7 @@ LOSSES = {
     "mean_absolute_error": (lo.mean_absolute_error, LOGITS, PROBS),
     "gaussian_nll": (lo.gaussian_nll, LOGITS, PROBS),
     "l2_penalty": (lambda w, _: lo.l2_penalty(w), LOGITS, None),
-    "log_likelihood": (lambda w, _: lo.log_likelihood(w), PROBS[0], None),
+    "log_likelihood": (lambda p, y: lo.log_likelihood("normal", p, y), LOGITS, PROBS),
 }
 
 needs_gpu = pytest.mark.skipif(
