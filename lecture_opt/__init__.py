@@ -55,13 +55,18 @@ from lecture_opt.optimizers import (
     sgd,
 )
 from lecture_opt.training import (
+    Checkpoint,
     FitResult,
     fit,
+    shard_data,
+    shard_params,
+    zero1,
 )
 
 __all__ = [
     "AdagradState",
     "AdamState",
+    "Checkpoint",
     "FitResult",
     "LayerError",
     "Model",
@@ -92,10 +97,13 @@ __all__ = [
     "rmsprop",
     "rows",
     "sgd",
+    "shard_data",
+    "shard_params",
     "sigmoid",
     "sigmoid_cross_entropy",
     "softmax",
     "softmax_cross_entropy",
     "softmax_regression",
     "tanh",
+    "zero1",
 ]

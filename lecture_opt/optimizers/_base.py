@@ -132,7 +132,11 @@ def zeros(function: str, params: PyTree, *, real: bool = False) -> PyTree:
             raise TypeError(
                 f"{function}.init: params{name} is {p!r}; every leaf must be a numeric array"
             ) from None
-        return jnp.zeros_like(p, dtype=jnp.finfo(dtype).dtype if real else dtype)
+        dtype = jnp.finfo(dtype).dtype if real else dtype
+        if not isinstance(p, jax.core.Tracer):
+            return jnp.zeros_like(p, dtype=dtype)
+        # A use of p, so that under jit too the zeros are sharded like it.
+        return jnp.where(False, jnp.real(p).astype(dtype), jnp.zeros((), dtype))
 
     return jax.tree_util.tree_map_with_path(leaf, params)
 

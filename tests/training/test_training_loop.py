@@ -12,7 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax import export
 
-from lecture_opt.training import FitResult, _Carry, _chunk_length, _compiled, _start_batches, fit
+from lecture_opt.training import FitResult, fit
+from lecture_opt.training.batches import start_batches
+from lecture_opt.training.loop import _chunk_length
+from lecture_opt.training.steps import Carry, compiled
 
 BATCH_KEY = jax.random.key(11)
 SGD = optax.sgd(0.1)
@@ -262,7 +265,7 @@ def test_steps_beyond_any_integer_of_the_device():
     ],
 )
 def test_default_chunk_length(steps, eval_every, length):
-    assert _chunk_length(steps, eval_every) == length
+    assert _chunk_length(steps, *([eval_every] if eval_every else [])) == length
 
 
 @pytest.mark.parametrize(
@@ -425,22 +428,20 @@ def test_a_state_may_share_arrays_with_the_parameters():
 
 def chunk_arguments(optimizer, batch_size=4):
     params = zeros()
-    carry = _Carry(
-        params, optimizer.init(params), _start_batches(BATCH_KEY, 12, batch_size, step=0)
-    )
+    carry = Carry(params, optimizer.init(params), start_batches(BATCH_KEY, 12, batch_size, step=0))
     return carry, regression(), BATCH_KEY
 
 
 def test_the_compiled_loop_reuses_its_buffers():
     carry, data, key = chunk_arguments(MOMENTUM)
-    compiled = _compiled(squared_error, MOMENTUM, 4).lower(carry, data, key, 10).compile()
-    memory = compiled.memory_analysis()
+    program = compiled(squared_error, MOMENTUM, 4).lower(carry, data, key, 10).compile()
+    memory = program.memory_analysis()
     assert memory.alias_size_in_bytes >= sum(leaf.nbytes for leaf in jax.tree.leaves(carry))
 
 
 @pytest.mark.parametrize("platform", ["cuda", "rocm", "tpu"])
 def test_the_loop_lowers_for_accelerators(platform):
-    run = _compiled(squared_error, MOMENTUM, 4)
+    run = compiled(squared_error, MOMENTUM, 4)
     carry, data, key = chunk_arguments(MOMENTUM)
     ours = jax.jit(lambda carry, data, key: run(carry, data, key, 10))
     exported = export.export(ours, platforms=[platform])(carry, data, key)

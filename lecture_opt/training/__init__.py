@@ -1,0 +1,11 @@
+"""Training: `fit`, on one device or many, with checkpoints.
+
+`loop` is `fit`; `steps` its compiled chunk, `batches` the order of the examples, `sharding` the
+devices, `checkpoints` the folder a run is saved in, `checks` the errors.
+"""
+
+from lecture_opt.training.checkpoints import Checkpoint
+from lecture_opt.training.loop import FitResult, fit
+from lecture_opt.training.sharding import shard_data, shard_params, zero1
+
+__all__ = ["Checkpoint", "FitResult", "fit", "shard_data", "shard_params", "zero1"]

@@ -1,0 +1,311 @@
+"""Checkpoints of `fit`, through orbax: written while training goes on, each whole or not there.
+
+`directory/STEP` holds the parameters and the state by name, the history, and what the run was.
+Orbax writes it beside and renames it when it is whole; one no longer wanted is renamed to
+`deleted/` before it is removed. Nothing is pickled.
+"""
+
+import contextlib
+import dataclasses
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, TypeAlias
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+PyTree: TypeAlias = Any
+_TRASH = "deleted"
+
+
+@dataclasses.dataclass(frozen=True)
+class Checkpoint:
+    """Where and when `fit` saves a run, and which checkpoints it keeps.
+
+    Attributes:
+        directory: A new or empty folder, or that of the run to go on with.
+        every: Steps between two checkpoints; there is one after the last step, too.
+        keep: How many of the latest are kept, beside the best.
+        best: The number by which the lowest is best, from an evaluation: `lambda accuracy:
+            -accuracy`; only checkpoints at an evaluation compete. By default, the mean training
+            loss since the checkpoint before. NaN and infinity are never best.
+    """
+
+    directory: str | os.PathLike[str]
+    every: int = 1000
+    keep: int = 3
+    best: Callable[[Any], float] | None = None
+
+
+class History(NamedTuple):
+    """What a run has seen so far."""
+
+    losses: list[np.ndarray]
+    evaluations: list[tuple[int, Any]]
+
+
+class Store(NamedTuple):
+    """An open folder of checkpoints."""
+
+    checkpoint: Checkpoint
+    manager: Any
+    run: dict[str, Any]
+    """What a run must have in common with the one it goes on with."""
+
+
+@contextlib.contextmanager
+def opened(checkpoint: Checkpoint, run: dict[str, Any]) -> Iterator[Store]:
+    """The folder, checked and open; on leaving, the last checkpoint is written out."""
+    ocp = _orbax()
+    directory = os.path.abspath(checkpoint.directory)
+    _check_directory(directory)
+    policies = ocp.checkpoint_managers
+    options = ocp.CheckpointManagerOptions(
+        preservation_policy=policies.AnyPreservationPolicy(
+            [
+                policies.LatestN(checkpoint.keep),
+                policies.BestN(
+                    get_metric_fn=lambda metrics: metrics["score"],
+                    reverse=True,
+                    n=1,
+                    keep_checkpoints_without_metrics=False,
+                ),
+            ]
+        ),
+        cleanup_tmp_directories=True,
+        todelete_subdir=_TRASH,
+    )
+    try:
+        manager = ocp.CheckpointManager(directory, options=options)
+    except Exception as error:
+        raise ValueError(f"fit: checkpoint: {directory} can't be opened: {error}") from error
+    store = Store(checkpoint, manager, run)
+    try:
+        yield store
+        with _writing(store, "the last step"):
+            manager.wait_until_finished()
+        _empty_trash(store)
+    finally:
+        with contextlib.suppress(Exception):  # what failed was raised above
+            manager.close()
+
+
+def save(
+    store: Store, step: int, params: PyTree, opt_state: PyTree, history: History, score: float
+) -> None:
+    """Start writing a checkpoint; waits for the one before."""
+    ocp = _orbax()
+    state = _named(params=params, opt_state=opt_state)
+    seen = {"losses": np.concatenate(history.losses)} | _stacked(history.evaluations)
+    about = {
+        "run": store.run,
+        "state": _described(state),
+        "history": _described(seen),
+        "evaluation_steps": [at for at, _ in history.evaluations],
+    }
+    with _writing(store, f"step {step}"):
+        store.manager.wait_until_finished()
+        _empty_trash(store)
+        store.manager.save(
+            step,
+            args=ocp.args.Composite(
+                state=ocp.args.PyTreeSave({n: a for n, a in state.items() if a.size}),
+                history=ocp.args.PyTreeSave({n: a for n, a in seen.items() if a.size}),
+                about=ocp.args.JsonSave(about),
+            ),
+            metrics={"score": score} if math.isfinite(score) else None,
+            force=True,
+        )
+
+
+def restore(
+    store: Store,
+    end: int,
+    params: PyTree,
+    opt_state: PyTree,
+    eval_fn: Callable[[PyTree], Any] | None,
+) -> tuple[int, PyTree, PyTree, History] | None:
+    """The latest step, its params and state placed like these, and its history; None if new."""
+    step = store.manager.latest_step()
+    if step is None:
+        return None
+    ocp = _orbax()
+    like = _named(params=params, opt_state=opt_state)
+    with _reading(store, step):
+        about = store.manager.restore(step, args=ocp.args.Composite(about=ocp.args.JsonRestore()))[
+            "about"
+        ]
+        run, described, history = about["run"], about["state"], about["history"]
+    _check_run(store, step, end, run, described, _described(like))
+    with _reading(store, step):
+        read = store.manager.restore(
+            step,
+            args=ocp.args.Composite(
+                state=_restore_args({n: a for n, a in like.items() if a.size}),
+                history=_restore_args(
+                    {n: np.empty(*_unpacked(d)) for n, d in history.items() if _size(d)}
+                ),
+            ),
+        )
+    leaves = [read["state"].get(name, leaf) for name, leaf in like.items()]
+    params, opt_state = jax.tree.unflatten(jax.tree.structure((params, opt_state)), leaves)
+    seen = {n: read["history"].get(n, np.empty(*_unpacked(d))) for n, d in history.items()}
+    losses = [seen.pop("losses")]
+    steps = about["evaluation_steps"]
+    if not steps or eval_fn is None:
+        return step, params, opt_state, History(losses, [])
+    form = jax.tree.structure(eval_fn(params))
+    rows = ([np.array(stack[i]) for stack in seen.values()] for i in range(len(steps)))
+    values = [jax.tree.unflatten(form, row) for row in rows]
+    return step, params, opt_state, History(losses, list(zip(steps, values, strict=True)))
+
+
+# ---- arrays by name -----------------------------------------------------------------------
+
+
+def _named(**trees: PyTree) -> dict[str, Any]:
+    return {
+        name + jax.tree_util.keystr(path): leaf
+        for name, tree in trees.items()
+        for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+    }
+
+
+def _stacked(evaluations: list[tuple[int, Any]]) -> dict[str, np.ndarray]:
+    columns = zip(*(jax.tree.leaves(value) for _, value in evaluations), strict=True)
+    try:
+        stacks = {f"evaluations {i}": np.stack(column) for i, column in enumerate(columns)}
+        kinds = {stack.dtype for stack in stacks.values()}
+        if not all(jnp.issubdtype(kind, jnp.number) or kind.kind == "b" for kind in kinds):
+            raise TypeError(f"it gives {', '.join(map(str, kinds))}")
+    except (TypeError, ValueError) as error:
+        raise TypeError(
+            "fit: checkpoint: eval_fn must give numbers of the same shapes each time to be saved: "
+            f"{error}"
+        ) from error
+    return stacks
+
+
+def _described(arrays: dict[str, Any]) -> dict[str, list[Any]]:
+    return {name: [list(array.shape), str(array.dtype)] for name, array in arrays.items()}
+
+
+def _unpacked(described: list[Any]) -> tuple[tuple[int, ...], Any]:
+    return tuple(described[0]), jnp.dtype(described[1])
+
+
+def _size(described: list[Any]) -> int:
+    return math.prod(described[0])
+
+
+def _restore_args(like: dict[str, Any]) -> Any:
+    """Read each array as it is: one of NumPy to NumPy, one of jax to its devices."""
+    ocp = _orbax()
+
+    def one(leaf: Any) -> Any:
+        if isinstance(leaf, np.ndarray):
+            return ocp.RestoreArgs(restore_type=np.ndarray)
+        return ocp.ArrayRestoreArgs(
+            sharding=leaf.sharding, global_shape=leaf.shape, dtype=leaf.dtype
+        )
+
+    return ocp.args.PyTreeRestore(item=like, restore_args={n: one(a) for n, a in like.items()})
+
+
+# ---- checks and errors --------------------------------------------------------------------
+
+
+def _orbax() -> Any:
+    try:
+        import orbax.checkpoint as ocp
+    except ImportError as error:
+        raise ImportError(
+            "fit: checkpoint needs orbax: pip install 'lecture_opt[checkpoint]'"
+        ) from error
+    return ocp
+
+
+def _check_directory(directory: str) -> None:
+    """That it can be written to and holds nothing but checkpoints."""
+    try:
+        os.makedirs(directory, exist_ok=True)
+        with tempfile.TemporaryFile(dir=directory):
+            pass
+        names = sorted(os.listdir(directory))
+    except OSError as error:
+        raise type(error)(
+            error.errno, f"fit: checkpoint: {directory} can't be written to: {error.strerror}"
+        ) from error
+    foreign = [n for n in names if not (n.isdigit() or n == _TRASH or ".orbax-checkpoint-tmp" in n)]
+    if foreign:
+        raise ValueError(
+            f"fit: checkpoint: {directory} holds what is no checkpoint: "
+            f"{', '.join(foreign[:3])}; wanted a new or empty folder, or a run's"
+        )
+
+
+def _check_run(
+    store: Store,
+    step: int,
+    end: int,
+    run: dict[str, Any],
+    described: dict[str, Any],
+    wanted: dict[str, Any],
+) -> None:
+    where = f"fit: checkpoint: {_path(store, step)}"
+    for name, value in store.run.items():
+        if run.get(name) != value:
+            raise ValueError(
+                f"{where} is of a run with {name} {run.get(name)}, and this has {value}; give the "
+                "arguments of that run, or another folder"
+            )
+    for name in wanted.keys() | described.keys():
+        if described.get(name) != wanted.get(name):
+            saved, here = (
+                "absent" if d is None else f"{d[1]}{d[0]}"
+                for d in (described.get(name), wanted.get(name))
+            )
+            raise ValueError(
+                f"{where} is of other params or another optimizer: {name} is {saved} there and "
+                f"{here} here"
+            )
+    if step > end:
+        raise ValueError(f"{where} is beyond the last step, {end}; ask for more steps")
+
+
+@contextlib.contextmanager
+def _writing(store: Store, what: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        whole = sorted(int(n) for n in os.listdir(store.manager.directory) if n.isdigit())
+        raise OSError(
+            f"fit: checkpoint of {what} could not be written to {store.manager.directory}: "
+            f"{error}. The checkpoints of steps {whole} are whole"
+        ) from error
+
+
+@contextlib.contextmanager
+def _reading(store: Store, step: int) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        earlier = [other for other in store.manager.all_steps() if other < step]
+        advice = f"remove it to go on from step {max(earlier)}" if earlier else "remove it"
+        raise ValueError(
+            f"fit: checkpoint: {_path(store, step)} is damaged, or no checkpoint of fit; {advice}. "
+            f"Reading it gave {type(error).__name__}: {error}"
+        ) from error
+
+
+def _path(store: Store, step: int) -> str:
+    return os.path.join(store.manager.directory, str(step))
+
+
+def _empty_trash(store: Store) -> None:
+    if jax.process_index() == 0:
+        shutil.rmtree(os.path.join(store.manager.directory, _TRASH), ignore_errors=True)

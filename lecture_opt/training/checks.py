@@ -1,0 +1,157 @@
+"""What `fit` asks of its arguments, told before any step."""
+
+import dataclasses
+import operator
+import os
+from typing import Any, TypeAlias
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from lecture_opt.training.checkpoints import Checkpoint
+
+PyTree: TypeAlias = Any
+
+
+def check_count(name: str, value: Any, least: int) -> int:
+    """The integer, at least so much."""
+    try:
+        count: int = operator.index(value)
+    except TypeError:
+        raise TypeError(f"fit: {name} is {value!r}; wanted an integer") from None
+    if count < least:
+        raise ValueError(f"fit: {name} is {count}; wanted at least {least}")
+    return count
+
+
+def check_functions(loss_fn: Any, optimizer: Any) -> None:
+    """That they can be called, and kept with their program."""
+    if not callable(loss_fn):
+        raise TypeError(f"fit: loss_fn is {loss_fn!r}; wanted a function (params, batch) -> loss")
+    if not all(callable(getattr(optimizer, name, None)) for name in ("init", "update")):
+        raise TypeError(
+            f"fit: optimizer is {optimizer!r}; wanted an optax.GradientTransformation, "
+            "that is an object with init and update"
+        )
+    for name, value in (("loss_fn", loss_fn), ("optimizer", optimizer)):
+        try:
+            hash(value)
+        except TypeError:
+            raise TypeError(
+                f"fit: {name} is a {type(value).__name__}, which can't be hashed and so not be "
+                "kept with its compiled loop; wrap it in a function"
+            ) from None
+
+
+def check_params(params: PyTree) -> None:
+    """That every leaf is a floating array."""
+    leaves = jax.tree_util.tree_leaves_with_path(params)
+    if not leaves:
+        raise ValueError(f"fit: params is {params!r}, without an array; there is nothing to train")
+    for path, leaf in leaves:
+        try:
+            dtype = jnp.result_type(leaf)
+        except TypeError:
+            dtype = np.dtype(object)
+        if not jnp.issubdtype(dtype, jnp.inexact):
+            raise TypeError(
+                f"fit: params{jax.tree_util.keystr(path)} is a {type(leaf).__name__} of dtype "
+                f"{dtype}; wanted a floating array"
+            )
+
+
+def check_data(data: PyTree) -> tuple[PyTree, int]:
+    """The data on the device, and the number of examples."""
+    data = jax.tree.map(jnp.asarray, data)
+    first = None
+    for path, leaf in jax.tree_util.tree_leaves_with_path(data):
+        name = f"data{jax.tree_util.keystr(path)}"
+        if leaf.ndim == 0:
+            raise ValueError(f"fit: {name} is a scalar; wanted a leading axis of examples")
+        first = first or (name, leaf.shape)
+        if leaf.shape[0] != first[1][0]:
+            raise ValueError(
+                f"fit: {name} has shape {leaf.shape} and {first[0]} has {first[1]}; "
+                "wanted leading axes of one length"
+            )
+    return data, first[1][0] if first else 0
+
+
+def check_batch_size(batch_size: Any, examples: int, parts: int) -> int:
+    """The batch size, one that the data and its devices allow."""
+    size = check_count("batch_size", batch_size, 1)
+    if size % parts:
+        raise ValueError(
+            f"fit: batch_size is {size} and data is cut over {parts} devices; wanted a multiple"
+        )
+    if size > examples:
+        raise ValueError(f"fit: batch_size is {size} and data has {examples} examples")
+    return size
+
+
+def check_key(key: Any) -> Any:
+    """The key, typed where it came as raw integers."""
+    dtype = getattr(key, "dtype", None)
+    try:
+        if dtype is None or not jnp.issubdtype(dtype, jax.dtypes.prng_key):
+            key = jax.random.wrap_key_data(key)
+        single = key.shape == ()
+    except (TypeError, ValueError):
+        single = False
+    if not single:
+        raise TypeError(f"fit: key is {key!r}; batches need one random key, as jax.random.key(0)")
+    return key
+
+
+def check_evaluation(eval_fn: Any, eval_every: Any, until: Any) -> None:
+    """That what depends on `eval_fn` comes with it."""
+    if eval_fn is None:
+        for name, value in (("eval_every", eval_every), ("until", until)):
+            if value is not None:
+                raise ValueError(f"fit: {name} is given and eval_fn is not")
+    if eval_every is not None:
+        check_count("eval_every", eval_every, 1)
+
+
+def check_checkpoint(checkpoint: Any, eval_fn: Any) -> Checkpoint | None:
+    """The checkpoint's configuration; a path stands for one with the defaults."""
+    if checkpoint is None:
+        return None
+    if isinstance(checkpoint, (str, os.PathLike)):
+        checkpoint = Checkpoint(checkpoint)
+    if not isinstance(checkpoint, Checkpoint):
+        raise TypeError(f"fit: checkpoint is {checkpoint!r}; wanted a folder or a Checkpoint")
+    if not isinstance(checkpoint.directory, (str, os.PathLike)) or not str(checkpoint.directory):
+        raise TypeError(f"fit: checkpoint.directory is {checkpoint.directory!r}; wanted a path")
+    if checkpoint.best is not None and eval_fn is None:
+        raise ValueError("fit: checkpoint.best is given and eval_fn is not")
+    return dataclasses.replace(
+        checkpoint,
+        every=check_count("checkpoint.every", checkpoint.every, 1),
+        keep=check_count("checkpoint.keep", checkpoint.keep, 1),
+    )
+
+
+def check_opt_state(
+    opt_state: PyTree, optimizer: optax.GradientTransformation, params: PyTree
+) -> None:
+    """That the state is one of this optimizer for these params."""
+    wanted: Any = jax.tree.structure(jax.eval_shape(optimizer.init, params))
+    if jax.tree.structure(opt_state) != wanted:
+        raise ValueError(
+            f"fit: opt_state is {jax.tree.structure(opt_state)}; this optimizer and params "
+            f"want {wanted}"
+        )
+
+
+def check_loss(loss: Any) -> jax.Array:
+    """The loss, if it's a real scalar; this runs when the step is traced."""
+    given: Any = jax.tree.structure(loss)
+    if given != jax.tree.structure(0) or jnp.shape(loss) != ():
+        shapes = jax.tree.map(jnp.shape, loss)
+        raise TypeError(f"fit: loss_fn gives shape {shapes}; wanted a scalar, as a mean does")
+    if not jnp.issubdtype(jnp.result_type(loss), jnp.floating):
+        raise TypeError(f"fit: loss_fn gives dtype {jnp.result_type(loss)}; wanted a float")
+    return jnp.asarray(loss)

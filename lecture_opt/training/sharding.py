@@ -1,0 +1,218 @@
+"""Many devices: `fit` keeps every array where its caller put it, and these help to put it.
+
+A mesh names the devices, `mesh = jax.make_mesh((jax.device_count(),), ("devices",))`. Each of
+
+    fit(loss_fn, params, optimizer, shard_data(data, mesh), ...)  # data-parallel
+    fit(loss_fn, params, zero1(optimizer, mesh), shard_data(data, mesh), ...)
+    fit(loss_fn, shard_params(params, mesh), optimizer, shard_data(data, mesh), ...)
+
+gives the losses of one device, to rounding: a batch holds the same examples on any number of them.
+What lies on no mesh is copied to each device. A layout of your own is `jax.device_put` with your
+`NamedSharding`s, on Auto axes or Explicit ones; these functions put arrays on Auto axes, on which
+any loss written for one device runs.
+
+Example:
+    >>> import jax, jax.numpy as jnp
+    >>> mesh = jax.make_mesh((jax.device_count(),), ("devices",))
+    >>> shard_data(jnp.ones((8, 3)), mesh).sharding.spec[0]
+    'devices'
+"""
+
+import contextlib
+import math
+from typing import Any, NamedTuple, TypeAlias
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax import lax
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+PyTree: TypeAlias = Any
+
+
+def shard_data(data: PyTree, mesh: Mesh) -> PyTree:
+    """The examples, cut along their leading axis over all devices of the mesh.
+
+    With several processes, each gives all of the data and keeps its part. Where a process can
+    read no more than its own part: `jax.make_array_from_process_local_data`.
+
+    Raises:
+        ValueError: Where a leading axis is no multiple of the number of devices.
+    """
+    auto = _auto(mesh)
+
+    def put(path: tuple[Any, ...], leaf: Any) -> jax.Array:
+        shape = np.shape(leaf)
+        if not shape or shape[0] % mesh.size:
+            raise ValueError(
+                f"shard_data: data{jax.tree_util.keystr(path)} has shape {shape}; wanted a leading "
+                f"axis that is a multiple of the mesh's {mesh.size} devices"
+            )
+        return _put(leaf, NamedSharding(auto, _spec(mesh, axis=0)))
+
+    return jax.tree_util.tree_map_with_path(put, data)
+
+
+def shard_params(params: PyTree, mesh: Mesh) -> PyTree:
+    """The parameters, each cut along its longest axis over all devices of the mesh.
+
+    An axis that is no multiple of the number of devices can't be cut; an array without one that
+    can is copied to each device. Optimizers' states are sharded like the parameters.
+    """
+    auto = _auto(mesh)
+    return jax.tree.map(lambda leaf: _put(leaf, _cut(leaf, auto)), params)
+
+
+def zero1(
+    optimizer: optax.GradientTransformation, mesh: Mesh
+) -> optax.GradientTransformationExtraArgs:
+    """The optimizer with its state, and the work of its update, cut over the devices of the mesh.
+
+    The parameters stay whole on each device; a device keeps and updates the state of its part of
+    them, and the updates are gathered. The state is the optimizer's own, sharded as
+    `shard_params` would. Any optimizer of one array at a time gives what it gives without.
+
+    Source: Rajbhandari et al., "ZeRO: Memory optimizations toward training trillion parameter
+    models", 2020, stage 1.
+    """
+    inner = optax.with_extra_args_support(optimizer)
+    auto = _auto(mesh)
+
+    def cut(tree: PyTree) -> PyTree:
+        return jax.tree.map(lambda leaf: _move(leaf, _cut(leaf, auto)), tree)
+
+    def init(params: PyTree) -> PyTree:
+        return inner.init(cut(params))
+
+    def update(
+        updates: PyTree, state: PyTree, params: PyTree = None, **extra_args: Any
+    ) -> tuple[PyTree, PyTree]:
+        updates, state = inner.update(cut(updates), state, cut(params), **extra_args)
+        whole = NamedSharding(auto, PartitionSpec())
+        return jax.tree.map(lambda leaf: _move(leaf, whole), updates), state
+
+    return optax.GradientTransformationExtraArgs(init, update)
+
+
+# ---- what fit does with it ----------------------------------------------------------------
+
+
+class Placement(NamedTuple):
+    """Where the arrays of a run are; hashable, so that a program is kept for each."""
+
+    mesh: Mesh
+    carry: tuple[NamedSharding, ...]
+    data: tuple[NamedSharding, ...]
+
+
+def find_mesh(*trees: PyTree) -> Mesh | None:
+    """The mesh that an array lies on, or None; an error where there are two."""
+    meshes: set[Any] = {
+        leaf.sharding.mesh
+        for leaf in jax.tree.leaves(trees)
+        if isinstance(leaf, jax.Array) and isinstance(leaf.sharding, NamedSharding)
+    }
+    if len(meshes) > 1:
+        raise ValueError(f"fit: params, opt_state and data lie on {len(meshes)} meshes: {meshes}")
+    return meshes.pop() if meshes else None
+
+
+def place(tree: PyTree, mesh: Mesh | None) -> PyTree:
+    """The tree, with a copy on each device of what is on no mesh."""
+    if mesh is None:
+        return tree
+
+    def put(leaf: Any) -> jax.Array:
+        if isinstance(getattr(leaf, "sharding", None), NamedSharding):
+            return leaf
+        return _put(leaf, NamedSharding(mesh, PartitionSpec()))
+
+    return jax.tree.map(put, tree)
+
+
+def placement(mesh: Mesh | None, carry: PyTree, data: PyTree) -> Placement | None:
+    """Where the leaves of a placed carry and data are."""
+    if mesh is None:
+        return None
+    return Placement(
+        mesh, *(tuple(leaf.sharding for leaf in jax.tree.leaves(tree)) for tree in (carry, data))
+    )
+
+
+def keep(tree: PyTree, shardings: tuple[NamedSharding, ...]) -> PyTree:
+    """Inside a program: the tree, left where it was."""
+    leaves, treedef = jax.tree.flatten(tree)
+    return jax.tree.unflatten(treedef, map(_move, leaves, shardings))
+
+
+def take(leaf: jax.Array, rows: jax.Array, where: NamedSharding | None) -> jax.Array:
+    """Inside a program: these rows of the leaf, cut over devices as the leaf is."""
+    if where is not None and _explicit(where.mesh):
+        return leaf.at[rows].get(mode="promise_in_bounds", out_sharding=where)
+    taken: jax.Array = leaf.at[rows].get(mode="promise_in_bounds")
+    return taken if where is None else lax.with_sharding_constraint(taken, where)
+
+
+def parts(data: PyTree) -> int:
+    """Into how many parts the leading axis of the data is cut."""
+    return math.lcm(*(_parts(leaf) for leaf in jax.tree.leaves(data)))
+
+
+def entered(mesh: Mesh | None) -> Any:
+    """The context in which programs over this mesh are traced."""
+    if mesh is not None and _explicit(mesh):
+        return jax.set_mesh(mesh)
+    return contextlib.nullcontext()
+
+
+def _parts(leaf: Any) -> int:
+    if not isinstance(leaf.sharding, NamedSharding) or not leaf.sharding.spec:
+        return 1
+    names = leaf.sharding.spec[0] or ()
+    names = names if isinstance(names, tuple) else (names,)
+    return math.prod(leaf.sharding.mesh.shape[name] for name in names)
+
+
+def _cut(leaf: Any, mesh: Mesh) -> NamedSharding:
+    """The sharding that cuts the longest axis it can."""
+    shape = np.shape(leaf)
+    axes = [axis for axis, size in enumerate(shape) if size and size % mesh.size == 0]
+    if not axes:
+        return NamedSharding(mesh, PartitionSpec())
+    longest = max(axes, key=lambda axis: shape[axis])
+    return NamedSharding(mesh, _spec(mesh, longest))
+
+
+def _spec(mesh: Mesh, axis: int) -> PartitionSpec:
+    names = mesh.axis_names
+    return PartitionSpec(*[None] * axis, names if len(names) > 1 else names[0])
+
+
+def _auto(mesh: Mesh) -> Mesh:
+    return Mesh(mesh.devices, mesh.axis_names, axis_types=(AxisType.Auto,) * len(mesh.axis_names))
+
+
+def _put(leaf: Any, where: NamedSharding) -> jax.Array:
+    """The array there; with several processes each holds all of it and keeps its part."""
+    if not isinstance(leaf, jax.Array):
+        leaf = np.asarray(leaf, dtype=jnp.result_type(leaf))
+    if where.is_fully_addressable or not getattr(leaf, "is_fully_addressable", True):
+        return jax.device_put(leaf, where)
+    if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        data = _put(jax.random.key_data(leaf), where)
+        return jax.random.wrap_key_data(data, impl=jax.random.key_impl(leaf))
+    values = np.asarray(leaf)
+    return jax.make_array_from_callback(values.shape, where, lambda index: values[index])
+
+
+def _move(leaf: jax.Array, where: NamedSharding) -> jax.Array:
+    mesh = getattr(jnp.asarray(leaf).aval.sharding, "mesh", None)
+    if mesh is not None and _explicit(mesh):
+        return jax.sharding.reshard(leaf, NamedSharding(mesh, where.spec))
+    return lax.with_sharding_constraint(leaf, where)
+
+
+def _explicit(mesh: Any) -> bool:
+    return AxisType.Explicit in mesh.axis_types
