@@ -18,17 +18,19 @@ READERS_OWN = {"my_adam": lo.adam, "optax": optax}
 OF_TOOLS = sorted((ROOT / "lecture_opt").rglob("README.md"))
 
 
-def run(path: Path, **namespace: Any) -> dict[str, Any]:
-    """The names that the README's blocks leave behind."""
+def run(path: Path, **namespace: Any) -> list[dict[str, Any]]:
+    """The names that there are after each of the README's blocks."""
     blocks = [match["code"] for match in BLOCK.finditer(path.read_text()) if not match["why"]]
     assert blocks
+    after = []
     for block in blocks:
         exec(compile(block, str(path), "exec"), namespace)
-    return namespace
+        after.append(dict(namespace))
+    return after
 
 
 def test_the_first_screen_trains():
-    names = run(ROOT / "README.md")
+    names, *_ = run(ROOT / "README.md")
     model, x, labels = names["model"], names["x"], names["labels"]
     start = model.init(names["jax"].random.key(0))
     before, after = (
