@@ -109,7 +109,7 @@ def _print(lanes: "Sequence[Lane]", surfaces: "Sequence[Surface]") -> None:
     for surface in surfaces:
         table = Table(title=surface.title, box=box.SIMPLE_HEAD)
         table.add_column("optimizer", no_wrap=True)
-        for name in ("learning rate", "height at the end", ""):
+        for name in ("rate", "height at the end", "diverged"):
             table.add_column(name, justify="right")
         for lane in lanes:
             path = lane.paths[surface.name]
@@ -117,6 +117,6 @@ def _print(lanes: "Sequence[Lane]", surfaces: "Sequence[Surface]") -> None:
                 lane.name,
                 "its own" if path.learning_rate is None else f"{path.learning_rate:.3g}",
                 f"{heights(surface, path.walked[-1]):.3g}",
-                "" if path.diverged is None else f"diverged at step {path.diverged}",
+                "no" if path.diverged is None else f"at step {path.diverged}",
             )
         console.print(table)
