@@ -30,13 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name, (module, text) in COMMANDS.items():
         command = commands.add_parser(name, help=text, description=text)
         if name in arguments[:1]:
-            try:
-                chosen = importlib.import_module(module)
-            except ModuleNotFoundError as error:
-                if error.name != module:
-                    raise
-                print(f"lecture-opt {name}: not in this version", file=sys.stderr)
-                return 2
+            chosen = importlib.import_module(module)
             chosen.add_arguments(command)
     args = parser.parse_args(arguments)
     assert chosen is not None

@@ -7,7 +7,8 @@ from typing import Any
 
 DESCRIPTION = """\
 Measure what an optimizer costs, beside others in the same run: initialising, tracing, lowering,
-compiling, the first and the steady step, a step outside jit, memory, and how far the step is
+compiling, the first and the steady step (the update and its application, params and state
+donated, as in training), an update outside jit, memory, and how far the step is
 from the time that moving its bytes once would take on this device.
 
   lecture-opt bench                                   the lecture's Adam beside optax's

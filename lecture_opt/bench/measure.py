@@ -17,9 +17,9 @@ class Subject(NamedTuple):
 
     Attributes:
       name: as in the tables.
-      step: () -> None; one compiled step, waited for.
+      step: () -> None; one compiled step, the update applied, waited for.
       init: () -> None; makes a state anew; None where there is no such thing.
-      eager: () -> None; one step outside jit, waited for; None where there is no such thing.
+      eager: () -> None; one update outside jit, waited for; None where there is no such thing.
       trace: () -> None; traces the step anew; None where there is no such thing.
       costs: plain data: seconds once spent, and bytes.
     """
@@ -40,45 +40,52 @@ def seconds(function: Callable[..., Any], *args: Any) -> tuple[Any, float]:
 
 
 def prepare(name: str, optimizer: optax.GradientTransformation, params: PyTree) -> Subject:
-    """Traces, lowers and compiles a step with the state donated, as in training, and takes it once.
+    """Traces, lowers and compiles a step, and takes it once.
 
-    The params serve as the gradients too.
+    A step is the update and its application with params and state donated, as in training: kept
+    apart, the updates would need fresh memory, whose mapping takes longer than the arithmetic.
+    The params' first values serve as the gradients throughout.
     """
+    grads = params
     state, init = seconds(optimizer.init, params)
 
     def fresh() -> Any:
         """A jitted step that no cache knows."""
-        return jax.jit(lambda g, s, p: optimizer.update(g, s, p), donate_argnums=1)
 
-    traced, trace = seconds(lambda: fresh().trace(params, state, params))
+        def take(grads: PyTree, state: PyTree, params: PyTree) -> tuple[PyTree, PyTree]:
+            updates, state = optimizer.update(grads, state, params)
+            return optax.apply_updates(params, updates), state
+
+        return jax.jit(take, donate_argnums=(1, 2))
+
+    traced, trace = seconds(lambda: fresh().trace(grads, state, params))
     lowered, lower = seconds(traced.lower)
     compiled, compile_ = seconds(lowered.compile)
-    state_bytes = tree_bytes(state)
-    kept: list[Any] = [jax.tree.map(jnp.copy, state)]
-    _, first = seconds(lambda: _advance(compiled, params, kept))
-    costs = {
-        "init_first_seconds": init,
-        "trace_first_seconds": trace,
-        "lower_seconds": lower,
-        "compile_seconds": compile_,
-        "step_first_seconds": first,
-        "state_bytes": state_bytes,
-        "moved_bytes": 2 * (tree_bytes(params) + state_bytes),
-        **program_bytes(compiled),
-    }
+    kept = jax.tree.map(jnp.copy, (params, state))
+
+    def step() -> None:
+        nonlocal kept
+        kept = jax.block_until_ready(compiled(grads, kept[1], kept[0]))
+
+    _, first = seconds(step)
+    own, state_bytes = tree_bytes(params), tree_bytes(state)
     return Subject(
-        name=name,
-        step=lambda: _advance(compiled, params, kept),
+        name,
+        step=step,
         init=lambda: jax.block_until_ready(optimizer.init(params)) and None,
-        eager=lambda: jax.block_until_ready(optimizer.update(params, state, params)) and None,
-        trace=lambda: fresh().trace(params, state, params) and None,
-        costs=costs,
+        eager=lambda: jax.block_until_ready(optimizer.update(grads, state, params)) and None,
+        trace=lambda: fresh().trace(grads, state, params) and None,
+        costs={
+            "init_first_seconds": init,
+            "trace_first_seconds": trace,
+            "lower_seconds": lower,
+            "compile_seconds": compile_,
+            "step_first_seconds": first,
+            "state_bytes": state_bytes,
+            "moved_bytes": own + 2 * (own + state_bytes),
+            **program_bytes(compiled),
+        },
     )
-
-
-def _advance(compiled: jax.stages.Compiled, params: PyTree, kept: list[Any]) -> None:
-    """One step; `kept` holds the state, which the step consumes."""
-    _, kept[0] = jax.block_until_ready(compiled(params, kept[0], params))
 
 
 def tree_bytes(tree: PyTree) -> int:

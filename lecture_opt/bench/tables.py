@@ -10,7 +10,7 @@ COLUMNS = (
     "lower",
     "compile",
     "first step",
-    "eager step",
+    "eager update",
     "step",
     "first's ratio",
     "x limit",
@@ -29,8 +29,8 @@ def costs(tree: dict[str, Any], bandwidth: float) -> Table:
         table.add_row(cell["optimizer"], *cells(cell))
     limit = tree["optimizers"][0]["moved_bytes"] / bandwidth
     table.caption = (
-        f"x limit: of the time to read the gradients and the state and write the updates and the "
-        f"state once, {duration(limit)} at {bandwidth / 1e9:.1f} GB/s, this device's copy. "
+        f"x limit: of the time to read gradients, state and params and write state and params "
+        f"once, {duration(limit)} at {bandwidth / 1e9:.1f} GB/s, this device's copy. "
         "first's ratio: the first row's step over this one's, with its 95 % interval."
     )
     return table

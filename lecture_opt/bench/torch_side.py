@@ -59,6 +59,6 @@ def prepare(name: str, params: PyTree) -> Subject:
         "init_first_seconds": init,
         "step_first_seconds": first,
         "state_bytes": state_bytes,
-        "moved_bytes": 3 * own + 2 * state_bytes,  # it also applies the update
+        "moved_bytes": own + 2 * (own + state_bytes),
     }
     return Subject(f"torch:{name}(fused)", step, None, None, None, costs)
