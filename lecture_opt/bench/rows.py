@@ -109,7 +109,7 @@ def _rows_step(name: str, size: int, width: int, ids: np.ndarray) -> Step:
         "adagrad": rows.adagrad,
         "lazy_adam": lambda rate: rows.lazy(lo.adam(rate)),
     }.get(name) or functools.partial(getattr(rows, name, rows.adam), tables=True)
-    optimizer = make(RATE)
+    optimizer = make(RATE)  # type: ignore[no-untyped-call]  # any of them
     grad_fn = rows.value_and_row_grad(lambda r, _: jnp.sum(r * r), lambda batch: batch)
 
     def update(table: Any, state: Any, batch: Any) -> tuple[Any, Any]:

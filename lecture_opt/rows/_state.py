@@ -79,7 +79,9 @@ class Slots(NamedTuple):
     ) -> None:
         """Sets leaf i to `old` with those rows replaced."""
         self.leaves[i] = tuple(map(_tables.write, old, [ids] * len(old), rows))
-        self.touched[i] = _tables.write(self.touched[i], ids, jnp.broadcast_to(count, ids.shape))
+        # Written from what was read, so that XLA writes after it reads and need not copy.
+        before = _tables.read(self.touched[i], ids)
+        self.touched[i] = _tables.write(self.touched[i], ids, jnp.maximum(before, count))
 
 
 def with_slots(inner: Any, treedef: Any, leaves: list[tuple[Any, ...]]) -> Any:

@@ -183,6 +183,7 @@ def test_lazy_is_the_dense_rule_on_rows_whenever_touched():
 
 
 @pytest.mark.parametrize("optimizer", [optax.adam(0.1), optax.lion(0.1), optax.adamw(0.1)])
+@jax.numpy_dtype_promotion("standard")  # optax's adam raises a float to an int
 def test_lazy_takes_optaxs_optimizers(optimizer):
     lazy = rows.lazy(optax.chain(optax.identity(), optimizer))
     params = {"table": jnp.ones((5, 2)), "bias": jnp.ones(2)}

@@ -52,8 +52,8 @@ def test_donated_tables_are_updated_in_place(name, dtype):
     # The smallest table-sized array is the float16 table, or the count a row.
     smallest = min(SIZE * walks.D * dtype.dtype.itemsize, SIZE * 4)
     assert memory.temp_size_in_bytes < smallest / 2
-    assert memory.alias_size_in_bytes > held - 100
-    assert memory.output_size_in_bytes - memory.alias_size_in_bytes < 100
+    assert memory.alias_size_in_bytes > held - 1000
+    assert memory.output_size_in_bytes - memory.alias_size_in_bytes < 1000  # the loss, pointers
     copies = [line for line in program.as_text().splitlines() if re.search(r" copy\(", line)]
     assert not [line for line in copies if f"[{SIZE}" in line]
 
