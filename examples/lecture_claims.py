@@ -72,11 +72,12 @@ def told(cell, *words):
 
 
 def steps(cell):
+    """The median of the steps to the target with its interval, in words."""
     found = cell["steps_to_target"]
-    ends = [
-        "never" if found[end] is None else f"{found[end]:.0f}" for end in ("median", "low", "high")
-    ]
-    return f"{ends[0]} steps ({ends[1]} to {ends[2]})"
+    if found["median"] is None:
+        return f"no number of steps in {SEEDS - found['reached']} of {SEEDS} runs"
+    ends = ["never" if found[end] is None else f"{found[end]:.0f}" for end in ("low", "high")]
+    return f"{found['median']:.0f} steps ({ends[0]} to {ends[1]})"
 
 
 def sooner(first, second):
