@@ -15,7 +15,11 @@ BLOCK = re.compile(
 )
 READERS_OWN = {"my_adam": lo.adam, "optax": optax}
 """What the READMEs of the tools take for given."""
-OF_TOOLS = sorted((ROOT / "lecture_opt").rglob("README.md"))
+OF_TOOLS = [
+    path
+    for path in sorted((ROOT / "lecture_opt").rglob("README.md"))
+    if BLOCK.search(path.read_text())
+]
 
 
 def run(path: Path, **namespace: Any) -> list[dict[str, Any]]:

@@ -12,9 +12,14 @@ What lies on no mesh is copied to each device. A layout of your own is `jax.devi
 any loss written for one device runs.
 
 Example:
-    >>> import jax, jax.numpy as jnp
+    >>> import jax, jax.numpy as jnp, optax
     >>> mesh = jax.make_mesh((jax.device_count(),), ("devices",))
     >>> shard_data(jnp.ones((8, 3)), mesh).sharding.spec[0]
+    'devices'
+    >>> shard_params({"kernel": jnp.ones((3, 8))}, mesh)["kernel"].sharding.spec[1]
+    'devices'
+    >>> state = zero1(optax.sgd(0.1, momentum=0.9), mesh).init(jnp.ones(8))
+    >>> jax.tree.leaves(state)[0].sharding.spec[0]
     'devices'
 """
 
