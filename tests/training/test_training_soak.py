@@ -100,7 +100,6 @@ LAST = float(np.nextafter(np.float32(1), np.float32(0)))
         (lo.adam(1e-3, eps=HUGE), None),
         (lo.adam(1e-3, b1_decay=0.0), True),
     ],
-    ids=str,
 )
 def test_hyperparameters_at_their_ends(optimizer, moves):
     start = jnp.zeros(4)
