@@ -12,6 +12,7 @@ from lecture_opt.check.outcome import Outcome, failed, passed, skipped, trait
 from lecture_opt.check.subject import Subject
 
 STEPS = 3
+GIANT = 1e9
 
 
 def stays_finite(subject: Subject, value: float, dtype: Any, what: str) -> Outcome:
@@ -111,6 +112,30 @@ def largest_gradients(subject: Subject) -> Outcome:
     return trait(f"Gradients of 3.4e38 give {says}.", update=bad[1] if bad else None)
 
 
+def infinite_gradient(subject: Subject) -> Outcome:
+    """An infinite gradient gives NaN, inf or a step of ordinary size, not a finite giant.
+
+    Why: NaN and inf are seen, and `optax.apply_if_finite` skips them; 3e36 is added to the weights.
+    Usual cause: `jnp.nan_to_num`, which turns inf into 3.4e38.
+    """
+    params = probes.params_tree()
+    first, infinite = probes.normal_tree(0), probes.full_tree(np.inf, params)
+    updates, _ = subject.updates_over([first, infinite], params)
+    sizes = [probes.float64(leaf).ravel() for leaf in jax.tree.leaves(updates)]
+    half = len(sizes) // 2
+    ordinary = np.abs(np.concatenate(sizes[:half])).max(initial=0.0)
+    after = np.abs(np.concatenate(sizes[half:]))
+    giant = after[np.isfinite(after)].max(initial=0.0)
+    if np.isfinite(ordinary) and giant > GIANT * ordinary > 0:
+        return failed(
+            f"Gradients of inf give finite updates of {giant:.4g}, where ordinary gradients gave "
+            f"{ordinary:.4g}: is inf replaced by the largest number?",
+            update=giant,
+            ordinary=ordinary,
+        )
+    return passed()
+
+
 def bad_leaf_stays_alone(subject: Subject) -> Outcome:
     """NaN or inf in the gradient of one leaf does not reach the others of a leafwise rule.
 
@@ -183,6 +208,7 @@ PROPERTIES = (
     tiny_gradients,
     huge_gradients,
     largest_gradients,
+    infinite_gradient,
     bad_leaf_stays_alone,
     recovers_from_nan,
     change_of_scale,

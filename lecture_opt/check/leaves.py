@@ -163,8 +163,10 @@ def leaves_independent(subject: Subject) -> bool:
 def splitting(subject: Subject) -> Outcome:
     """Splitting a leaf in two changes nothing for elementwise rules; a trait for the others.
 
+    A failure where the values of the other half do not matter, only that it is there.
+
     Why: it tells whether the rule may be applied to any slice of the parameters.
-    Usual cause: norms, means and factored moments are taken per leaf.
+    Usual cause: norms, means and factored moments are taken per leaf; a division by `g.size`.
     """
     if subject.random:
         return skipped("the state holds a PRNG key: noise is drawn per leaf")
@@ -181,6 +183,14 @@ def splitting(subject: Subject) -> Outcome:
     for step in range(STEPS):
         joined = np.concatenate([parts[step]["top"], parts[step]["rest"]])
         gap = probes.leaf_difference("kernel", joined, whole[step]["kernel"])
+        if gap.error > 1e-4 and halves_independent(subject, params["kernel"], grads):
+            return failed(
+                f"Splitting a leaf in two changes its update at step {step} by {gap.error:.2g} of "
+                "the largest element, though the values in one half never touch the other: the "
+                "rule looks at the size of the leaf.",
+                step=step,
+                error=gap.error,
+            )
         if gap.error > 1e-4:
             return trait(
                 f"Not elementwise: splitting a leaf in two changes its update at step {step} by "
@@ -188,6 +198,18 @@ def splitting(subject: Subject) -> Outcome:
                 error=gap.error,
             )
     return passed("Splitting a leaf changes nothing: the rule is elementwise.")
+
+
+def halves_independent(subject: Subject, kernel: Any, grads: list[Any]) -> bool:
+    """Whether gradients and values in the last rows of a leaf leave its first rows alone."""
+    runs = []
+    for factor in (1.0, -30.0, 1e12):
+        weight = jnp.asarray([1.0, 1.0, factor, factor], jnp.float32)[:, None]
+        turned = [{"kernel": weight * g["kernel"]} for g in grads]
+        updates, _ = run_eagerly(subject, turned, {"kernel": weight * kernel})
+        runs.append([np.asarray(update["kernel"])[:2] for update in updates])
+    gaps = [probes.worst_difference(run, runs[0]) for run in runs[1:]]
+    return all(gap is not None and gap.error <= 1e-5 for gap in gaps)
 
 
 PROPERTIES = (names_and_order, order_of_leaves, equal_leaves, number_of_leaves, splitting)

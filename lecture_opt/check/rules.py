@@ -26,9 +26,10 @@ class Rule:
 
     Attributes:
         name: The call that makes it, without arguments, as in `optax.adam`.
-        first: "none" (the gradient itself), "average", "sum", or "lion".
-        second: "none", "average", "sum", "leaky", "max" (AMSGrad), "belief", "centered",
-            "infinity" (Adamax), "adadelta" or "mean" (averaged, then squared).
+        first: "none" (the gradient itself), "average", "turned" (averaged with 1 - b1 for b1),
+            "sum", or "lion".
+        second: "none", "average", "turned", "sum", "leaky", "max" (AMSGrad), "min", "belief",
+            "centered", "infinity" (Adamax), "adadelta" or "mean" (averaged, then squared).
         correct_first: How many times the first moment is bias-corrected; `correct_second` too.
         corrects: Whose decay corrects both moments, "first" or "second"; "" for each its own,
             "swapped" for the other's.
@@ -137,7 +138,7 @@ def simulate(rule: Rule, grads: Array) -> Array:
     Hyperparameters may be arrays of shape (k, 1); the updates are then (steps, k, n).
     """
     m = v = mean = largest = steps = deltas = np.zeros(1)
-    v = v + rule.initial
+    v, smallest = v + rule.initial, np.full(1, np.inf)
     seen = []
     with np.errstate(all="ignore"):
         for t, g in enumerate(grads, start=1):
@@ -151,8 +152,9 @@ def simulate(rule: Rule, grads: Array) -> Array:
             unbias = correction(rule, "second", t)
             hat = (old_v if rule.stale == "second" else v) / unbias
             hat = hat**2 if rule.second == "mean" else hat
-            largest = np.maximum(largest, hat)
-            hat = {"max": largest, "centered": hat - mean**2}.get(rule.second, hat)
+            largest, smallest = np.maximum(largest, hat), np.minimum(smallest, hat)
+            kept = {"max": largest, "min": smallest, "centered": hat - mean**2}
+            hat = kept.get(rule.second, hat)
             if rule.second == "adadelta":
                 u = u * np.sqrt(deltas + rule.eps_root) / np.sqrt(hat + rule.eps_root)
                 deltas = rule.b2 * deltas + (1 - rule.b2) * u**2
@@ -183,6 +185,7 @@ def first_moment(rule: Rule, m: Any, g: Any, t: int) -> Any:
         "none": lambda: g,
         "sum": lambda: decay * m + g,
         "average": lambda: decay * m + (1 - decay) * g,
+        "turned": lambda: (1 - decay) * m + decay * g,
         "lion": lambda: decay * m + (1 - decay) * g,
     }[rule.first]()
 
@@ -194,6 +197,8 @@ def second_moment(rule: Rule, v: Any, g: Any) -> Any:
         return v + new
     if rule.second == "leaky":
         return rule.b2 * v + new
+    if rule.second == "turned":
+        return (1 - rule.b2) * v + rule.b2 * new
     if rule.second == "infinity":
         return np.maximum(rule.b2 * v, np.abs(g) + rule.eps)
     extra = rule.eps_root if rule.second == "belief" else 0.0
@@ -204,7 +209,7 @@ def numerator(rule: Rule, m: Any, old: Any, g: Any, t: int) -> Any:
     """What is divided by the root of the second moment."""
     if rule.first == "lion":
         u = rule.b1 * old + (1 - rule.b1) * g
-    elif rule.nesterov and rule.first == "average":
+    elif rule.nesterov and rule.first in ("average", "turned"):
         ahead = rule.b1 * m / correction(rule, "first", t + 1)
         u = ahead + (1 - rule.b1) * g / correction(rule, "first", t)
     elif rule.nesterov:

@@ -120,26 +120,32 @@ def scans(subject: Subject) -> Outcome:
 
 
 def moments_move(subject: Subject) -> Outcome:
-    """Arrays of the state that start from zero, shaped like the parameters, become something else.
+    """Moments that start from zero become something else, and some counter, if there are any.
 
     Why: a moment that stays zero is memory for nothing, and the rule is not the one meant.
-    Usual cause: `update` returns the old state.
+    Usual cause: `update` returns the old state, or the old count in a new one.
     """
     params = probes.params_tree()
     state, moved = subject.init(params), set()
     shapes = {leaf.shape for leaf in jax.tree.leaves(params)}
-    named = jax.tree_util.tree_leaves_with_path(state)
-    still = {
-        index: probes.path_name(path)
-        for index, (path, leaf) in enumerate(named)
-        if not probes.is_key(leaf) and np.shape(leaf) in shapes and not np.any(np.asarray(leaf))
+    zeros = {
+        index: (probes.path_name(path), leaf)
+        for index, (path, leaf) in enumerate(jax.tree_util.tree_leaves_with_path(state))
+        if not probes.is_key(leaf) and not np.any(np.asarray(leaf))
     }
+    moments = {index: name for index, (name, leaf) in zeros.items() if np.shape(leaf) in shapes}
+    counts = {index: name for index, (name, leaf) in zeros.items() if is_count(leaf)}
     for grads in probes.grads_trees(12):
         updates, state = subject.step(grads, state, params)
         params = add(params, updates)
         leaves = jax.tree.leaves(state)
-        moved |= {index for index in still if np.any(np.asarray(leaves[index]))}
-    stuck = [name for index, name in still.items() if index not in moved]
+        moved |= {index for index in zeros if np.any(np.asarray(leaves[index]))}
+    stuck = [name for index, name in moments.items() if index not in moved]
+    if counts and not moved & counts.keys():
+        _, state = subject.step(probes.full_tree(np.nan, params), state, params)
+        leaves = jax.tree.leaves(state)
+        if not any(np.any(np.asarray(leaves[index])) for index in counts):  # nor of bad steps
+            stuck += counts.values()
     if not stuck:
         return passed()
     return failed(
@@ -147,6 +153,11 @@ def moments_move(subject: Subject) -> Outcome:
         "state returned?",
         leaves=stuck,
     )
+
+
+def is_count(leaf: Any) -> bool:
+    """Whether a leaf of the state is one integer."""
+    return np.shape(leaf) == () and jax.numpy.issubdtype(jax.numpy.asarray(leaf).dtype, np.integer)
 
 
 PROPERTIES = (is_fixed_point, traced_once, scans, moments_move)

@@ -5,6 +5,12 @@ from typing import Any
 
 from lecture_opt.check.rules import Rule
 
+KEPT = {
+    "max": "the largest second moment so far is used (as in AMSGrad)",
+    "min": "the smallest second moment so far is used",
+    "average": "the second moment itself is used, not the largest so far",
+}
+
 
 def neighbours(rule: Rule) -> list[tuple[str, Rule]]:
     """The usual suspects: each what one would have to do to the rule, and the rule then."""
@@ -20,6 +26,7 @@ def neighbours(rule: Rule) -> list[tuple[str, Rule]]:
         suspect("b1 and 1 - b1 are exchanged", b1=1 - rule.b1)
     if rule.first == "average" and rule.second == "average":
         suspect("b1 and b2 are each exchanged with 1 - b", b1=1 - rule.b1, b2=1 - rule.b2)
+    found += turned(rule)
     if rule.first in ("average", "sum"):
         suspect("the sign of b1 is flipped", b1=-rule.b1)
     if rule.sign:
@@ -40,6 +47,9 @@ def neighbours(rule: Rule) -> list[tuple[str, Rule]]:
         if rule.second == "average":
             suspect("b2 and 1 - b2 are exchanged", b2=1 - rule.b2)
             suspect("the gradients are averaged first and then squared", second="mean")
+        for kind, words in KEPT.items():
+            if rule.second in {"average", *KEPT} and kind != rule.second:
+                suspect(words, second=kind)
         if rule.second == "belief":
             suspect("the mean taken off the gradient is that of the step before", stale="mean")
         suspect("the second moment is used before this step's gradient enters it", stale="second")
@@ -76,11 +86,29 @@ def neighbours(rule: Rule) -> list[tuple[str, Rule]]:
     return found + corrections(rule)
 
 
+def turned(rule: Rule) -> list[tuple[str, Rule]]:
+    """Decay and 1 - decay exchanged where the gradient enters, not in the bias correction."""
+    moments = [
+        (moment, name)
+        for moment, name, times in (
+            ("first", "b1", rule.correct_first),
+            ("second", "b2", rule.correct_second),
+        )
+        if getattr(rule, moment) == "average" and times
+    ]
+    words = "{} and 1 - {} are exchanged in the moment, not in its bias correction"
+    found = [(words.format(b, b), replace(rule, **{moment: "turned"})) for moment, b in moments]  # type: ignore[arg-type]  # by name
+    if len(moments) == 2:
+        both = "b1 and b2 are each exchanged with 1 - b in the moments, not in the bias correction"
+        found.append((both, replace(rule, first="turned", second="turned")))
+    return found
+
+
 def corrections(rule: Rule) -> list[tuple[str, Rule]]:
     """The suspects among the bias corrections."""
     has = {
-        "first": rule.first in ("average", "sum"),
-        "second": rule.second in ("average", "max", "belief"),
+        "first": rule.first in ("average", "turned", "sum"),
+        "second": rule.second in ("average", "turned", "max", "min", "belief"),
     }
     words = {0: "is not applied to", 1: "is applied to", 2: "is applied twice to"}
     found = []
