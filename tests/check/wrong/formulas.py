@@ -168,13 +168,13 @@ def adam_with_the_new_gradient_weighted_by_b1():
     return optax.adam(1e-2, b1=0.1)
 
 
-def corrected(correct):
+def corrected(correct, b1=0.9, b2=0.999):
     """Adam whose direction is made of (mu, nu, count) by a function."""
 
     def update(grads, state, params=None):
         count = optax.safe_increment(state.count)
-        mu = tmap(lambda m, g: 0.9 * m + 0.1 * g, state.mu, grads)
-        nu = tmap(lambda v, g: 0.999 * v + 0.001 * g * g, state.nu, grads)
+        mu = tmap(lambda m, g: b1 * m + (1 - b1) * g, state.mu, grads)
+        nu = tmap(lambda v, g: b2 * v + (1 - b2) * g * g, state.nu, grads)
         t = count.astype(jnp.result_type(float))
         moved = tmap(lambda m, v: (-1e-2 * correct(m, v, t)).astype(m.dtype), mu, nu)
         return moved, Moments(count, mu, nu)
@@ -185,6 +185,17 @@ def corrected(correct):
 @named_by(ADAM, "bias correction uses b1 for both moments")
 def adam_correcting_both_with_b1():
     return corrected(lambda m, v, t: m / (1 - 0.9**t) / (jnp.sqrt(v / (1 - 0.9**t)) + 1e-8))
+
+
+@named_by(ADAM, "exchanged with 1 - b in the moments, not in the bias correction")
+def adam_with_turned_averages():
+    unbiased = lambda m, v, t: m / (1 - 0.9**t) / (jnp.sqrt(v / (1 - 0.999**t)) + 1e-8)  # noqa: E731
+    return corrected(unbiased, b1=0.1, b2=0.001)
+
+
+@named_by(ADAM, "the largest second moment so far is used")
+def adam_that_is_amsgrad():
+    return optax.amsgrad(1e-2)
 
 
 @named_by(ADAM, "eps is added before the root is bias-corrected")

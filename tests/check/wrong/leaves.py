@@ -58,6 +58,14 @@ def divides_by_number_of_leaves(learning_rate=0.1):
     return optax.GradientTransformation(lambda p: (), update)
 
 
+@caught_by("leaves.splitting")
+def averages_over_the_size(learning_rate=0.1):
+    def update(grads, state, params=None):
+        return tmap(lambda g: -learning_rate * g / max(g.size, 1), grads), state
+
+    return optax.GradientTransformation(lambda p: (), update)
+
+
 @caught_by("leaves.names_and_order")
 def freezes_leaves_called_bias(learning_rate=0.1):
     def update(grads, state, params=None):
@@ -119,6 +127,13 @@ def maximum_of_no_elements(learning_rate=0.1):
         return tmap(step, grads), state
 
     return optax.GradientTransformation(lambda p: (), update)
+
+
+@caught_by("hostile.infinite_gradient")
+def makes_every_gradient_finite(learning_rate=0.1):
+    return optax.chain(
+        optax.stateless(lambda grads, params: tmap(jnp.nan_to_num, grads)), optax.sgd(learning_rate)
+    )
 
 
 @caught_by("hostile.bad_leaf_stays_alone")

@@ -168,6 +168,16 @@ def returns_the_old_state(learning_rate=0.1):
     return optax.GradientTransformation(lambda p: Trace(zeros(p)), update)
 
 
+@caught_by("state.moments_move")
+def counts_on_the_side(learning_rate=0.1):
+    def update(grads, state, params=None):
+        count = optax.safe_increment(state.count)
+        factor = jnp.minimum(count / 10, 1.0)
+        return tmap(lambda g: (-learning_rate * factor * g).astype(g.dtype), grads), state
+
+    return optax.GradientTransformation(lambda p: Counted(jnp.zeros([], jnp.int32)), update)
+
+
 @caught_by("arguments.schedule_at_the_right_count")
 def schedule_called_with_zero(learning_rate=0.1):
     rate = learning_rate if callable(learning_rate) else lambda count: learning_rate
