@@ -14,6 +14,7 @@ import numpy as np
 from lecture_opt.check import probes
 
 CLOSE = 1e-4
+ALMOST = 1e-2  # for a gap between two updates, which holds the rounding of both
 
 
 class Step(NamedTuple):
@@ -39,10 +40,10 @@ def clue(steps: list[Step]) -> str | None:
     return None
 
 
-def alike(a: Any, b: Any) -> bool:
+def alike(a: Any, b: Any, tolerance: float = CLOSE) -> bool:
     """Whether two arrays agree to a ten-thousandth of the larger one's largest element."""
     scale = max(np.max(np.abs(a), initial=0.0), np.max(np.abs(b), initial=0.0))
-    return bool(np.all(np.abs(a - b) <= CLOSE * scale))
+    return bool(np.all(np.abs(a - b) <= tolerance * scale))
 
 
 def whole(leaves: list[Any]) -> Any:
@@ -67,11 +68,11 @@ def late(steps: list[Step]) -> str | None:
     return None
 
 
-def ratio(got: Any, wanted: Any) -> float | None:
+def ratio(got: Any, wanted: Any, tolerance: float = CLOSE) -> float | None:
     """The factor between two arrays, where there is one."""
     square = float(np.sum(wanted**2))
     factor = float(np.sum(got * wanted)) / square if square else 0.0
-    return factor if square and alike(got, factor * wanted) else None
+    return factor if square and alike(got, factor * wanted, tolerance) else None
 
 
 def multiple(steps: list[Step]) -> str | None:
@@ -113,20 +114,25 @@ def own_factor_per_leaf(steps: list[Step]) -> str | None:
 
 def follows_the_params(steps: list[Step]) -> str | None:
     """The difference is a multiple of the parameters (or of their sizes, or of the gradients)."""
-    index, step = next(parted(steps), (0, None))
-    if step is None:
-        return None
-    gap, params = whole(step.got) - whole(step.wanted), whole(step.params)
     likely = {
-        "params: weight decay is added, left out, or of another size": params,
-        "abs(params)": np.abs(params),
-        "params squared": params**2,
-        "gradients": whole(step.grads),
+        "params: weight decay is added, left out, or of another size": lambda s: whole(s.params),
+        "abs(params)": lambda s: np.abs(whole(s.params)),
+        "params squared": lambda s: whole(s.params) ** 2,
+        "gradients": lambda s: whole(s.grads),
     }
     for words, what in likely.items():
-        factor = ratio(gap, what)
-        if factor:
-            return f"At step {index} the difference is {factor:.4g} times the {words}."
+        factors = [
+            (index, ratio(whole(step.got) - whole(step.wanted), what(step), ALMOST))
+            for index, step in parted(steps)
+        ]
+        if not factors or not factors[0][1]:
+            continue
+        text = f"At step {factors[0][0]} the difference is {factors[0][1]:.4g} times the {words}"
+        later = [factor for _, factor in factors[:4] if factor]
+        if len(later) > 2 and np.ptp(later) > 0.1 * abs(later[0]):
+            shown = ", ".join(f"{factor:.4g}" for factor in later)
+            return f"{text}; the factor changes from step to step ({shown}, ...)."
+        return f"{text}."
     return None
 
 

@@ -122,7 +122,7 @@ def refuse_unwritable(path: str | os.PathLike[str]) -> None:
         with tempfile.TemporaryFile(dir=target.parent):
             pass
     except OSError as error:
-        raise ValueError(f"check: json: {path} cannot be written: {error}") from error
+        raise ValueError(f"check: json: {path} cannot be written: {error.strerror}") from error
 
 
 def versions() -> dict[str, str]:
