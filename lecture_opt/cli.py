@@ -17,6 +17,15 @@ COMMANDS = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one subcommand; returns its exit status, 130 when interrupted."""
+    try:
+        return _run(argv)
+    except KeyboardInterrupt:  # also while a subcommand is still importing JAX
+        print("interrupted", file=sys.stderr)
+        return 130
+
+
+def _run(argv: Sequence[str] | None) -> int:
+    """Parses the arguments and runs the subcommand they name."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     if " ".join(arguments[:2]) in COMMANDS:
         arguments[:2] = [" ".join(arguments[:2])]
@@ -34,11 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             chosen.add_arguments(command)
     args = parser.parse_args(arguments)
     assert chosen is not None
-    try:
-        return int(chosen.run(args))
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
+    return int(chosen.run(args))
 
 
 if __name__ == "__main__":

@@ -103,7 +103,7 @@ def own_factor_per_leaf(steps: list[Step]) -> str | None:
     big = [i for i, leaf in enumerate(step.wanted) if leaf.size > 1]
     factors = [ratio(step.got[i], step.wanted[i]) for i in big]
     values = [factor for factor in factors if factor is not None]
-    if len(values) < 2 or len(values) < len(factors):
+    if len(values) < 2 or len(values) < len(factors) or np.ptp(values) <= ALMOST * max(values):
         return None
     shown = ", ".join(f"{value:.4g}" for value in values)
     return (

@@ -41,7 +41,8 @@ class Rule:
         sign: Take the sign of the numerator.
         root: The power of v in the denominator, 0.5 as a rule.
         stale: "first" or "second" for a moment used before this step's gradient enters it,
-            "mean" for the mean that AdaBelief takes off the gradient.
+            "mean" for the mean that AdaBelief takes off the gradient; "ahead" for a look ahead
+            along the decayed velocity without this step's gradient.
         outer: Decay of a second momentum, over the finished steps.
         initial: What the second moment starts from.
     """
@@ -162,7 +163,8 @@ def simulate(rule: Rule, grads: Array) -> Array:
                 u = u / hat
             elif rule.second != "none":
                 eps = rule.eps / np.sqrt(unbias) if rule.late_eps else rule.eps
-                u = u / ((hat + rule.eps_root) ** rule.root + eps)
+                inside = 0.0 if rule.second == "belief" else rule.eps_root  # it is in v already
+                u = u / ((hat + inside) ** rule.root + eps)
             steps = rule.outer * steps + u
             seen.append(-rule.learning_rate * steps)
     shape = np.broadcast_shapes(*(each.shape for each in seen))
@@ -213,7 +215,7 @@ def numerator(rule: Rule, m: Any, old: Any, g: Any, t: int) -> Any:
         ahead = rule.b1 * m / correction(rule, "first", t + 1)
         u = ahead + (1 - rule.b1) * g / correction(rule, "first", t)
     elif rule.nesterov:
-        u = rule.b1 * m + g
+        u = rule.b1 * (m - g if rule.stale == "ahead" else m) + g
     else:
         u = m / correction(rule, "first", t)
     return np.sign(u) if rule.sign else u

@@ -78,6 +78,8 @@ def neighbours(rule: Rule) -> list[tuple[str, Rule]]:
             "the Nesterov form is not used" if rule.nesterov else "the Nesterov form is used",
             nesterov=not rule.nesterov,
         )
+        if rule.nesterov and not averaged:
+            suspect("the look ahead leaves this step's gradient out", stale="ahead")
         suspect("the first moment is used before this step's gradient enters it", stale="first")
         suspect("momentum is applied twice", outer=rule.b1)
         suspect("momentum is left out", first="none", correct_first=0)
