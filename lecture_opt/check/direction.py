@@ -9,6 +9,8 @@ from lecture_opt.check import probes
 from lecture_opt.check.outcome import Outcome, failed, passed, skipped
 from lecture_opt.check.subject import Subject
 
+QUIET = 200  # at 120 the longest step of Adam passes 1
+
 
 def goes_down(subject: Subject) -> Outcome:
     """Under a constant gradient the parameters move against it, in every leaf.
@@ -85,6 +87,8 @@ def rests_without_gradient(subject: Subject) -> Outcome:
 def mirrored(subject: Subject) -> Outcome:
     """Gradients and parameters of opposite sign get updates of opposite sign, at every scale.
 
+    Also for a spike after many quiet steps, where steps are longest.
+
     Why: nothing tells plus from minus in a weight; a rule that does trains a mirrored model worse.
     Usual cause: a clip from one side (`jnp.minimum(g, 1)`), `w**2` or `abs(w)` in the decay, `//`.
     """
@@ -92,16 +96,17 @@ def mirrored(subject: Subject) -> Outcome:
         return skipped("the state holds a PRNG key: noise has no symmetry")
     params = probes.params_tree()
     mirrored_params = jax.tree.map(lambda p: -p, params)
-    for scale in (1.0, 1e-3, 1e3):
-        grads = probes.grads_trees(3, scale=scale)
+    quiet = [*probes.grads_trees(QUIET, scale=1e-3), *probes.grads_trees(3)]
+    runs = {f"of size {scale:g}": probes.grads_trees(3, scale=scale) for scale in (1.0, 1e-3, 1e3)}
+    for what, grads in (runs | {f"of size 1 after {QUIET} of size 0.001": quiet}).items():
         wanted, _ = subject.updates_over(grads, params)
         minus = jax.tree.map(lambda g: -g, grads)
         got, _ = subject.updates_over(minus, mirrored_params)
-        for step, (update, other) in enumerate(zip(wanted, got, strict=True)):
-            gap = probes.worst_difference(jax.tree.map(lambda u: -u, other), update)
+        for step in range(len(grads) - 3, len(grads)):
+            gap = probes.worst_difference(jax.tree.map(lambda u: -u, got[step]), wanted[step])
             if gap is not None and gap.error > 1e-3:
                 return failed(
-                    f"Gradients of size {scale:g} at ordinary params: the update of step {step} at "
+                    f"Gradients {what} at ordinary params: the update of step {step} at "
                     f"{gap.leaf}{list(gap.element)} is {gap.wanted:.6g}; with the signs of all "
                     f"gradients and params changed it is {-gap.got:.6g}, not {-gap.wanted:.6g}.",
                     step=step,
@@ -123,6 +128,29 @@ def small_gradients_move(subject: Subject) -> Outcome:
     return moves_every_leaf(
         subject, probes.grads_trees(12, scale=1e-4), params, "gradients of size 1e-4"
     )
+
+
+def small_gradients_no_giants(subject: Subject) -> Outcome:
+    """Gradients of 1e-4 give no step a hundred times as long as gradients of 1 do.
+
+    Why: late in training all gradients are small, and a giant step undoes what was learned.
+    Usual cause: squares kept in float16 become 0 and leave the epsilon alone to divide; a root
+    left out, so that the step grows as the gradient shrinks.
+    """
+    params, longest = probes.params_tree(), []
+    for scale in (1.0, 1e-4):
+        updates, _ = subject.updates_over(probes.grads_trees(12, scale=scale), params)
+        sizes = [np.max(np.abs(probes.float64(leaf))) for leaf in jax.tree.leaves(updates)]
+        longest.append(float(np.max(sizes)))
+    ordinary, small = longest
+    if small > 100 * ordinary > 0:
+        return failed(
+            f"Gradients of size 1e-4 give updates up to {small:.4g}, of size 1 up to "
+            f"{ordinary:.4g}: smaller gradients give longer steps.",
+            small=small,
+            ordinary=ordinary,
+        )
+    return passed()
 
 
 def leaves_zero(subject: Subject) -> Outcome:
@@ -159,5 +187,6 @@ PROPERTIES = (
     rests_without_gradient,
     mirrored,
     small_gradients_move,
+    small_gradients_no_giants,
     leaves_zero,
 )

@@ -98,6 +98,24 @@ def huge_gradients(subject: Subject) -> Outcome:
     return trait(f"A gradient of 1e20 gives no NaN.{after}") if bad else passed()
 
 
+def overflow_float16(subject: Subject) -> Outcome:
+    """What float16 gradients of 300, whose squares overflow, do; reported, not judged.
+
+    Why: it says whether losses may be scaled up in float16, and whether clipping must come first.
+    Usual cause: a moment or a sum of squares kept in float16 becomes inf, the step 0.
+    """
+    params = probes.params_tree(jnp.float16)
+    hostile = probes.full_tree(300.0, params)
+    updates, _ = subject.updates_over([hostile, *probes.grads_trees(3, dtype=jnp.float16)], params)
+    for step, update in enumerate(updates):
+        bad = probes.not_finite(update)
+        if bad:
+            return trait(f"After float16 gradients of 300, update {step} is {bad[1]}.", step=step)
+        if not any(np.any(probes.float64(leaf)) for leaf in jax.tree.leaves(update)):
+            return trait(f"After float16 gradients of 300, update {step} is all zero.", step=step)
+    return passed()
+
+
 def largest_gradients(subject: Subject) -> Outcome:
     """What the largest finite gradient (3.4e38) does; reported, not judged.
 
@@ -207,6 +225,7 @@ PROPERTIES = (
     zero_gradients_float16,
     tiny_gradients,
     huge_gradients,
+    overflow_float16,
     largest_gradients,
     infinite_gradient,
     bad_leaf_stays_alone,

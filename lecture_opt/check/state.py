@@ -6,7 +6,7 @@ import jax
 import numpy as np
 
 from lecture_opt.check import probes
-from lecture_opt.check.outcome import Outcome, failed, in_words, passed, skipped
+from lecture_opt.check.outcome import Outcome, failed, in_words, passed, skipped, trait
 from lecture_opt.check.subject import Subject, add
 
 STEPS = 100
@@ -155,9 +155,34 @@ def moments_move(subject: Subject) -> Outcome:
     )
 
 
+def precise(subject: Subject) -> Outcome:
+    """For float32 parameters no number of the state stands alone in fewer bits.
+
+    Arrays in fewer bits, which do save memory, are a trait.
+
+    Why: a power of a decay, or a distance, in 16 bits makes every step wrong by percents.
+    Usual cause: a constant or a product made in float16 or bfloat16.
+    """
+    state = subject.init(probes.params_tree())
+    short = [
+        (probes.path_name(path), leaf.dtype.name, np.shape(leaf))
+        for path, leaf in jax.tree_util.tree_leaves_with_path(state)
+        if hasattr(leaf, "dtype")
+        and not probes.is_key(leaf)
+        and jax.numpy.issubdtype(leaf.dtype, jax.numpy.floating)
+        and leaf.dtype.itemsize < 4
+    ]
+    for name, dtype, shape in short:
+        if shape == ():
+            return failed(f"For float32 parameters state{name} is one number of {dtype}.")
+    if short:
+        return trait(f"For float32 parameters state{short[0][0]} is kept in {short[0][1]}.")
+    return passed()
+
+
 def is_count(leaf: Any) -> bool:
     """Whether a leaf of the state is one integer."""
     return np.shape(leaf) == () and jax.numpy.issubdtype(jax.numpy.asarray(leaf).dtype, np.integer)
 
 
-PROPERTIES = (is_fixed_point, traced_once, scans, moments_move)
+PROPERTIES = (is_fixed_point, traced_once, scans, moments_move, precise)

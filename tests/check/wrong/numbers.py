@@ -231,6 +231,35 @@ def clips_from_one_side(learning_rate=0.1):
 
 
 @caught_by("direction.mirrored")
+def clips_long_steps_from_one_side(learning_rate=0.1):
+    clip = optax.stateless(lambda updates, params: tmap(lambda u: jnp.maximum(u, -1.0), updates))
+    return optax.chain(optax.scale_by_adam(), clip, optax.scale(-learning_rate))
+
+
+@caught_by("direction.small_gradients_no_giants")
+def squares_in_float16(learning_rate=0.1):
+    def update(grads, state, params=None):
+        v = tmap(lambda v, g: (0.9 * v + 0.1 * g * g).astype(jnp.float16), state.velocity, grads)
+        root = tmap(lambda v, g: jnp.sqrt(v.astype(g.dtype)) + 1e-7, v, grads)
+        return tmap(lambda g, r: (-learning_rate * g / r).astype(g.dtype), grads, root), Trace(v)
+
+    def init(params):
+        return Trace(tmap(lambda p: jnp.zeros(p.shape, jnp.float16), params))
+
+    return optax.GradientTransformation(init, update)
+
+
+@caught_by("state.precise")
+def power_in_float16(learning_rate=0.1):
+    def update(grads, state, params=None):
+        power = (0.999 * state.count).astype(jnp.float16)
+        rate = learning_rate * jnp.sqrt(1 - power.astype(jnp.float32))
+        return tmap(lambda g: (-rate * g).astype(g.dtype), grads), Counted(power)
+
+    return optax.GradientTransformation(lambda p: Counted(jnp.ones([], jnp.float16)), update)
+
+
+@caught_by("direction.mirrored")
 def decays_by_the_absolute_value(learning_rate=0.1):
     def update(grads, state, params=None):
         if params is None:
