@@ -135,6 +135,7 @@ def test_identity_measures_the_hyperparameters(text):
     assert report["identity.what_it_is"].message.startswith(f"Equals {text} to ")
 
 
+@pytest.mark.slow
 def test_identity_names_a_missing_correction():
     from wrong.formulas import adam
 

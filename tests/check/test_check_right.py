@@ -74,10 +74,15 @@ RIGHT = (
 PASSING = {getattr(each, "__name__", f"instance{i}"): each for i, each in enumerate(RIGHT)}
 
 
+SLOWEST = dict.fromkeys(
+    ("learning", "composition", "persistence", "devices"), "compiles much; asked below"
+)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", PASSING)
 def test_no_false_alarm(name):
-    check.assert_ok(PASSING[name])
+    check.assert_ok(PASSING[name], skip=SLOWEST)
 
 
 @pytest.mark.slow
@@ -89,12 +94,13 @@ def test_the_lecture_s_optimizers_pass(name):
 
 
 test_sgd_in_one_line = check.as_test(
-    optax.sgd(0.1), reference=optax.sgd(0.1), skip={"hostile": "-"}
+    optax.sgd(0.1), reference=optax.sgd(0.1), skip={"hostile": "-", "learning": "kept quick"}
 )
 test_adam_with_a_known_failure = check.as_test(
     optax.adam,
     skip=dict.fromkeys(
-        ("learning", "trees", "leaves", "arguments", "composition", "devices"), "kept quick"
+        ("learning", "trees", "leaves", "arguments", "composition", "persistence", "devices"),
+        "kept quick",
     ),
     expected_failures={"hostile.zero_gradients_float16": "optax divides 0 by 0 in float16"},
 )
