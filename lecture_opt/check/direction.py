@@ -118,6 +118,31 @@ def mirrored(subject: Subject) -> Outcome:
     return passed()
 
 
+def echo_does_not_swing(subject: Subject) -> Outcome:
+    """After one gradient, then zeros, the steps do not swing from side to side.
+
+    Why: momentum is to carry on; one that turns round at every step brakes instead.
+    Usual cause: the sign of the momentum (`g - momentum * v`).
+    """
+    if subject.random:
+        return skipped("the state holds a PRNG key: the rule may add noise")
+    zeros = probes.full_tree(0.0, probes.params_tree())
+    first = probes.normal_tree(0)
+    updates, _ = subject.updates_over([first] + [zeros] * 4, zeros)
+    echoes = []
+    for update in updates:
+        pairs = zip(jax.tree.leaves(update), jax.tree.leaves(first), strict=True)
+        echoes.append(float(sum(np.sum(probes.float64(u) * probes.float64(g)) for u, g in pairs)))
+    turns = all(a * b < 0 for a, b in zip(echoes, echoes[1:], strict=False))
+    if turns and abs(echoes[-1]) > 0.1 * abs(echoes[0]):
+        shown = ", ".join(f"{echo / abs(echoes[0]):.2g}" for echo in echoes)
+        return failed(
+            f"One gradient, then zeros: along that gradient the steps are {shown} of the first.",
+            echoes=echoes,
+        )
+    return passed()
+
+
 def small_gradients_move(subject: Subject) -> Outcome:
     """Gradients of 1e-4 move most elements of every leaf within twelve steps.
 
@@ -186,6 +211,7 @@ PROPERTIES = (
     decay_shrinks,
     rests_without_gradient,
     mirrored,
+    echo_does_not_swing,
     small_gradients_move,
     small_gradients_no_giants,
     leaves_zero,

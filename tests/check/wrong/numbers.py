@@ -236,6 +236,11 @@ def clips_long_steps_from_one_side(learning_rate=0.1):
     return optax.chain(optax.scale_by_adam(), clip, optax.scale(-learning_rate))
 
 
+@caught_by("direction.echo_does_not_swing")
+def momentum_subtracted(learning_rate=0.1):
+    return optax.chain(optax.trace(-0.9), optax.scale(-learning_rate))
+
+
 @caught_by("direction.small_gradients_no_giants")
 def squares_in_float16(learning_rate=0.1):
     def update(grads, state, params=None):
