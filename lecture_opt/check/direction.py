@@ -1,5 +1,6 @@
 """Direction: steps go down, rest where they should, and prefer no side."""
 
+import itertools
 from typing import Any
 
 import jax
@@ -133,7 +134,7 @@ def echo_does_not_swing(subject: Subject) -> Outcome:
     for update in updates:
         pairs = zip(jax.tree.leaves(update), jax.tree.leaves(first), strict=True)
         echoes.append(float(sum(np.sum(probes.float64(u) * probes.float64(g)) for u, g in pairs)))
-    turns = all(a * b < 0 for a, b in zip(echoes, echoes[1:], strict=False))
+    turns = all(a * b < 0 for a, b in itertools.pairwise(echoes))
     if turns and abs(echoes[-1]) > 0.1 * abs(echoes[0]):
         shown = ", ".join(f"{echo / abs(echoes[0]):.2g}" for echo in echoes)
         return failed(

@@ -133,23 +133,31 @@ def largest_gradients(subject: Subject) -> Outcome:
 def infinite_gradient(subject: Subject) -> Outcome:
     """An infinite gradient gives NaN, inf or a step of ordinary size, not a finite giant.
 
+    Where NaN gradients give finite updates, infinite ones do too.
+
     Why: NaN and inf are seen, and `optax.apply_if_finite` skips them; 3e36 is added to the weights.
-    Usual cause: `jnp.nan_to_num`, which turns inf into 3.4e38.
+    Usual cause: `jnp.nan_to_num`, which turns inf into 3.4e38; a guard of `isnan` alone.
     """
-    params = probes.params_tree()
-    first, infinite = probes.normal_tree(0), probes.full_tree(np.inf, params)
-    updates, _ = subject.updates_over([first, infinite], params)
-    sizes = [probes.float64(leaf).ravel() for leaf in jax.tree.leaves(updates)]
-    half = len(sizes) // 2
-    ordinary = np.abs(np.concatenate(sizes[:half])).max(initial=0.0)
-    after = np.abs(np.concatenate(sizes[half:]))
-    giant = after[np.isfinite(after)].max(initial=0.0)
-    if np.isfinite(ordinary) and giant > GIANT * ordinary > 0:
+    params, longest = probes.params_tree(), []
+    for value in (1.0, np.nan, np.inf):
+        grads = [probes.normal_tree(0), probes.full_tree(value, params)]
+        updates, _ = subject.updates_over(grads, params)
+        longest.append(
+            max(float(np.max(np.abs(probes.float64(x)))) for x in jax.tree.leaves(updates[1]))
+        )
+    ordinary, after_nan, after_inf = longest
+    evidence = {"ordinary": ordinary, "after_nan": after_nan, "after_inf": after_inf}
+    if np.isfinite(after_inf) and after_inf > GIANT * ordinary > 0:
         return failed(
-            f"Gradients of inf give finite updates of {giant:.4g}, where ordinary gradients gave "
+            f"Gradients of inf give finite updates of {after_inf:.4g}, where gradients of 1 gave "
             f"{ordinary:.4g}: is inf replaced by the largest number?",
-            update=giant,
-            ordinary=ordinary,
+            **evidence,
+        )
+    if np.isfinite(after_nan) and not np.isfinite(after_inf):
+        return failed(
+            f"Gradients of NaN give updates up to {after_nan:.4g}, gradients of inf give "
+            f"{after_inf}: what guards against NaN lets inf through.",
+            **evidence,
         )
     return passed()
 

@@ -136,6 +136,16 @@ def makes_every_gradient_finite(learning_rate=0.1):
     )
 
 
+@caught_by("hostile.infinite_gradient")
+def guards_against_nan_alone(learning_rate=0.1):
+    def update(grads, state, params=None):
+        total = sum(jnp.sum(g) for g in jax.tree.leaves(grads))
+        step = lambda g: jnp.where(jnp.isnan(total), 0.0, -learning_rate * g).astype(g.dtype)  # noqa: E731
+        return tmap(step, grads), state
+
+    return optax.GradientTransformation(lambda p: (), update)
+
+
 @caught_by("hostile.bad_leaf_stays_alone")
 def global_check_multiplies(learning_rate=0.1):
     def update(grads, state, params=None):
