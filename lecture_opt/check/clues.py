@@ -5,7 +5,7 @@ the other, a factor for each leaf, a difference that follows the parameters, dif
 large or only positive gradients show.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -114,7 +114,7 @@ def own_factor_per_leaf(steps: list[Step]) -> str | None:
 
 def follows_the_params(steps: list[Step]) -> str | None:
     """The difference is a multiple of the parameters (or of their sizes, or of the gradients)."""
-    likely = {
+    likely: dict[str, Callable[[Step], Any]] = {
         "params: weight decay is added, left out, or of another size": lambda s: whole(s.params),
         "abs(params)": lambda s: np.abs(whole(s.params)),
         "params squared": lambda s: whole(s.params) ** 2,

@@ -47,9 +47,9 @@ def neighbours(rule: Rule) -> list[tuple[str, Rule]]:
         if rule.second == "average":
             suspect("b2 and 1 - b2 are exchanged", b2=1 - rule.b2)
             suspect("the gradients are averaged first and then squared", second="mean")
-        for kind, words in KEPT.items():
-            if rule.second in {"average", *KEPT} and kind != rule.second:
-                suspect(words, second=kind)
+        for kept, phrase in KEPT.items():
+            if rule.second in {"average", *KEPT} and kept != rule.second:
+                suspect(phrase, second=kept)
         if rule.second == "belief":
             suspect("the mean taken off the gradient is that of the step before", stale="mean")
         suspect("the second moment is used before this step's gradient enters it", stale="second")
