@@ -151,7 +151,7 @@ def each_matters(subject: Subject) -> Outcome:
             dead += [] if matters_later(subject, name, value, others) else [(name, value, others)]
     if not dead:
         return passed()
-    judged = [each for each in dead if each[0] in USUAL and each[1] != 0]
+    judged = [each for each in dead if each[0] in USUAL and each[1] != 0 and moves(base)]
     name, value, others = (judged or dead)[0]
     text = (
         f"{name}={value:g} may as well be {' or '.join(f'{other:g}' for other in others)}: "
@@ -180,6 +180,11 @@ def unlike_grads() -> list[Any]:
     """Gradients of size 1e-6, 1 (three of them) and 1000: to some step each argument matters."""
     sizes = (1e-6, 1, 1, 1, 1e3)
     return [probes.normal_tree(step, scale=size) for step, size in enumerate(sizes)]
+
+
+def moves(updates: list[Any]) -> bool:
+    """Whether the steps are more than the rounding of ordinary params in float32."""
+    return any(np.max(np.abs(probes.float64(leaf))) > 1e-6 for leaf in jax.tree.leaves(updates))
 
 
 def late_grads() -> list[Any]:
