@@ -151,7 +151,7 @@ def each_matters(subject: Subject) -> Outcome:
             dead += [] if matters_later(subject, name, value, others) else [(name, value, others)]
     if not dead:
         return passed()
-    judged = [each for each in dead if each[0] in USUAL and each[1] != 0 and moves(base)]
+    judged = [each for each in dead if each[0] in USUAL and each[1] != 0 and moves(base[1:4])]
     name, value, others = (judged or dead)[0]
     text = (
         f"{name}={value:g} may as well be {' or '.join(f'{other:g}' for other in others)}: "
@@ -183,7 +183,7 @@ def unlike_grads() -> list[Any]:
 
 
 def moves(updates: list[Any]) -> bool:
-    """Whether the steps are more than the rounding of ordinary params in float32."""
+    """Whether some step is more than the rounding of ordinary params in float32."""
     return any(np.max(np.abs(probes.float64(leaf))) > 1e-6 for leaf in jax.tree.leaves(updates))
 
 
