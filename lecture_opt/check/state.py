@@ -122,8 +122,11 @@ def scans(subject: Subject) -> Outcome:
 def moments_move(subject: Subject) -> Outcome:
     """Moments that start from zero become something else, and some counter, if there are any.
 
+    Nor does the state, where every step moves the parameters, ever become what it was at first.
+
     Why: a moment that stays zero is memory for nothing, and the rule is not the one meant.
-    Usual cause: `update` returns the old state, or the old count in a new one.
+    Usual cause: `update` returns the old state, or the old count in a new one; a reset meant
+    for the end of an epoch that comes every few steps.
     """
     params = probes.params_tree()
     state, moved = subject.init(params), set()
@@ -135,9 +138,13 @@ def moments_move(subject: Subject) -> Outcome:
     }
     moments = {index: name for index, (name, leaf) in zeros.items() if np.shape(leaf) in shapes}
     counts = {index: name for index, (name, leaf) in zeros.items() if is_count(leaf)}
-    for grads in probes.grads_trees(12):
+    first, always = state, bool(zeros)
+    for step, grads in enumerate(probes.grads_trees(12)):
         updates, state = subject.step(grads, state, params)
         params = add(params, updates)
+        always = always and any(np.any(np.asarray(leaf)) for leaf in jax.tree.leaves(updates))
+        if step and always and moved and probes.same_bits(state, first):
+            return failed(f"After update {step} the whole state is again as init made it.")
         leaves = jax.tree.leaves(state)
         moved |= {index for index in zeros if np.any(np.asarray(leaves[index]))}
     stuck = [name for index, name in moments.items() if index not in moved]

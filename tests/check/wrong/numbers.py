@@ -169,6 +169,18 @@ def returns_the_old_state(learning_rate=0.1):
 
 
 @caught_by("state.moments_move")
+def forgets_every_ten_steps(learning_rate=0.1):
+    adam = optax.adam(learning_rate)
+
+    def update(grads, state, params=None):
+        updates, state = adam.update(grads, state, params)
+        keep = state[0].count % 10 != 0
+        return updates, tmap(lambda leaf: jnp.where(keep, leaf, jnp.zeros_like(leaf)), state)
+
+    return optax.GradientTransformation(adam.init, update)
+
+
+@caught_by("state.moments_move")
 def counts_on_the_side(learning_rate=0.1):
     def update(grads, state, params=None):
         count = optax.safe_increment(state.count)
