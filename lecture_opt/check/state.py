@@ -129,7 +129,8 @@ def moments_move(subject: Subject) -> Outcome:
     for the end of an epoch that comes every few steps.
     """
     params = probes.params_tree()
-    state, moved = subject.init(params), set()
+    state = subject.init(params)
+    moved: set[int] = set()
     shapes = {leaf.shape for leaf in jax.tree.leaves(params)}
     zeros = {
         index: (probes.path_name(path), leaf)
