@@ -19,7 +19,7 @@ and state, or every scatter copies its table.
 
 >>> import jax, jax.numpy as jnp
 >>> from lecture_opt import rows
->>> params = {"words": jnp.ones((1000, 2)), "bias": jnp.zeros(2)}
+>>> params = {"words": jnp.ones((1000, 2)), "bias": jnp.zeros((1, 2))}
 >>> def loss_fn(params, batch):  # params["words"] holds the rows looked up, shape (3, 2)
 ...     return jnp.sum((params["words"] + params["bias"]) ** 2)
 >>> def ids_fn(batch):

@@ -3,9 +3,17 @@
 import argparse
 import json
 
+import jax
 import pytest
 
 from lecture_opt.bench import rows as bench
+
+
+@pytest.fixture(autouse=True)
+def promotion():
+    """optax.adam promotes its count."""
+    with jax.numpy_dtype_promotion("standard"):
+        yield
 
 
 def run(*argv):

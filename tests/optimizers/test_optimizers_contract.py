@@ -226,8 +226,14 @@ def test_a_state_that_is_none_of_its_own_is_named(make):
     optimizer, g = make(), {"w": jnp.ones(2)}
     state = optimizer.init(g)
     name = type(state).__name__
-    for wrong in (g, None, (g, state), optax.sgd(0.1, momentum=0.9).init(g)):
-        message = rf"{make.__name__}.update: state is a {type(wrong).__name__}; wanted the {name}"
+    other = optax.sgd(0.1, momentum=0.9).init(g)
+    for wrong, given in (
+        (g, "of type dict"),
+        (None, "of type NoneType"),
+        ((g, state), r"the pair \(updates, state\)"),
+        (other, f"of type {type(other).__name__}"),
+    ):
+        message = rf"{make.__name__}.update: state is {given}; wanted the {name}"
         with pytest.raises(TypeError, match=message):
             optimizer.update(g, wrong)
 

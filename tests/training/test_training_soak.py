@@ -86,7 +86,8 @@ LAST = float(np.nextafter(np.float32(1), np.float32(0)))
     ("optimizer", "moves"),
     [
         (lo.sgd(0.0), False),
-        (lo.sgd(TINY), True),
+        (lo.sgd(TINY), None),  # steps below the smallest normal number may be flushed to 0
+        (lo.sgd(1e-30), True),
         (lo.momentum(0.1, 0.0), True),
         (lo.momentum(1e-6, LAST), True),
         (lo.nesterov(1e-6, LAST), True),
