@@ -11,6 +11,7 @@ import pytest
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.devices()  # started here, before a test of `lecture-opt check` asks for eight of them
 
 hypothesis.settings.register_profile(
     "lecture_opt", deadline=None, derandomize=True, max_examples=50
