@@ -148,25 +148,13 @@ def step(function: Callable[..., Any]) -> Callable[..., Any]:
     function is traced in place: a second `jit` around it would only be in the way.
     """
     compiled = jax.jit(function)
-    wanted = function.__annotations__["state"]
 
     @functools.wraps(function)
     def run(grads: PyTree, state: Any, *hyperparameters: Any) -> Any:
-        _check_state(state, wanted)
         traced = isinstance(state.count, jax.core.Tracer)
         return (function if traced else compiled)(grads, state, *hyperparameters)
 
     return run
-
-
-def _check_state(state: Any, wanted: type) -> None:
-    """Raises where the state is not what this optimizer's `init` gives."""
-    if not isinstance(state, wanted):
-        name = wanted.__name__.removesuffix("State").lower()
-        raise TypeError(
-            f"{name}.update: state is a {type(state).__name__}; wanted the {wanted.__name__} "
-            "that init gave, or the last update as its second result"
-        )
 
 
 class Rule(NamedTuple):

@@ -239,6 +239,15 @@ def test_a_state_that_is_none_of_its_own_is_named(make):
 
 
 @each
+def test_numpy_gradients_are_taken_under_jit(make):
+    optimizer, g = make(), np.full(2, 0.5, np.float32)
+    state = optimizer.init(g)
+    inside, _ = jax.jit(lambda state: optimizer.update(g, state))(state)
+    outside, _ = optimizer.update(g, state)
+    np.testing.assert_allclose(inside, outside, rtol=4 * np.finfo(np.float32).eps)
+
+
+@each
 def test_params_that_are_no_arrays_are_named(make):
     with pytest.raises(TypeError, match=r"init: params\['name'\] is 'x'"):
         make().init({"name": "x", "w": jnp.ones(1)})
