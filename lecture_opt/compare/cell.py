@@ -33,7 +33,7 @@ def prepare(task: Task, protocol: Protocol) -> Prepared:
         batch_size=protocol.batch_size,
         evaluations=protocol.evaluations,
     )
-    evaluate = jax.jit(jax.vmap(task.metric, in_axes=(0, None)))
+    evaluate = engine.fast_jit(jax.vmap(task.metric, in_axes=(0, None)))
     first = len(protocol.tuning_seeds)
     reporting = jax.tree.map(lambda leaf: leaf[first:], start.params)
     with engine.lenient():

@@ -8,6 +8,7 @@ from typing import Any
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from lecture_opt.compare.charts import Chart
@@ -25,8 +26,6 @@ def draw(found: Sequence[Chart], folder: Path) -> list[Path]:
         # Names are text: a dollar sign in one starts no mathematics.
         with matplotlib.rc_context({"svg.hashsalt": kind, "text.parse_math": False}):
             figure = _figure([chart for chart in found if chart.kind == kind], look)
-            figure.draw_without_rendering()
-            figure.set_layout_engine(None)  # once is enough
             for suffix in FORMATS:
                 path = folder / f"{kind}.{suffix}"
                 metadata = {"Date": None} if suffix == "svg" else None
@@ -45,7 +44,8 @@ def _figure(panels: Sequence[Chart], look: Mapping[str, Style]) -> Figure:
     legend = (
         0.0 if kind in ("ranks", "differences") else 0.25 + 0.2 * math.ceil(len(names) / per_row)
     )
-    figure = Figure(figsize=(width * columns, height * rows + legend), layout="constrained")
+    layout = ConstrainedLayoutEngine()
+    figure = Figure(figsize=(width * columns, height * rows + legend), layout=layout)
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for ax, chart in zip(axes, panels, strict=False):
         ax.set_title(chart.task or chart.title, fontsize="medium")
@@ -65,6 +65,8 @@ def _figure(panels: Sequence[Chart], look: Mapping[str, Style]) -> Figure:
             fontsize="small",
             handlelength=3,
         )
+    layout.execute(figure)
+    figure.set_layout_engine(None)  # once is enough
     return figure
 
 

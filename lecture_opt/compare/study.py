@@ -61,16 +61,16 @@ def run(
     store = store or Store(None)
     facts, measured = [], []
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for task in tasks:
-            prepared = cell.prepare(task, protocol)
-            facts.append(cell.facts(prepared, protocol))
-            try:
+        try:
+            for future in [pool.submit(cell.prepare, task, protocol) for task in tasks]:
+                prepared = future.result()
+                facts.append(cell.facts(prepared, protocol))
                 measured.append(
                     _measure(prepared, facts[-1], optimizers, protocol, store, pool, on_stage)
                 )
-            except BaseException:
-                pool.shutdown(cancel_futures=True)
-                raise
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
     return results.assemble(protocol, optimizers, facts, measured, about())
 
 

@@ -154,7 +154,7 @@ def test_one_bad_number_among_finite_ones_is_found():
 
 def test_compile_options_are_those_this_xla_knows():
     assert not engine._is_option("xla_no_such_option", 1)
-    jax.jit(jnp.sin).lower(1.0).compile(engine.fast_compile_options())
+    engine.fast_jit(jnp.sin)(1.0)
 
 
 def test_an_epoch_takes_every_row_once():
