@@ -17,14 +17,14 @@ _PUBLIC = re.compile(r"^public: (\S+)$", re.MULTILINE)
 
 
 def on_page_markdown(markdown, **_):
-    """A hook of mkdocs: `public: MODULE` becomes an entry for each name in its `__all__`."""
+    """A hook of mkdocs: `public: MODULE` becomes an entry for each public name, functions first."""
     return _PUBLIC.sub(lambda match: "\n\n".join(_entries(match[1])), markdown)
 
 
 def _entries(module_name):
     module = importlib.import_module(module_name)
-    for name in module.__all__:
-        value = getattr(module, name)
+    values = {name: getattr(module, name) for name in module.__all__}
+    for name, value in sorted(values.items(), key=lambda item: isinstance(item[1], type)):
         if callable(value) and not isinstance(value, tuple):
             if not value.__doc__:
                 raise ValueError(f"{module_name}.{name} has no docstring")

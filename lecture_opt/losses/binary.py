@@ -32,6 +32,8 @@ def binary_cross_entropy(
     Raises:
         ValueError: Where values are known, also for `probs` or `labels` out of [0, 1].
 
+    Source: the lecture's slide "Clasificación binaria".
+
     Example:
         >>> import jax.numpy as jnp
         >>> probs = jnp.array([0.5, 0.5, 1.0])
@@ -71,6 +73,13 @@ def sigmoid_cross_entropy(
             -w_1 p log q - w_0 (1 - p) log(1 - q), and its weight in a mean w_1 p + w_0 (1 - p).
         label_smoothing: The labels become (1 - s) p + s / 2.
         reduction: "mean", "sum" or "none".
+
+    Raises:
+        TypeError: Where a dtype is not real.
+        ValueError: Where a shape is another, or, where values are known, a label is out of
+            [0, 1]. Traced, such a label gives NaN.
+
+    Source: the lecture's slide "Clasificación binaria".
 
     Example:
         >>> import jax.numpy as jnp

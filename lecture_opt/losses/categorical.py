@@ -37,6 +37,8 @@ def categorical_cross_entropy(
         ValueError: Where values are known, also for `probs` that are out of [0, 1], or whose sum
             is not 1, by more than 0.01.
 
+    Source: the lecture's slide "Clasificación".
+
     Example:
         >>> import jax.numpy as jnp
         >>> probs = jnp.array([[0.5, 0.25, 0.25], [0.0, 0.5, 0.5]])
@@ -76,8 +78,15 @@ def softmax_cross_entropy(
         class_weights: A w_j per class: an example's loss is -sum_j w_j p_j log q_j, its weight in
             a mean sum_j w_j p_j, and a mean is the sum of losses over the sum of weights.
         label_smoothing: The share s of the uniform distribution in p, which becomes
-            (1 - s) p + s / classes (Szegedy et al., 2016), before anything is weighted.
+            (1 - s) p + s / classes, before anything is weighted.
         reduction: "mean", "sum" or "none".
+
+    Raises:
+        TypeError: Where a dtype is another.
+        ValueError: Where a shape is another, or, where values are known, a label is no class id
+            or no distribution. Traced, such an id gives NaN.
+
+    Source: the lecture's slide "Clasificación"; label smoothing: Szegedy et al., 2016.
 
     Example:
         >>> import jax.numpy as jnp

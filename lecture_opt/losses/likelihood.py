@@ -33,6 +33,15 @@ def log_likelihood(
       sigma = `scale`: -N log(sigma sqrt(2 pi)) - sum_i (y_i - f_i)^2 / (2 sigma^2), where only
       the squared error depends on f.
 
+    `predictions` and `targets` have the shapes that the loss of each wants; `where` says which
+    examples count.
+
+    Raises:
+        ValueError: For another distribution, a `scale` where there is none, and where the loss
+            raises.
+
+    Source: the lecture's slides "Teorema de Bayes" and "Aprendizaje supervisado".
+
     Example:
         >>> import jax.numpy as jnp
         >>> heads = jnp.full(3, 0.5)

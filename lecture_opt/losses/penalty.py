@@ -29,6 +29,8 @@ def l2_penalty(
         ValueError: When `select` selects nothing.
         TypeError: For a selected leaf of integers.
 
+    Source: the lecture's slide "Clasificación binaria".
+
     Example:
         >>> import jax.numpy as jnp
         >>> params = {"kernel": jnp.array([3.0, 4.0]), "bias": jnp.array(7.0)}

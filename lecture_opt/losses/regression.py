@@ -28,6 +28,18 @@ def mean_squared_error(
     is why its minimum does not depend on sigma. Equals `optax.squared_error`, or twice
     `optax.l2_loss`, with reduction "none".
 
+    Args:
+        predictions: The f, floating, of any shape; the loss is in their dtype.
+        targets: The y, of the same shape and any real dtype.
+        where: Which elements count, booleans of the same shape.
+        reduction: "mean", "sum" or "none".
+
+    Raises:
+        TypeError: Where a dtype is another.
+        ValueError: Where a shape is another; (n, 1) against (n,) is not broadcast.
+
+    Source: the lecture's slides "Regresión" and "Funciones de costo en Theano".
+
     Example:
         >>> import jax.numpy as jnp
         >>> mean_squared_error(jnp.array([1.0, 2.0]), jnp.array([1.0, 4.0])).item()
@@ -46,7 +58,9 @@ def mean_absolute_error(
 ) -> jax.Array:
     """|y - f|: minus the log-density of a Laplace distribution of scale 1, less log(2).
 
-    Its gradient at y = f is 0.
+    Its gradient at y = f is 0. Arguments and errors are those of `mean_squared_error`.
+
+    Source: the lecture's slide "Funciones de costo en Theano".
 
     Example:
         >>> import jax.numpy as jnp
@@ -70,11 +84,15 @@ def gaussian_nll(
 
     -log N(y | f, sigma) = log(sigma sqrt(2 pi)) + (y - f)^2 / (2 sigma^2), differentiable in f and
     in sigma, which is `scale`, or exp(log_variance / 2) where `log_variance` is given instead.
-    Either is a scalar or has the shape of `predictions`.
+    Either is a scalar or has the shape of `predictions`, and the unit of `scale` is theirs. The
+    other arguments are those of `mean_squared_error`.
 
     Raises:
-        ValueError: Where values are known, also for a `scale` that is not positive; traced, it
-            gives NaN.
+        TypeError: Where a dtype is not real.
+        ValueError: Where a shape is another, both spreads are given, or, where values are known,
+            `scale` is not positive; traced, it gives NaN.
+
+    Source: the lecture's slide "Regresión".
 
     Example:
         >>> print(f"{gaussian_nll(1.0, 3.0, scale=2.0):.4f}")  # log(2 sqrt(2 pi)) + 1/2
