@@ -137,8 +137,8 @@ def _weights(
     falling = r ** steps.astype(r.dtype)
     if not callable(learning_rate):
         sums = jnp.cumsum(basis * falling[None, :], axis=1)
-        table = jnp.concatenate([jnp.zeros_like(sums[:, :1]), sums], axis=1)
-        return learning_rate.astype(r.dtype) * table[:, jnp.clip(missed, 0, window)]
+        table = jnp.pad(sums.T, ((1, 0), (0, 0)))
+        return learning_rate.astype(r.dtype) * table[jnp.clip(missed, 0, window)].T
     # A step's rate is the schedule's value at the steps done before it.
     before = steps[:, None] + start[None, :] - 1
     rates = jax.vmap(jax.vmap(lambda n: _base.current_rate(learning_rate, n)))(before)

@@ -133,7 +133,6 @@ def _exact(
         grads: PyTree, state: ExactState, params: PyTree = None, **extra_args: Any
     ) -> tuple[PyTree, ExactState]:
         _check_tables(name, grads, state.touched)
-        state = state._replace(missed=closed_form())
         leaves, treedef = jax.tree.flatten(grads, is_leaf=lambda g: g is None or is_rows(g))
         slots = Slots.of(state, treedef)
         tables = [i for i, g in enumerate(leaves) if is_rows(g)]
@@ -155,7 +154,7 @@ def _exact(
             new.write(i, ids, slots.leaves[i], new.leaves[i], inner.count)
         inner = with_slots(inner, treedef, new.leaves)
         touched = jax.tree.unflatten(treedef, new.touched)
-        return jax.tree.unflatten(treedef, updates), ExactState(inner, touched, state.missed)
+        return jax.tree.unflatten(treedef, updates), ExactState(inner, touched, closed_form())
 
     return optax.GradientTransformationExtraArgs(init, update)
 

@@ -43,24 +43,19 @@ def row_grads(ids: PyTree, values: PyTree, rows: int) -> RowGrads:
            [0.]], dtype=float32))
     """
     flat = _tables.flat_ids("row_grads", ids, rows)
-    return _sum(_tables.unique(flat, rows), flat, rows, values, ids)
+    return _sum(_tables.unique(flat, rows), values, ids)
 
 
-def _sum(unique: _tables.Unique, flat: Any, rows: int, values: PyTree, ids: PyTree) -> RowGrads:
+def _sum(unique: _tables.Unique, values: PyTree, ids: PyTree) -> RowGrads:
     parts = [
         v.reshape(-1, *v.shape[np.ndim(where) :])
         for v, where in zip(jax.tree.leaves(values), jax.tree.leaves(ids), strict=True)
     ]
     stacked = jnp.concatenate(parts)
     wide = _base.compute_dtype(stacked.dtype)
-    inside = (flat < rows).reshape(-1, *[1] * (stacked.ndim - 1))
-    sums = jax.ops.segment_sum(
-        jnp.where(inside, stacked, 0)[unique.order].astype(wide),
-        unique.group,
-        num_segments=flat.shape[0],
-        indices_are_sorted=True,
-    )
-    return RowGrads(unique.ids, sums.astype(stacked.dtype))
+    k = unique.ids.shape[0]
+    sums = jax.ops.segment_sum(_tables.lanes(stacked).astype(wide), unique.group, num_segments=k)
+    return RowGrads(unique.ids, sums.astype(stacked.dtype).reshape(stacked.shape))
 
 
 def gather(params: PyTree, ids: PyTree) -> PyTree:
@@ -121,17 +116,14 @@ def value_and_row_grad(
     (Array([ 4, 10], dtype=int32), Array([4., 0.], dtype=float32))
     """
 
+    def distinct(table: jax.Array, ids: PyTree) -> _tables.Unique:
+        flat = _tables.flat_ids("value_and_row_grad", ids, table.shape[0])
+        return _tables.unique(flat, table.shape[0])
+
     def value_and_grad(params: PyTree, *args: Any, opt_state: PyTree = None) -> tuple[Any, PyTree]:
         leaves, treedef = jax.tree.flatten(params)
         ids = _tables.spread("value_and_row_grad", "ids", params, ids_fn(*args))
-        flat = [
-            None if where is None else _tables.flat_ids("value_and_row_grad", where, p.shape[0])
-            for p, where in zip(leaves, ids, strict=True)
-        ]
-        unique = [
-            None if f is None else _tables.unique(f, p.shape[0])
-            for p, f in zip(leaves, flat, strict=True)
-        ]
+        unique = [None if w is None else distinct(p, w) for p, w in zip(leaves, ids, strict=True)]
         moved = _state.movements(params, opt_state, [u and u.ids for u in unique])
         rows = list(map(_look_up, leaves, ids, unique, moved))
 
@@ -141,7 +133,7 @@ def value_and_row_grad(
         value, grads = jax.value_and_grad(of_rows, has_aux=has_aux)(rows)
         for i, u in enumerate(unique):
             if u is not None:
-                grads[i] = _sum(u, flat[i], leaves[i].shape[0], grads[i], ids[i])
+                grads[i] = _sum(u, grads[i], ids[i])
         return value, jax.tree.unflatten(treedef, grads)
 
     return value_and_grad
@@ -151,16 +143,17 @@ def _look_up(table: jax.Array, ids: PyTree, unique: Any, moved: jax.Array | None
     """The rows in the ids' tree, as they are by now; a leaf that is no table as it is."""
     if ids is None:
         return table
-    if moved is None:
-        return _rows(table, ids)
-    now = _tables.read(table, unique.ids)
-    now = (now.astype(moved.dtype) + moved).astype(table.dtype)
-    place = jnp.zeros_like(unique.order).at[unique.order].set(unique.group, unique_indices=True)
+    rows = _tables.read(table, unique.ids)
+    if moved is not None:
+        rows = (rows.astype(moved.dtype) + moved).astype(table.dtype)
     parts, treedef = jax.tree.flatten(ids)
-    ends = np.cumsum([np.size(part) for part in parts])[:-1]
-    places = jnp.split(place, ends)
+    groups = jnp.split(unique.group, np.cumsum([np.size(part) for part in parts])[:-1])
     return jax.tree.unflatten(
-        treedef, [now[at.reshape(np.shape(part))] for at, part in zip(places, parts, strict=True)]
+        treedef,
+        [
+            _tables.read(rows, at.reshape(np.shape(part)), distinct=False)
+            for at, part in zip(groups, parts, strict=True)
+        ],
     )
 
 
