@@ -119,8 +119,10 @@ def unique(ids: jax.Array, rows: int) -> Unique:
 
 def read(table: jax.Array, ids: jax.Array, *, distinct: bool = True) -> jax.Array:
     """The rows, zeros for ids past the table."""
-    rows = lanes(table).at[ids].get(
-        mode="fill", fill_value=0, unique_indices=distinct, indices_are_sorted=distinct
+    rows = (
+        lanes(table)
+        .at[ids]
+        .get(mode="fill", fill_value=0, unique_indices=distinct, indices_are_sorted=distinct)
     )
     return rows.reshape(*ids.shape, *table.shape[1:])
 

@@ -93,7 +93,8 @@ def adam(
     Missed steps decay the moments by b1^k and b2^k. Their movement is a sum with bias corrections
     and epsilon inside, evaluated at 15 nodes in 32 bits (36 in 64) however many they are, with a
     relative error below 1e-6 (1e-11); see `_missed.py`. A schedule is asked for every step's rate.
-    A rate changed from outside (`optax.inject_hyperparams`) applies to all steps made up later.
+    A rate changed from outside (`optax.inject_hyperparams`) applies to all steps made up after the
+    next update.
 
     Args:
       learning_rate, b1, b2, eps, b1_decay: as in `lecture_opt.adam`, with b1^2 < b2 (else missed
