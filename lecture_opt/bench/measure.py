@@ -44,6 +44,8 @@ def prepare(name: str, optimizer: optax.GradientTransformation, params: PyTree) 
 
     A step is the update and its application with params and state donated, as in training: kept
     apart, the updates would need fresh memory, whose mapping takes longer than the arithmetic.
+    Arrays alike are donated to the results in the order of the arguments: were params and state
+    taken in another order than they are returned, each would be copied over another's memory.
     The params' first values serve as the gradients throughout.
     """
     grads = params
@@ -52,20 +54,20 @@ def prepare(name: str, optimizer: optax.GradientTransformation, params: PyTree) 
     def fresh() -> Any:
         """A jitted step that no cache knows."""
 
-        def take(grads: PyTree, state: PyTree, params: PyTree) -> tuple[PyTree, PyTree]:
+        def take(params: PyTree, state: PyTree, grads: PyTree) -> tuple[PyTree, PyTree]:
             updates, state = optimizer.update(grads, state, params)
             return optax.apply_updates(params, updates), state
 
-        return jax.jit(take, donate_argnums=(1, 2))
+        return jax.jit(take, donate_argnums=(0, 1))
 
-    traced, trace = seconds(lambda: fresh().trace(grads, state, params))
+    traced, trace = seconds(lambda: fresh().trace(params, state, grads))
     lowered, lower = seconds(traced.lower)
     compiled, compile_ = seconds(lowered.compile)
     kept = jax.tree.map(jnp.copy, (params, state))
 
     def step() -> None:
         nonlocal kept
-        kept = jax.block_until_ready(compiled(grads, kept[1], kept[0]))
+        kept = jax.block_until_ready(compiled(*kept, grads))
 
     _, first = seconds(step)
     own, state_bytes = tree_bytes(params), tree_bytes(state)
@@ -74,7 +76,7 @@ def prepare(name: str, optimizer: optax.GradientTransformation, params: PyTree) 
         step=step,
         init=lambda: jax.block_until_ready(optimizer.init(params)) and None,
         eager=lambda: jax.block_until_ready(optimizer.update(grads, state, params)) and None,
-        trace=lambda: fresh().trace(grads, state, params) and None,
+        trace=lambda: fresh().trace(params, state, grads) and None,
         costs={
             "init_first_seconds": init,
             "trace_first_seconds": trace,

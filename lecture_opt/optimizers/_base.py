@@ -48,7 +48,7 @@ def check_scalar(function: str, name: str, value: ArrayLike, interval: str) -> A
         value is None
         or shape != ()
         or not jnp.issubdtype(dtype, jnp.number)
-        or jnp.iscomplexobj(value)
+        or jnp.issubdtype(dtype, jnp.complexfloating)
     ):
         raise TypeError(f"{function}: {name} must be a real scalar; got {_describe(value)}")
     if not isinstance(value, jax.core.Tracer):

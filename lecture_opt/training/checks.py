@@ -64,7 +64,17 @@ def check_params(params: PyTree) -> None:
 
 def check_data(data: PyTree) -> tuple[PyTree, int]:
     """The data on the device, and the number of examples."""
-    data = jax.tree.map(jnp.asarray, data)
+
+    def on_device(path: tuple[Any, ...], leaf: Any) -> jax.Array:
+        try:
+            return jnp.asarray(leaf if isinstance(leaf, jax.Array) else np.asarray(leaf))
+        except (TypeError, ValueError) as error:
+            raise TypeError(
+                f"fit: data{jax.tree_util.keystr(path)} is a {type(leaf).__name__}; wanted an "
+                f"array of numbers: {error}"
+            ) from None
+
+    data = jax.tree_util.tree_map_with_path(on_device, data)
     first = None
     for path, leaf in jax.tree_util.tree_leaves_with_path(data):
         name = f"data{jax.tree_util.keystr(path)}"
@@ -125,6 +135,11 @@ def check_checkpoint(checkpoint: Any, eval_fn: Any) -> Checkpoint | None:
         raise TypeError(f"fit: checkpoint is {checkpoint!r}; wanted a folder or a Checkpoint")
     if not isinstance(checkpoint.directory, (str, os.PathLike)) or not str(checkpoint.directory):
         raise TypeError(f"fit: checkpoint.directory is {checkpoint.directory!r}; wanted a path")
+    if "://" in str(checkpoint.directory):
+        raise ValueError(
+            f"fit: checkpoint.directory is {checkpoint.directory!r}; wanted a folder of a mounted "
+            "file system, as gcsfuse makes one of a bucket"
+        )
     if checkpoint.best is not None and eval_fn is None:
         raise ValueError("fit: checkpoint.best is given and eval_fn is not")
     return dataclasses.replace(
@@ -138,12 +153,20 @@ def check_opt_state(
     opt_state: PyTree, optimizer: optax.GradientTransformation, params: PyTree
 ) -> None:
     """That the state is one of this optimizer for these params."""
-    wanted: Any = jax.tree.structure(jax.eval_shape(optimizer.init, params))
+    like = jax.eval_shape(optimizer.init, params)
+    wanted: Any = jax.tree.structure(like)
     if jax.tree.structure(opt_state) != wanted:
         raise ValueError(
             f"fit: opt_state is {jax.tree.structure(opt_state)}; this optimizer and params "
             f"want {wanted}"
         )
+    pairs = zip(jax.tree_util.tree_leaves_with_path(opt_state), jax.tree.leaves(like), strict=True)
+    for (path, leaf), one in pairs:
+        if jnp.shape(leaf) != one.shape:
+            raise ValueError(
+                f"fit: opt_state{jax.tree_util.keystr(path)} has shape {jnp.shape(leaf)}; this "
+                f"optimizer and params want {one.shape}"
+            )
 
 
 def check_loss(loss: Any) -> jax.Array:

@@ -108,6 +108,13 @@ def test_a_step_advances_the_state_and_donates_it():
     assert subject.costs["state_bytes"] == 12
 
 
+def test_a_step_needs_no_memory_but_that_of_its_arrays():
+    params = {"a": jnp.ones(1000), "b": jnp.ones(1000)}
+    costs = measure.prepare("adam", lo.adam(0.1), params).costs
+    arrays = 2 * measure.tree_bytes(params) + costs["state_bytes"]  # params and gradients
+    assert arrays <= costs["peak_bytes"] < arrays + 1000  # a copied leaf is 4,000
+
+
 def test_the_interval_of_a_median_covers_it():
     samples = np.random.default_rng(1).exponential(size=101)
     middle, low, high = statistics.median_interval(samples)

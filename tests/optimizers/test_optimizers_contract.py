@@ -1,6 +1,8 @@
 """What JAX code may rely on: dtypes, trees, a state that keeps its form, no NaN, clear errors."""
 
 import functools
+import subprocess
+import sys
 
 import chex
 import jax
@@ -277,3 +279,13 @@ def test_integer_params_may_go_without_a_gradient():
     state = lo.adam().init(params)
     updates, _ = lo.adam().update({"w": jnp.ones(2), "steps": None}, state)
     assert updates["steps"] is None
+
+
+def test_making_an_optimizer_starts_no_device():
+    """So that `jax.distributed.initialize` may come after it, in jax 0.6 too."""
+    script = (
+        "import lecture_opt as lo, jax._src.xla_bridge as bridge\n"
+        "for make in (lo.sgd, lo.momentum, lo.nesterov, lo.adagrad, lo.rmsprop, lo.adam): make()\n"
+        "assert not bridge.backends_are_initialized()"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)

@@ -311,6 +311,7 @@ def test_another_optimizer_or_model_is_told(saved, monkeypatch):
         (3, TypeError, "fit: checkpoint is 3; wanted a folder or a Checkpoint"),
         (lo.Checkpoint(None), TypeError, "fit: checkpoint.directory is None; wanted a path"),
         ("", TypeError, "fit: checkpoint.directory is ''; wanted a path"),
+        ("gs://bucket/run", ValueError, "fit: checkpoint.directory is 'gs://bucket/run'; wanted a"),
         (lo.Checkpoint("x", every=0), ValueError, "fit: checkpoint.every is 0; wanted at least 1"),
         (lo.Checkpoint("x", keep=0), ValueError, "fit: checkpoint.keep is 0; wanted at least 1"),
     ],

@@ -626,6 +626,13 @@ def good_arguments(**changes):
             ValueError,
             "fit: opt_state is PyTreeDef((CustomNode(namedtuple[ScaleByAdamState]",
         ),
+        (
+            {"optimizer": MOMENTUM, "opt_state": MOMENTUM.init(zeros() | {"w": jnp.zeros(7)})},
+            ValueError,
+            "fit: opt_state[0].trace['w'] has shape (7,); this optimizer and params want (3,)",
+        ),
+        ({"data": {"x": ["a", "b"]}}, TypeError, "fit: data['x'][0] is a str; wanted an array of"),
+        ({"data": [np.array(["a", "b"])]}, TypeError, "fit: data[0] is a ndarray; wanted an array"),
     ],
 )  # fmt: skip
 def test_wrong_arguments(changes, error, text):
