@@ -40,10 +40,11 @@ def goes_down(subject: Subject) -> Outcome:
 
 
 def decay_shrinks(subject: Subject) -> Outcome:
-    """Where parameters move under zero gradients, they shrink.
+    """Where parameters move under zero gradients, they shrink, each element of them.
 
     Why: weight decay with the wrong sign makes the weights grow without end.
-    Usual cause: the decay added after the minus sign was applied.
+    Usual cause: the decay added after the minus sign was applied; the sum or norm of a leaf where
+    the leaf itself was meant.
     """
     params = probes.full_tree(10.0, probes.params_tree())
     zeros = probes.full_tree(0.0, params)
@@ -59,6 +60,27 @@ def decay_shrinks(subject: Subject) -> Outcome:
             "decay pushes the weights away from zero.",
             updates=largest,
         )
+    return shrinks_everywhere(subject)
+
+
+def shrinks_everywhere(subject: Subject) -> Outcome:
+    """Pass where zero gradients move no element of ordinary parameters away from zero."""
+    params = probes.params_tree()
+    zeros = probes.full_tree(0.0, params)
+    updates, _ = subject.updates_over([zeros] * 3, params)
+    for name, leaf in params.items():
+        total = sum(probes.float64(update[name]) for update in updates)
+        away = total * np.sign(probes.float64(leaf))
+        worst = np.unravel_index(int(np.argmax(away)), away.shape)
+        if away[worst] > 0.1 * np.max(np.abs(total)) and away[worst] > 1e-9:
+            return failed(
+                f"With zero gradients, three updates move the parameter {leaf[worst]:.4g} of leaf "
+                f"['{name}'] by {total[worst]:.4g}, away from zero, where others of that leaf "
+                "shrink: the decay of an element looks at other elements.",
+                leaf=name,
+                element=tuple(int(index) for index in worst),
+                update=float(total[worst]),
+            )
     return passed()
 
 

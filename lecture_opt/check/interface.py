@@ -106,6 +106,44 @@ def compare_signature(updates: Any, params: Any) -> Outcome:
     return passed()
 
 
+def updates_finite(subject: Subject) -> Outcome:
+    """Ordinary gradients give finite updates, from the first step on.
+
+    Why: one NaN in the weights ends the run.
+    Usual cause: moments put back in another order than they were taken out (a negative number
+    under a root), a division by a count that is still 0, a rate of 0 to a negative power.
+    """
+    params = probes.params_tree()
+    state = subject.init(params)
+    for step, grads in enumerate(probes.grads_trees(6)):
+        updates, after = subject.update(grads, state, params)
+        bad = probes.not_finite(updates)
+        if bad:
+            return failed(
+                f"With standard normal gradients the update of step {step} is {bad[1]} at leaf "
+                f"{bad[0]}. The state before that step: {ranges(state)}; after it: "
+                f"{ranges(after)}.",
+                step=step,
+                leaf=bad[0],
+                update=bad[1],
+            )
+        state = after
+    return passed()
+
+
+def ranges(state: Any) -> str:
+    """The range of each leaf of a state, in words, of at most six."""
+    named = [
+        f"{probes.path_name(path)} = {leaf}"
+        if np.shape(leaf) == ()
+        else f"{probes.path_name(path)} from {np.min(leaf):.4g} to {np.max(leaf):.4g}"
+        for path, leaf in jax.tree_util.tree_leaves_with_path(state)
+        if not probes.is_key(leaf) and np.size(leaf)
+    ]
+    more = ", ..." if len(named) > 6 else ""
+    return ", ".join(named[:6]) + more or "nothing"
+
+
 def depends_on_grads(subject: Subject) -> Outcome:
     """Other gradients give other updates.
 
@@ -205,6 +243,7 @@ PROPERTIES = (
     init_returns_arrays,
     update_returns_pair,
     updates_match_params,
+    updates_finite,
     depends_on_grads,
     returns_updates,
     params_optional,

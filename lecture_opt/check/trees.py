@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from lecture_opt.check import probes
 from lecture_opt.check.interface import compare_signature
@@ -167,4 +168,30 @@ def zero_size_leaves(subject: Subject) -> Outcome:
     return runs_well(subject, "a zero-size leaf", params, grads)
 
 
-PROPERTIES = (containers, empty_tree, none_leaves, scalar_leaves, bare_array, zero_size_leaves)
+def many_axes(subject: Subject) -> Outcome:
+    """Leaves of four axes (a convolution) and with axes of length 1 keep their shape.
+
+    Why: convolutions have kernels of four axes, attention of three, a last layer (n, 1).
+    Usual cause: `m, n = g.shape`, `g @ g.T` or `jnp.linalg.norm(g)` wherever `g.ndim > 1`;
+    `squeeze`.
+    """
+    shapes = {"convolution": (2, 1, 4, 3), "last": (3, 1)}
+    params, *grads = (
+        {
+            name: jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)
+            for name, shape in shapes.items()
+        }
+        for seed in range(STEPS + 1)
+    )
+    return runs_well(subject, "leaves of shapes (2, 1, 4, 3) and (3, 1)", params, grads)
+
+
+PROPERTIES = (
+    containers,
+    empty_tree,
+    none_leaves,
+    scalar_leaves,
+    bare_array,
+    zero_size_leaves,
+    many_axes,
+)

@@ -1,23 +1,27 @@
-"""Run the battery over every public optimizer of optax and optax.contrib; print a Markdown table.
+"""Run the battery over lecture_opt's optimizers and every public one of optax and optax.contrib.
 
-    python tests/check/survey_optax.py            all of them
-    python tests/check/survey_optax.py adam dog   some
+    python tests/check/survey_optax.py results.jsonl            all of them
+    python tests/check/survey_optax.py results.jsonl adam dog   some
 
-The table in lecture_opt/check/README.md was made by this script.
+A line of results is written after each optimizer, and those already in the file are not run
+again, so a survey that was stopped goes on where it was. At the end the table is printed that
+stands in lecture_opt/check/README.md, then the message of each failure.
 """
 
+import inspect
+import json
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=8")
-
-import inspect
 
 import optax
 import optax.contrib
 
-from lecture_opt import check
+from lecture_opt import check, optimizers
 
 DEFAULTS = {
     "optax.adadelta(learning_rate=1)": lambda learning_rate=1.0: optax.adadelta(learning_rate),
@@ -34,45 +38,75 @@ NEEDED = {
     "mechanize": {"base_optimizer": optax.sgd(0.1)},
 }
 OTHERS = ("mechanize",)
+STATUSES = ("pass", "fail", "trait", "skip")
 
 
-def optimizers() -> dict[str, Callable]:
+def subjects() -> dict[str, Callable]:
     """The public constructors that take a learning rate, and the wrappers that make optimizers."""
-    found = {}
+    found = {f"lecture.{name}": getattr(optimizers, name) for name in optimizers.__all__}
     for module in (optax, optax.contrib):
         for name, value in sorted(vars(module).items()):
-            if name.startswith(("_", "scale_by", "inject")) or not inspect.isfunction(value):
+            if name.startswith(("_", "scale_by", "inject")):
                 continue
-            parameters = inspect.signature(value).parameters
-            rates = {"learning_rate", "max_learning_rate"} & set(parameters)
-            if (rates or name in OTHERS) and name != "schedule_free":
-                found[f"{module.__name__}.{name}"] = value
-    found |= DEFAULTS
-    return found
+            found[f"{module.__name__}.{name}"] = value
+    takes_a_rate = {
+        name: value
+        for name, value in found.items()
+        if inspect.isfunction(value)
+        and (
+            {"learning_rate", "max_learning_rate"} & set(inspect.signature(value).parameters)
+            or short(name) in OTHERS
+        )
+        and short(name) != "schedule_free"
+    }
+    return takes_a_rate | DEFAULTS
 
 
-def main(chosen: list[str]) -> None:
+def short(name: str) -> str:
+    """A name without its module and arguments."""
+    return name.partition("(")[0].rpartition(".")[2]
+
+
+def survey(name: str, constructor: Callable) -> dict[str, Any]:
+    """What the battery says of one optimizer, as a line of the results."""
+    subject = check.from_constructor(constructor, name=name, **NEEDED.get(short(name), {}))
+    report = check.run(subject)
+    return {
+        "name": name,
+        "counts": report.counts(),
+        "seconds": round(report.seconds),
+        "failures": {result.name: result.message for result in report.failures},
+        "skips": {r.name: r.message for r in report.results if r.status == "skip"},
+        "identity": report["identity.what_it_is"].message,
+    }
+
+
+def show(rows: list[dict[str, Any]]) -> None:
+    """Print the table, then the messages."""
     print("| optimizer | pass | fail | trait | skip | seconds | fails |")
     print("|" + " --- |" * 7)
-    details = []
-    for name, constructor in optimizers().items():
-        short = name.partition("(")[0].rpartition(".")[2]
-        if chosen and short not in chosen:
+    for row in rows:
+        counts = " | ".join(str(row["counts"][status]) for status in STATUSES)
+        fails = ", ".join(f"`{name}`" for name in row["failures"])
+        print(f"| `{row['name']}` | {counts} | {row['seconds']} | {fails} |")
+    for row in rows:
+        print(f"\n{row['name']}: {row['identity']}")
+        for name, message in row["failures"].items():
+            print(f"  {name}: {message}")
+
+
+def main(file: str, *chosen: str) -> None:
+    path = Path(file)
+    rows = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    known = {row["name"] for row in rows}
+    for name, constructor in subjects().items():
+        if name in known or (chosen and short(name) not in chosen):
             continue
-        needed = NEEDED.get(short, {})
-        try:
-            report = check.run(check.from_constructor(constructor, name=name, **needed))
-        except Exception as error:
-            print(f"| {name} | cannot be built: {error!r:.100}", flush=True)
-            continue
-        counts = report.counts()
-        row = " | ".join(str(counts[status]) for status in ("pass", "fail", "trait", "skip"))
-        fails = ", ".join(f"`{result.name}`" for result in report.failures)
-        print(f"| `{name}` | {row} | {report.seconds:.0f} | {fails} |", flush=True)
-        details += [f"{name} {result.name}: {result.message}" for result in report.failures]
-        details.append(f"{name} identity: {report['identity.what_it_is'].message}")
-    print("\n" + "\n".join(details))
+        rows.append(survey(name, constructor))
+        with path.open("a") as out:
+            out.write(json.dumps(rows[-1]) + "\n")
+    show(rows)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main(*sys.argv[1:])
