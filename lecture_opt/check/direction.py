@@ -64,19 +64,25 @@ def decay_shrinks(subject: Subject) -> Outcome:
 
 
 def shrinks_everywhere(subject: Subject) -> Outcome:
-    """Pass where zero gradients move no element of ordinary parameters away from zero."""
+    """Pass where zero gradients move no element of ordinary parameters away from zero.
+
+    What moves parameters that are zero too is no decay, and is left out.
+    """
     params = probes.params_tree()
     zeros = probes.full_tree(0.0, params)
-    updates, _ = subject.updates_over([zeros] * 3, params)
+    moved, drift = (subject.updates_over([zeros] * 3, start)[0] for start in (params, zeros))
     for name, leaf in params.items():
-        total = sum(probes.float64(update[name]) for update in updates)
+        total = sum(
+            probes.float64(one[name]) - probes.float64(other[name])
+            for one, other in zip(moved, drift, strict=True)
+        )
         away = total * np.sign(probes.float64(leaf))
         worst = np.unravel_index(int(np.argmax(away)), away.shape)
         if away[worst] > 0.1 * np.max(np.abs(total)) and away[worst] > 1e-9:
             return failed(
                 f"With zero gradients, three updates move the parameter {leaf[worst]:.4g} of leaf "
-                f"['{name}'] by {total[worst]:.4g}, away from zero, where others of that leaf "
-                "shrink: the decay of an element looks at other elements.",
+                f"['{name}'] by {total[worst]:.4g}, away from zero: the decay of an element looks "
+                "at other elements.",
                 leaf=name,
                 element=tuple(int(index) for index in worst),
                 update=float(total[worst]),

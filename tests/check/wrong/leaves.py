@@ -197,3 +197,25 @@ def trust_ratio_without_a_guard(learning_rate=0.1):
         return tmap(step, grads, params), state
 
     return optax.GradientTransformation(lambda p: (), update)
+
+
+@caught_by("direction.decay_shrinks")
+def decay_by_the_sum_of_the_leaf(learning_rate=0.1, weight_decay=0.1):
+    def update(grads, state, params):
+        decayed = tmap(lambda g, p: g + weight_decay * jnp.sum(p).astype(g.dtype), grads, params)
+        return tmap(lambda g: -learning_rate * g, decayed), state
+
+    return optax.GradientTransformation(lambda p: (), update)
+
+
+@caught_by("trees.many_axes")
+def two_axes_or_one(learning_rate=0.1):
+    def step(g):
+        if g.ndim > 1:
+            rows, columns = g.shape
+            g = g.reshape(rows, columns) / jnp.asarray(columns).astype(g.dtype) ** 0.5
+        return -learning_rate * g
+
+    return optax.GradientTransformation(
+        lambda p: (), lambda grads, state, params=None: (tmap(step, grads), state)
+    )

@@ -322,3 +322,15 @@ def line_below_zero(learning_rate=0.1):
 @caught_by("long_run.after_a_million_steps")
 def warm_up_without_end(learning_rate=0.1):
     return over_time(lambda count: (count + 1) / 100)(learning_rate)
+
+
+@caught_by("interface.updates_finite")
+def moments_taken_out_in_another_order(learning_rate=0.1):
+    def update(grads, state, params=None):
+        v, m = state
+        m = tmap(lambda m, g: 0.9 * m + 0.1 * g, m, grads)
+        v = tmap(lambda v, g: 0.999 * v + 0.001 * g * g, v, grads)
+        updates = tmap(lambda m, v: -learning_rate * m / (jnp.sqrt(v) + 1e-4), m, v)
+        return updates, (m, v)
+
+    return optax.GradientTransformation(lambda p: (zeros(p), zeros(p)), update)
