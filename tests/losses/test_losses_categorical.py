@@ -134,7 +134,9 @@ def test_logits_give_what_optax_gives(x64):
 def test_classes_may_be_on_any_axis(loss, scores, labels):
     x, y = (np.stack([a, a[::-1]], axis=1) for a in (scores, labels))  # (B, 2, C), (B, 2[, C])
     mask = np.arange(2 * B).reshape(B, 2) % 3 > 0
-    f = functools.partial(loss, where=mask, class_weights=WEIGHTS, reduction="none")
+    f = functools.partial(
+        loss, where=mask, class_weights=WEIGHTS, label_smoothing=0.1, reduction="none"
+    )
 
     @jax.jit
     def on_each_axis():

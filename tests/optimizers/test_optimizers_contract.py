@@ -13,6 +13,7 @@ import pytest
 from jax import export
 
 import lecture_opt as lo
+from lecture_opt.optimizers import _base
 
 CONSTRUCTORS = [lo.sgd, lo.momentum, lo.nesterov, lo.adagrad, lo.rmsprop, lo.adam]
 each = pytest.mark.parametrize("make", CONSTRUCTORS, ids=lambda f: f.__name__)
@@ -289,3 +290,13 @@ def test_making_an_optimizer_starts_no_device():
         "assert not bridge.backends_are_initialized()"
     )
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_more_leaves_alike_than_go_through_a_rule_at_once():
+    params = {f"{i:03}": jnp.float32(i + 1) for i in range(2 * _base.BLOCK + 3)}
+    optimizer = lo.momentum()
+    updates, state = run(optimizer, params, params, steps=2)
+    for name, p in params.items():
+        alone, after = run(optimizer, p, p, steps=2)
+        assert updates[name] == alone
+        assert state.velocity[name] == after.velocity
