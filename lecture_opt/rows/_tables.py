@@ -99,8 +99,12 @@ class Unique(NamedTuple):
     group: jax.Array
 
 
-def unique(ids: jax.Array, rows: int) -> Unique:
-    """Groups the ids; as many come back as were given, all distinct."""
+def unique(function: str, ids: PyTree, rows: int) -> Unique:
+    """Groups all ids for one table; as many come back as were given, all distinct.
+
+    Raises as `flat_ids`.
+    """
+    ids = flat_ids(function, ids, rows)
     k = ids.shape[0]
     # The ids alone are sorted, then looked up: a CPU sorts pairs several times slower.
     ascending = lax.sort(ids)

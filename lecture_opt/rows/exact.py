@@ -184,10 +184,10 @@ def catch_up(params: PyTree, state: PyTree, ids: PyTree) -> tuple[PyTree, PyTree
     """
     leaves = jax.tree.leaves(params)
     found = _tables.spread("catch_up", "ids", params, ids)
-    distinct = []
-    for leaf, where in zip(leaves, found, strict=True):
-        flat = where if where is None else _tables.flat_ids("catch_up", where, leaf.shape[0])
-        distinct.append(flat if flat is None else _tables.unique(flat, leaf.shape[0]).ids)
+    distinct = [
+        None if where is None else _tables.unique("catch_up", where, leaf.shape[0]).ids
+        for leaf, where in zip(leaves, found, strict=True)
+    ]
     return _bring_up(params, state, distinct)
 
 

@@ -42,8 +42,7 @@ def row_grads(ids: PyTree, values: PyTree, rows: int) -> RowGrads:
            [4.],
            [0.]], dtype=float32))
     """
-    flat = _tables.flat_ids("row_grads", ids, rows)
-    return _sum(_tables.unique(flat, rows), values, ids)
+    return _sum(_tables.unique("row_grads", ids, rows), values, ids)
 
 
 def _sum(unique: _tables.Unique, values: PyTree, ids: PyTree) -> RowGrads:
@@ -116,14 +115,13 @@ def value_and_row_grad(
     (Array([ 4, 10], dtype=int32), Array([4., 0.], dtype=float32))
     """
 
-    def distinct(table: jax.Array, ids: PyTree) -> _tables.Unique:
-        flat = _tables.flat_ids("value_and_row_grad", ids, table.shape[0])
-        return _tables.unique(flat, table.shape[0])
-
     def value_and_grad(params: PyTree, *args: Any, opt_state: PyTree = None) -> tuple[Any, PyTree]:
         leaves, treedef = jax.tree.flatten(params)
         ids = _tables.spread("value_and_row_grad", "ids", params, ids_fn(*args))
-        unique = [None if w is None else distinct(p, w) for p, w in zip(leaves, ids, strict=True)]
+        unique = [
+            None if w is None else _tables.unique("value_and_row_grad", w, p.shape[0])
+            for p, w in zip(leaves, ids, strict=True)
+        ]
         moved = _state.movements(params, opt_state, [u and u.ids for u in unique])
         rows = list(map(_look_up, leaves, ids, unique, moved))
 
