@@ -4,6 +4,7 @@ The canonical tree has two leaves of one shape (so that mixing leaves up shows) 
 Everything is drawn from a seeded NumPy generator, so the same probe is the same everywhere.
 """
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -14,11 +15,17 @@ Tree = Any
 SHAPES = {"bias": (3,), "gain": (3,), "kernel": (4, 3)}
 
 
-def normal_tree(seed: int, *, dtype: Any = jnp.float32, scale: float = 1.0) -> Tree:
-    """The canonical tree filled with normal draws of standard deviation `scale`."""
+def normal_tree(
+    seed: int,
+    *,
+    dtype: Any = jnp.float32,
+    scale: float = 1.0,
+    shapes: Mapping[str, tuple[int, ...]] = SHAPES,
+) -> Tree:
+    """The canonical tree, or one of other shapes, of normal draws of standard deviation `scale`."""
     rng = np.random.default_rng(seed)
     return {
-        name: jnp.asarray(scale * rng.normal(size=shape), dtype) for name, shape in SHAPES.items()
+        name: jnp.asarray(scale * rng.normal(size=shape), dtype) for name, shape in shapes.items()
     }
 
 

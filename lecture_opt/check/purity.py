@@ -82,34 +82,34 @@ def no_hidden_state(subject: Subject) -> Outcome:
 
     wanted = alone(mine)
     far = jax.tree.map(lambda p: -5 * p, params)
-    for wrap in (lambda tree: tree, lambda tree: [tree["kernel"]]):
-        mixed = interleaved(subject, (mine, params), ([wrap(g) for g in other], wrap(far)))
-        if isinstance(mixed, str):
-            return failed(
-                "With a run of a model of one leaf in between, a run of three leaves raised "
-                f"{mixed}: init keeps something of the params outside the state.",
-                raised=mixed,
-            )
-        outcome = same_steps(mixed, wanted)
-        if outcome.status == "fail":
-            return outcome
+    outcome = same_steps(interleaved(subject, (mine, params), (other, far)), wanted)
+    if outcome.status == "fail":
+        return outcome
+    small = [[gradient["kernel"]] for gradient in other], [far["kernel"]]
+    try:
+        mixed = interleaved(subject, (mine, params), small)
+    except Exception as error:  # one of the two met what the other left
+        return failed(
+            "With a run of a model of one leaf in between, a run of three leaves raised "
+            f"{in_words(error)}: init keeps something of the params outside the state.",
+            raised=in_words(error),
+        )
+    outcome = same_steps(mixed, wanted)
+    if outcome.status == "fail":
+        return outcome
     if not probes.same_bits(alone(mine), wanted):
         return failed("A second run from a fresh state differs from the first one.")
     return passed()
 
 
-def interleaved(subject: Subject, mine: Any, other: Any) -> Any:
-    """The updates of one run of (grads, params) with another in between, or what it raises."""
+def interleaved(subject: Subject, mine: Any, other: Any) -> list[Any]:
+    """The updates of one run of (grads, params) with another in between."""
     (grads, params), (foreign, far) = mine, other
-    state, seen = subject.init(params), []
-    try:
-        elsewhere = subject.init(far)
-        for gradient, strange in zip(grads, foreign, strict=True):
-            _, elsewhere = subject.update(strange, elsewhere, far)
-            updates, state = subject.update(gradient, state, params)
-            seen.append(updates)
-    except Exception as error:  # one of the two met what the other left
-        return in_words(error)
+    state, elsewhere, seen = subject.init(params), subject.init(far), []
+    for gradient, strange in zip(grads, foreign, strict=True):
+        _, elsewhere = subject.update(strange, elsewhere, far)
+        updates, state = subject.update(gradient, state, params)
+        seen.append(updates)
     return seen
 
 

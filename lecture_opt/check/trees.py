@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from lecture_opt.check import probes
 from lecture_opt.check.interface import compare_signature
@@ -176,13 +175,7 @@ def many_axes(subject: Subject) -> Outcome:
     `squeeze`.
     """
     shapes = {"convolution": (2, 1, 4, 3), "last": (3, 1)}
-    params, *grads = (
-        {
-            name: jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)
-            for name, shape in shapes.items()
-        }
-        for seed in range(STEPS + 1)
-    )
+    params, *grads = (probes.normal_tree(seed, shapes=shapes) for seed in range(STEPS + 1))
     return runs_well(subject, "leaves of shapes (2, 1, 4, 3) and (3, 1)", params, grads)
 
 
