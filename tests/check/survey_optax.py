@@ -43,23 +43,22 @@ STATUSES = ("pass", "fail", "trait", "skip")
 
 def subjects() -> dict[str, Callable]:
     """The public constructors that take a learning rate, and the wrappers that make optimizers."""
-    found = {f"lecture.{name}": getattr(optimizers, name) for name in optimizers.__all__}
-    for module in (optax, optax.contrib):
-        for name, value in sorted(vars(module).items()):
-            if name.startswith(("_", "scale_by", "inject")):
-                continue
-            found[f"{module.__name__}.{name}"] = value
-    takes_a_rate = {
-        name: value
-        for name, value in found.items()
-        if inspect.isfunction(value)
-        and (
-            {"learning_rate", "max_learning_rate"} & set(inspect.signature(value).parameters)
-            or short(name) in OTHERS
-        )
-        and short(name) != "schedule_free"
+    modules = {"lecture": optimizers, "optax": optax, "optax.contrib": optax.contrib}
+    found = {
+        f"{prefix}.{name}": value
+        for prefix, module in modules.items()
+        for name, value in sorted(vars(module).items())
+        if inspect.isfunction(value) and is_subject(name, value)
     }
-    return takes_a_rate | DEFAULTS
+    return found | DEFAULTS
+
+
+def is_subject(name: str, function: Callable) -> bool:
+    """Whether a public function makes an optimizer that the survey can judge."""
+    if name.startswith(("_", "scale_by", "inject")) or name == "schedule_free":
+        return False
+    rates = {"learning_rate", "max_learning_rate"} & set(inspect.signature(function).parameters)
+    return bool(rates) or name in OTHERS
 
 
 def short(name: str) -> str:
