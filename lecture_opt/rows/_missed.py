@@ -102,15 +102,25 @@ class Adam:
         decayed = _power(b1_decay, log_decay, j * begun + j * (j - 1) / 2)
         top = weights * c / -jnp.expm1(t * log1) * decayed
         bottom = eps * c * jnp.exp(-j / 2 * log2)
-        root = _base.sqrt(v)
-        movement = jnp.zeros_like(m)
-        for i in range(nodes.size):
-            step = _times(1 / _base.nonzero(root + _column(bottom[i], root)), top[i])
-            movement = movement - m * step
+        behind = missed > 0
+        # Inside `cond` it is computed once; outside, XLA would fuse it into each of its uses. Where
+        # no row is behind any array will do for the sums.
+        sums = lax.cond(jnp.any(behind), _sums, lambda v, *_: v, v, top, bottom)
+        with jax.numpy_dtype_promotion("standard"):  # m may be complex
+            movement = jnp.where(_column(behind, m), -m * sums, jnp.zeros_like(m))
         k = missed.astype(real)
         exponent = k * start.astype(real) + k * (k - 1) / 2
         m = _times(m, b1**k * _power(b1_decay, log_decay, exponent))
         return (m, _times(v, b2**k)), movement
+
+
+def _sums(v: jax.Array, top: jax.Array, bottom: jax.Array) -> jax.Array:
+    """For each element the sum over j of top_j / (sqrt(v) + bottom_j)."""
+    root = _base.sqrt(v)
+    sums = jnp.zeros_like(v)
+    for t, b in zip(top, bottom, strict=True):
+        sums = sums + _times(1 / _base.nonzero(root + _column(b, root)), t)
+    return sums
 
 
 def window(b1: Any, b2: Any) -> int:
