@@ -124,19 +124,27 @@ def compute_dtype(*dtypes: Any) -> Any:
 def zeros(function: str, params: PyTree, *, real: bool = False) -> PyTree:
     """Zeros shaped and sharded as the params; with `real`, real ones for complex params."""
 
-    def leaf(path: tuple[Any, ...], p: ArrayLike) -> jax.Array:
-        try:
-            dtype = compute_dtype(jnp.result_type(p))
-        except (TypeError, ValueError):
-            name = jax.tree_util.keystr(path)
-            raise TypeError(
-                f"{function}.init: params{name} is {p!r}; every leaf must be a numeric array"
-            ) from None
+    def leaf(p: ArrayLike, dtype: Any) -> jax.Array:
         dtype = jnp.finfo(dtype).dtype if real else dtype
         if not isinstance(p, jax.core.Tracer):
             return jnp.zeros_like(p, dtype=dtype)
         # A use of p, so that under jit too the zeros are sharded like it.
         return jnp.where(False, jnp.real(p).astype(dtype), jnp.zeros((), dtype))
+
+    return jax.tree.map(leaf, params, state_dtypes(function, params))
+
+
+def state_dtypes(function: str, params: PyTree) -> PyTree:
+    """The dtype of the state for each leaf of the params; raises for one that is no array."""
+
+    def leaf(path: tuple[Any, ...], p: ArrayLike) -> Any:
+        try:
+            return compute_dtype(jnp.result_type(p))
+        except (TypeError, ValueError):
+            name = jax.tree_util.keystr(path)
+            raise TypeError(
+                f"{function}.init: params{name} is {p!r}; every leaf must be a numeric array"
+            ) from None
 
     return jax.tree_util.tree_map_with_path(leaf, params)
 

@@ -39,7 +39,7 @@ def sgd(learning_rate: ScalarOrSchedule = 0.01) -> optax.GradientTransformationE
     learning_rate = _base.check_learning_rate("sgd", learning_rate)
 
     def init(params: PyTree) -> SgdState:
-        _base.zeros("sgd", params)
+        _base.state_dtypes("sgd", params)  # for its errors
         return SgdState(_base.zero_count())
 
     def update(
