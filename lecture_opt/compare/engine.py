@@ -139,12 +139,13 @@ def train(
 def runs_at_once(start: Start, wanted: int, *, bytes_at_most: int = 2**29) -> int:
     """How many runs a program takes, so that `wanted` need few calls of nearly one size.
 
-    On a CPU twenty: few enough for the caches, enough to drown the cost of calls. Elsewhere all,
+    On a CPU ten: few enough for the caches, enough to drown the cost of calls, and no more than are
+    reported at once by default. Elsewhere all,
     as far as the memory goes; a run is taken to need eight times its params.
     """
     leaves, seeds = jax.tree.leaves(start.params), len(start.rows)
     size = 8 * sum(leaf.nbytes for leaf in leaves) // seeds + start.rows[0].nbytes
-    limit = 20 if jax.default_backend() == "cpu" else wanted
+    limit = 10 if jax.default_backend() == "cpu" else wanted
     limit = max(1, min(limit, bytes_at_most // max(size, 1)))
     runs = -(-wanted // -(-wanted // limit))
     devices = jax.local_device_count()

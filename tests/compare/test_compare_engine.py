@@ -165,8 +165,8 @@ def test_an_epoch_takes_every_row_once():
 
 
 def test_the_memory_bounds_how_many_run_at_once(start):
-    assert engine.runs_at_once(start, 160) == 20
-    assert engine.runs_at_once(start, 24) == 12
+    assert engine.runs_at_once(start, 160) == 10
+    assert engine.runs_at_once(start, 24) == 8
     assert engine.runs_at_once(start, 7) == 7
     assert engine.runs_at_once(start, 160, bytes_at_most=0) == 1
     one = engine.runs_at_once(start, 160, bytes_at_most=10_000)
