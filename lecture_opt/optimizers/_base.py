@@ -91,6 +91,13 @@ def scalar(value: ArrayLike) -> jax.Array:
     return jnp.asarray(value, dtype=float)
 
 
+def is_one(value: ArrayLike) -> bool:
+    """Whether the value is known to be 1 in the default float dtype."""
+    if isinstance(value, jax.core.Tracer):
+        return False
+    return bool(np.asarray(value, dtype=jnp.result_type(float)) == 1)
+
+
 def current_rate(learning_rate: Any, count: jax.Array) -> jax.Array:
     """The learning rate at `count` steps done: the schedule's value there, or the constant."""
     if not callable(learning_rate):

@@ -88,7 +88,9 @@ def _update(
     count = _base.next_count(state.count)
     t = _base.scalar(count)
     b1, one_minus_b1, b2, one_minus_b2, b1_decay = map(_base.scalar, decays)
-    decayed = b1_decay ** (t - 1)
+    # Without a power to wait for, XLA's CPU computes a leaf's means one after the other, with the
+    # gradient still in the cache; in float32 the default b1_decay is 1.
+    decayed = 1.0 if _base.is_one(decays[-1]) else b1_decay ** (t - 1)
     updates, mu, nu = _base.map_rule(
         _adam_rule,
         grads,
@@ -125,4 +127,4 @@ def _adam_rule(
     v = b2 * v + one_minus_b2 * _base.abs_sq(g)
     m_c = m / correction1
     v_c = v / correction2
-    return -learning_rate * m_c / _base.nonzero(_base.sqrt(v_c) + eps), m, v
+    return -learning_rate * (m_c / _base.nonzero(_base.sqrt(v_c) + eps)), m, v
