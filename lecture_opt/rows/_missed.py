@@ -26,6 +26,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.typing import ArrayLike
 
 from lecture_opt.optimizers import _base
 
@@ -46,7 +47,7 @@ class Momentum:
         (v,) = slots
         momentum = momentum.astype(_real(v))
         k = (stop - start).astype(momentum.dtype)
-        log_m = jnp.log(jnp.maximum(momentum, jnp.finfo(momentum.dtype).tiny))
+        log_m = _log(momentum)
         # 1 - m^k over 1 - m without cancellation.
         terms = momentum * jnp.expm1(k * log_m) / jnp.expm1(log_m)
         factor = momentum * terms if self.nesterov else terms
@@ -88,7 +89,7 @@ class Adam:
         m, v = slots
         real = _real(m)
         b1, b2, eps, b1_decay = (x.astype(real) for x in (b1, b2, eps, b1_decay))
-        log1, log2, log_decay = jnp.log(b1), jnp.log(b2), jnp.log(b1_decay)
+        log1, log2, log_decay = _log(b1), _log(b2), jnp.log(b1_decay)
         missed = stop - start
         nodes, basis = _basis(self.window, real)
         weights = _weights(learning_rate, b1 / jnp.sqrt(b2), start, missed, basis)
@@ -96,11 +97,10 @@ class Adam:
         # One row a node, one column a row of the table.
         j = nodes[:, None]
         begun = start[None, :].astype(real)
-        t = begun + j
-        c = jnp.sqrt(-jnp.expm1(t * log2))
-        # At step t the mean decays by b1 * b1_decay^(t - 1).
+        c = jnp.sqrt(_one_minus_power(log2, begun, j))
+        # At step t = start + j the mean decays by b1 * b1_decay^(t - 1).
         decayed = _power(b1_decay, log_decay, j * begun + j * (j - 1) / 2)
-        top = weights * c / -jnp.expm1(t * log1) * decayed
+        top = weights * c / _one_minus_power(log1, begun, j) * decayed
         bottom = eps * c * jnp.exp(-j / 2 * log2)
         behind = missed > 0
         # Inside `cond` it is computed once; outside, XLA would fuse it into each of its uses. Where
@@ -180,6 +180,17 @@ def _interpolation(window: int, per_octave: int, degree: int) -> tuple[np.ndarra
             others = [b for b in near if b != a]
             basis[a, j - 1] = np.prod((np.log1p(j) - u[others]) / (u[a] - u[others]))
     return np.array(nodes, float), basis
+
+
+def _log(decay: jax.Array) -> jax.Array:
+    """The logarithm, of 0 as of the smallest normal number: times a count of 0 it is to give 0."""
+    return jnp.log(jnp.maximum(decay, jnp.finfo(decay.dtype).tiny))
+
+
+def _one_minus_power(log_base: jax.Array, start: jax.Array, j: ArrayLike) -> jax.Array:
+    """1 - base^(start + j) from one exponential a row and one a node, without cancellation."""
+    grown = -jnp.expm1(start * log_base)
+    return grown + (1 - grown) * -jnp.expm1(j * log_base)
 
 
 def _power(base: jax.Array, log_base: jax.Array, exponent: jax.Array) -> jax.Array:
