@@ -128,6 +128,7 @@ def fit(
         key = checks.check_key(key)
         batch_size = checks.check_batch_size(batch_size, examples, sharding.parts(data))
     mesh = sharding.find_mesh(params, opt_state, data)
+    sharding.check_explicit(mesh, ids_fn)
     with contextlib.ExitStack() as stack:
         stack.enter_context(sharding.entered(mesh))
         params = _copy(sharding.place(params, mesh))
@@ -138,12 +139,13 @@ def fit(
         # The loop overwrites its buffers, and a fresh state may share some with params.
         opt_state = _copy(sharding.place(opt_state, mesh))
         data = sharding.place(data, mesh)
+        evaluate = eval_fn and _on_gathered(eval_fn, sharding.explicit_axes(data))
 
         step, end, history, store = start_step, start_step + steps, History([], []), None
         if checkpoint is not None:
             run = _run_facts(data, batch_size, key, start_step)
             store = stack.enter_context(checkpoints.opened(checkpoint, run))
-            found = checkpoints.restore(store, end, params, opt_state, eval_fn)
+            found = checkpoints.restore(store, end, params, opt_state, evaluate)
             if found is not None:
                 step, params, opt_state, history = found
         reached = _reached(until, history, step)
@@ -168,8 +170,8 @@ def fit(
             report(step - start_step, history.losses[-1][-1])
             if callback is not None:
                 callback(step, _copy(current(carry).params), history.losses[-1])
-            if eval_fn is not None and (step == end or (eval_every and step % eval_every == 0)):
-                value = jax.tree.map(np.array, eval_fn(current(carry).params))
+            if evaluate is not None and (step == end or (eval_every and step % eval_every == 0)):
+                value = jax.tree.map(np.array, evaluate(current(carry).params))
                 history.evaluations.append((step, value))
                 reached = _reached(until, history, step)
             if store is not None and (step == end or reached or step % store.checkpoint.every == 0):
@@ -206,6 +208,11 @@ def _next_multiple(step: int, every: int) -> int:
 def _copy(tree: PyTree) -> PyTree:
     """Arrays of its own, none of weak type, for a compiled loop to take over."""
     return jax.tree.map(lambda leaf: jnp.array(leaf, dtype=jnp.result_type(leaf)), tree)
+
+
+def _on_gathered(eval_fn: Callable[[PyTree], Any], axes: frozenset[str]) -> Callable[[PyTree], Any]:
+    """The evaluation, given the parameters as a loss is."""
+    return lambda params: eval_fn(sharding.gathered(params, axes))
 
 
 def _reached(until: Callable[[Any], bool] | None, history: History, step: int) -> bool:

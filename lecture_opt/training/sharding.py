@@ -8,8 +8,16 @@ A mesh names the devices, `mesh = jax.make_mesh((jax.device_count(),), ("devices
 
 gives the losses of one device, to rounding: a batch holds the same examples on any number of them.
 What lies on no mesh is copied to each device. A layout of your own is `jax.device_put` with your
-`NamedSharding`s, on Auto axes or Explicit ones; these functions put arrays on Auto axes, on which
-any loss written for one device runs.
+`NamedSharding`s.
+
+The mesh's axes stay of their type. On Auto ones any loss written for one device runs. On Explicit
+ones, which `jax.make_mesh` makes where jax is new, a program says how an array is cut where that
+doesn't follow from its inputs, and no array is cut twice over one axis; so parameters that are cut
+over an axis of the data come to the loss, and to `eval_fn`, gathered over it. The models and losses
+of this package need no more. What jax asks of yours is met inside it (`out_sharding=`,
+`jax.sharding.reshard`), around it (`jax.sharding.auto_axes`), or by the mesh:
+
+    jax.make_mesh((jax.device_count(),), ("devices",), axis_types=(jax.sharding.AxisType.Auto,))
 
 Example:
     >>> import jax, jax.numpy as jnp, optax
@@ -18,13 +26,15 @@ Example:
     'devices'
     >>> shard_params({"kernel": jnp.ones((3, 8))}, mesh)["kernel"].sharding.spec[1]
     'devices'
-    >>> state = zero1(optax.sgd(0.1, momentum=0.9), mesh).init(jnp.ones(8))
-    >>> jax.tree.leaves(state)[0].sharding.spec[0]
-    'devices'
+    >>> optimizer = zero1(optax.sgd(0.5), mesh)
+    >>> updates, state = optimizer.update(jnp.ones(8), optimizer.init(jnp.ones(8)), jnp.ones(8))
+    >>> float(updates[0])
+    -0.5
 """
 
 import contextlib
 import math
+from collections.abc import Iterator
 from typing import Any, NamedTuple, TypeAlias
 
 import jax
@@ -46,7 +56,6 @@ def shard_data(data: PyTree, mesh: Mesh) -> PyTree:
     Raises:
         ValueError: Where a leading axis is no multiple of the number of devices.
     """
-    auto = _auto(mesh)
 
     def put(path: tuple[Any, ...], leaf: Any) -> jax.Array:
         shape = np.shape(leaf)
@@ -55,7 +64,7 @@ def shard_data(data: PyTree, mesh: Mesh) -> PyTree:
                 f"shard_data: data{jax.tree_util.keystr(path)} has shape {shape}; wanted a leading "
                 f"axis that is a multiple of the mesh's {mesh.size} devices"
             )
-        return _put(leaf, NamedSharding(auto, _spec(mesh, axis=0)))
+        return _put(leaf, NamedSharding(mesh, _spec(mesh, axis=0)))
 
     return jax.tree_util.tree_map_with_path(put, data)
 
@@ -66,8 +75,7 @@ def shard_params(params: PyTree, mesh: Mesh) -> PyTree:
     An axis that is no multiple of the number of devices can't be cut; an array without one that
     can is copied to each device. Optimizers' states are sharded like the parameters.
     """
-    auto = _auto(mesh)
-    return jax.tree.map(lambda leaf: _put(leaf, _cut(leaf, auto)), params)
+    return jax.tree.map(lambda leaf: _put(leaf, _cut(leaf, mesh)), params)
 
 
 def zero1(
@@ -77,7 +85,8 @@ def zero1(
 
     The parameters stay whole on each device; a device keeps and updates the state of its part of
     them, and the updates are gathered. The state is the optimizer's own, sharded as
-    `shard_params` would. Any optimizer of one array at a time gives what it gives without.
+    `shard_params` would, on axes of the type that the parameters lie on. Any optimizer of one array
+    at a time gives what it gives without.
 
     Source: Rajbhandari et al., "ZeRO: Memory optimizations toward training trillion parameter
     models", 2020, stage 1.
@@ -107,7 +116,6 @@ def zero1(
 class Placement(NamedTuple):
     """Where the arrays of a run are; hashable, so that a program is kept for each."""
 
-    mesh: Mesh
     carry: tuple[NamedSharding, ...]
     data: tuple[NamedSharding, ...]
 
@@ -122,6 +130,20 @@ def find_mesh(*trees: PyTree) -> Mesh | None:
     if len(meshes) > 1:
         raise ValueError(f"fit: params, opt_state and data lie on {len(meshes)} meshes: {meshes}")
     return meshes.pop() if meshes else None
+
+
+def check_explicit(mesh: Mesh | None, ids_fn: Any) -> None:
+    """That a mesh with Explicit axes can be trained on."""
+    if mesh is None or not _explicit(mesh):
+        return
+    given = f"params, opt_state or data lie on a mesh of {mesh.axis_types}"
+    if not hasattr(jax, "set_mesh"):
+        raise ValueError(
+            f"fit: {given}; wanted Auto axes, as Explicit ones need jax 0.7.1 or newer, and this "
+            f"is {jax.__version__}"
+        )
+    if ids_fn is not None:
+        raise ValueError(f"fit: {given}; ids_fn wanted Auto axes, as rows are sorted by their ids")
 
 
 def place(tree: PyTree, mesh: Mesh | None) -> PyTree:
@@ -142,8 +164,26 @@ def placement(mesh: Mesh | None, carry: PyTree, data: PyTree) -> Placement | Non
     if mesh is None:
         return None
     return Placement(
-        mesh, *(tuple(leaf.sharding for leaf in jax.tree.leaves(tree)) for tree in (carry, data))
+        *(tuple(leaf.sharding for leaf in jax.tree.leaves(tree)) for tree in (carry, data))
     )
+
+
+def explicit_axes(data: PyTree) -> frozenset[str]:
+    """The Explicit axes of a mesh that cut the data."""
+    return frozenset(name for leaf in jax.tree.leaves(data) for name in _typed_names(leaf))
+
+
+def gathered(params: PyTree, axes: frozenset[str]) -> PyTree:
+    """Inside a program or not: the parameters, cut over none of these Explicit axes."""
+
+    def gather(leaf: Any) -> Any:
+        where = jax.typeof(leaf).sharding
+        if axes.isdisjoint(_typed_names(leaf)):
+            return leaf
+        spec = [tuple(n for n in _names(part) if n not in axes) or None for part in where.spec]
+        return jax.sharding.reshard(leaf, NamedSharding(where.mesh, PartitionSpec(*spec)))
+
+    return jax.tree.map(gather, params)
 
 
 def keep(tree: PyTree, shardings: tuple[NamedSharding, ...]) -> PyTree:
@@ -165,19 +205,39 @@ def parts(data: PyTree) -> int:
     return math.lcm(*(_parts(leaf) for leaf in jax.tree.leaves(data)))
 
 
-def entered(mesh: Mesh | None) -> Any:
+@contextlib.contextmanager
+def entered(mesh: Mesh | None) -> Iterator[None]:
     """The context in which programs over this mesh are traced."""
-    if mesh is not None and _explicit(mesh):
-        return jax.set_mesh(mesh)
-    return contextlib.nullcontext()
+    if mesh is None or not _explicit(mesh):
+        yield
+        return
+    with jax.set_mesh(mesh):
+        try:
+            yield
+        except Exception as error:
+            if type(error).__name__ == "ShardingTypeError":
+                error.add_note(
+                    "fit: params, opt_state or data lie on Explicit mesh axes; there a program "
+                    "must say how such an array is cut. On a mesh of jax.sharding.AxisType.Auto "
+                    "the compiler chooses (help: lecture_opt.training.sharding)"
+                )
+            raise
 
 
 def _parts(leaf: Any) -> int:
     if not isinstance(leaf.sharding, NamedSharding) or not leaf.sharding.spec:
         return 1
-    names = leaf.sharding.spec[0] or ()
-    names = names if isinstance(names, tuple) else (names,)
-    return math.prod(leaf.sharding.mesh.shape[name] for name in names)
+    return math.prod(leaf.sharding.mesh.shape[name] for name in _names(leaf.sharding.spec[0]))
+
+
+def _names(part: Any) -> tuple[str, ...]:
+    """The mesh axes that cut one axis of an array."""
+    return part if isinstance(part, tuple) else (part,) if part else ()
+
+
+def _typed_names(leaf: Any) -> set[str]:
+    """The Explicit mesh axes that cut an array."""
+    return {name for part in jax.typeof(leaf).sharding.spec for name in _names(part)}
 
 
 def _cut(leaf: Any, mesh: Mesh) -> NamedSharding:

@@ -51,8 +51,10 @@ def compiled(
         else:
             batch, batches = next_batch(batches, data, key, batch_size, placement)
 
+        axes = sharding.explicit_axes(data)
+
         def value_fn(params: PyTree) -> jax.Array:
-            return check_loss(loss_fn(params, batch))
+            return check_loss(loss_fn(sharding.gathered(params, axes), batch))
 
         if ids_fn is None:
             loss, grads = jax.value_and_grad(value_fn)(params)

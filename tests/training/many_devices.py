@@ -14,7 +14,6 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 import lecture_opt as lo
 
 SIX = (lo.sgd, lo.momentum, lo.nesterov, lo.adagrad, lo.rmsprop, lo.adam)
-AXES = [AxisType.Auto] + [AxisType.Explicit] * hasattr(jax, "set_mesh")
 ROUNDING = 20 * many_processes.STEPS * np.finfo(np.float32).eps
 
 
@@ -35,22 +34,110 @@ def states_are_sharded_as_params(axes):
             assert leaf.ndim == 0 or leaf.sharding.is_equivalent_to(where, 2), (make, leaf.sharding)
 
 
+def mesh_of(axes):
+    return jax.make_mesh((8,), ("devices",), axis_types=(axes,))
+
+
+def typed(tree, axes):
+    """Whether all arrays say in their types how they are cut, or none does."""
+    return all(
+        leaf.sharding.mesh.axis_types == (axes,)
+        and ("devices" in jax.typeof(leaf).sharding.spec) == (cut(leaf) and axes != AxisType.Auto)
+        for leaf in jax.tree.leaves(tree)
+    )
+
+
 def layouts_train_alike(axes, alone):
-    mesh = jax.make_mesh((8,), ("devices",), axis_types=(axes,))
+    mesh = mesh_of(axes)
+    evaluation = {"eval_fn": jax.jit(lambda p: many_processes.loss_fn(p, many_processes.data()))}
     for layout in many_processes.LAYOUTS:
-        result = many_processes.train(layout, mesh)
+        result = many_processes.train(layout, mesh, **evaluation)
         np.testing.assert_allclose(result.losses, alone.losses, rtol=ROUNDING)
+        wanted = evaluation["eval_fn"](alone.params)
+        np.testing.assert_allclose(result.evaluations[-1][1], wanted, rtol=ROUNDING)
+        assert typed((result.params, result.opt_state), axes)
         moments = result.opt_state.mu
         assert cut(moments["a"]) == (layout != "data_parallel"), layout
         assert cut(moments["b"]) == (layout != "data_parallel"), layout
         assert cut(result.params["a"]) == (layout == "fully_sharded"), layout
         assert not cut(moments["odd"])  # 3 numbers can't be cut over 8 devices
-        again = many_processes.train(layout, mesh)
+        again = many_processes.train(layout, mesh, **evaluation)
         np.testing.assert_array_equal(again.losses, result.losses)
 
 
-def optax_trains_under_zero1(alone):
-    mesh = jax.make_mesh((8,), ("devices",))
+def models_and_losses_on_explicit_axes():
+    """Labels that are looked up, masks, weights and penalties, with all that can be cut, cut."""
+    rng = np.random.default_rng(0)
+    x, real = (rng.normal(size=(16, 8)).astype(np.float32) for _ in range(2))
+    data = (x, real, rng.integers(0, 8, 16).astype(np.int32), np.arange(16) % 3 > 0)
+    net, neuron = lo.mlp([8, 16, 8]), lo.logistic(8)
+    options = {"class_weights": np.arange(1, 9, dtype=np.float32), "label_smoothing": 0.1}
+
+    def loss_fn(params, batch):
+        x, real, ids, where = batch
+        outputs, logit = net.apply(params[0], x), neuron.apply(params[1], x)
+        return (
+            lo.softmax_cross_entropy(outputs, ids, where=where, **options)
+            + lo.categorical_cross_entropy(lo.softmax.apply({}, outputs), ids)
+            + lo.mean_squared_error(outputs, real)
+            + lo.sigmoid_cross_entropy(logit, where.astype(jnp.float32), where=where)
+            + lo.l2_penalty(params, 0.1)
+        )
+
+    params = [model.init(jax.random.key(0)) for model in (net, neuron)]
+    run = {"steps": 2, "batch_size": 8, "key": jax.random.key(1)}
+    alone = lo.fit(loss_fn, params, lo.adam(), data, **run)
+    mesh = mesh_of(AxisType.Explicit)
+    placed = lo.shard_params(params, mesh), lo.adam(), lo.shard_data(data, mesh)
+    losses = lo.fit(loss_fn, *placed, **run).losses
+    np.testing.assert_allclose(losses, alone.losses, rtol=ROUNDING)
+
+
+def only_axes_of_the_data_are_gathered():
+    """Layers cut over the model's axis stay so in the loss, which says how its sums are cut."""
+    mesh = jax.make_mesh((4, 2), ("data", "model"), axis_types=(AxisType.Explicit,) * 2)
+    params, seen = many_processes.parameters(), []
+
+    def loss_fn(params, batch):
+        seen.append((jax.typeof(params["a"]).sharding.spec, jax.typeof(batch[0]).sharding.spec))
+        hidden = jnp.tanh(batch[0] @ params["a"])
+        logits = jnp.matmul(hidden, params["b"], out_sharding=PartitionSpec("data", None))
+        return lo.softmax_cross_entropy(logits + params["c"][None], batch[1])
+
+    def put(leaf, *spec):
+        return jax.device_put(leaf, NamedSharding(mesh, PartitionSpec(*spec)))
+
+    run = {"steps": many_processes.STEPS, "batch_size": 16, "key": jax.random.key(1)}
+    alone = many_processes.parameters() | {"odd": np.zeros(3, np.float32)}
+    alone = lo.fit(many_processes.loss_fn, alone, lo.sgd(), many_processes.data(), **run)
+    params |= {"a": put(params["a"], "data", "model"), "b": put(params["b"], "model", "data")}
+    data = jax.tree.map(lambda leaf: put(leaf, "data"), many_processes.data())
+    result = lo.fit(loss_fn, params, lo.sgd(), data, **run)
+    np.testing.assert_allclose(result.losses, alone.losses, rtol=ROUNDING)
+    assert set(seen) == {(PartitionSpec(None, "model"), PartitionSpec("data", None))}
+    assert jax.typeof(result.params["a"]).sharding.spec == PartitionSpec("data", "model")
+
+
+def what_jax_can_not_type_is_told():
+    mesh = mesh_of(AxisType.Explicit)
+    data = lo.shard_data(many_processes.data(), mesh)
+    params = {"table": jnp.ones((8, 2))}
+    with pytest.raises(Exception, match="out_sharding") as caught:
+        lo.fit(lambda p, batch: jnp.sum(p["table"][batch[1]]), params, lo.sgd(), data, steps=1)
+    assert caught.type.__name__ == "ShardingTypeError"
+    assert caught.value.__notes__[-1].startswith("fit: params, opt_state or data lie on Explicit")
+    with pytest.raises(ValueError, match=r"Explicit.*; ids_fn wanted Auto axes"):
+        lo.fit(lambda p, _: p, 1.0, lo.sgd(), data, steps=1, ids_fn=lambda batch: batch[1])
+
+
+def explicit_axes_of_an_old_jax_are_told():
+    data = lo.shard_data(many_processes.data(), mesh_of(AxisType.Explicit))
+    with pytest.raises(ValueError, match=r"Explicit ones need jax 0\.7\.1 or newer, and this is "):
+        lo.fit(lambda p, _: p, 1.0, lo.sgd(), data, steps=1)
+
+
+def optax_trains_under_zero1(axes, alone):
+    mesh = mesh_of(axes)
     optimizer = lo.zero1(optax.adam(1e-2), mesh)
     params, examples = many_processes.parameters(), many_processes.data()
     result = lo.fit(
@@ -60,8 +147,9 @@ def optax_trains_under_zero1(alone):
     np.testing.assert_allclose(result.losses, alone.losses, rtol=ROUNDING)
 
 
-def zero1_in_a_loop_of_ones_own():
-    mesh = jax.make_mesh((8,), ("devices",))
+def zero1_in_a_loop_of_ones_own(axes):
+    """On arrays that lie on no mesh."""
+    mesh = mesh_of(axes)
     params = grads = {"w": jnp.linspace(-1.0, 1.0, 32).reshape(16, 2)}
     ours, plain = lo.zero1(lo.adam(), mesh), lo.adam()
     updates, state = jax.jit(ours.update)(grads, jax.jit(ours.init)(params), params)
@@ -71,14 +159,14 @@ def zero1_in_a_loop_of_ones_own():
     assert not cut(updates["w"])
 
 
-def resumed_on_other_devices(folder, alone):
+def resumed_on_other_devices(axes, folder, alone):
     """From 8 devices, fully sharded, to one and back."""
-    mesh = jax.make_mesh((8,), ("devices",))
-    train = many_processes.train
+    mesh, train = mesh_of(axes), many_processes.train
     train("fully_sharded", mesh, steps=4, checkpoint=folder)
     train("data_parallel", None, steps=8, checkpoint=folder)
     result = train("fully_sharded", mesh, checkpoint=folder)
     np.testing.assert_allclose(result.losses, alone.losses, rtol=ROUNDING)
+    assert typed((result.params, result.opt_state), axes)
     assert cut(result.params["a"])
 
 
@@ -103,12 +191,18 @@ def what_can_not_be_cut_is_told():
 def main(folder):
     assert jax.device_count() == 8
     alone = many_processes.train("data_parallel", None)
-    for axes in AXES:
+    for axes in many_processes.AXES:
         states_are_sharded_as_params(axes)
         layouts_train_alike(axes, alone)
-    optax_trains_under_zero1(alone)
-    zero1_in_a_loop_of_ones_own()
-    resumed_on_other_devices(folder, alone)
+        optax_trains_under_zero1(axes, alone)
+        zero1_in_a_loop_of_ones_own(axes)
+        resumed_on_other_devices(axes, f"{folder}/{axes}", alone)
+    if AxisType.Explicit in many_processes.AXES:
+        models_and_losses_on_explicit_axes()
+        only_axes_of_the_data_are_gathered()
+        what_jax_can_not_type_is_told()
+    else:
+        explicit_axes_of_an_old_jax_are_told()
     what_can_not_be_cut_is_told()
     print("ok")
 

@@ -8,10 +8,12 @@ import sys
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import AxisType
 
 import lecture_opt as lo
 
 STEPS = 12
+AXES = [AxisType.Auto] + [AxisType.Explicit] * hasattr(jax, "set_mesh")
 LAYOUTS = ("data_parallel", "zero1", "fully_sharded")
 OPTIMIZER = lo.adam(1e-2)
 
@@ -51,11 +53,13 @@ def train(layout, mesh, steps=STEPS, **options):
 def main(port, count, process, folder):
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     jax.distributed.initialize(f"127.0.0.1:{port}", int(count), int(process))
-    mesh = jax.make_mesh((jax.device_count(),), ("devices",))
-    results = {layout: train(layout, mesh).losses for layout in LAYOUTS}
+    results = {}
+    for axes in AXES:
+        mesh = jax.make_mesh((jax.device_count(),), ("devices",), axis_types=(axes,))
+        results |= {f"{layout} {axes}": train(layout, mesh).losses for layout in LAYOUTS}
     saved = lo.Checkpoint(f"{folder}/run", every=4)
     train("fully_sharded", mesh, steps=8, checkpoint=saved)
-    results["resumed"] = train("fully_sharded", mesh, checkpoint=saved).losses
+    results[f"resumed {axes}"] = train("fully_sharded", mesh, checkpoint=saved).losses
     if jax.process_index() == 0:
         np.savez(f"{folder}/losses.npz", devices=jax.device_count(), **results)
     jax.distributed.shutdown()
