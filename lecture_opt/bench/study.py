@@ -3,7 +3,6 @@
 import gc
 import importlib.metadata
 import json
-import os
 import platform
 import time
 from collections.abc import Callable, Sequence
@@ -14,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from lecture_opt import specs
+from lecture_opt import files, specs
 from lecture_opt.bench import measure, statistics, torch_side
 from lecture_opt.bench.trees import Tree
 
@@ -171,6 +170,6 @@ def summarised(tree: dict[str, Any], bandwidth: float) -> dict[str, Any]:
 
 def write(results: dict[str, Any], path: Path) -> None:
     """Writes the results as strict JSON; whole or not at all."""
-    temporary = path.with_suffix(".partial")
-    temporary.write_text(json.dumps(results, indent=1, allow_nan=False) + "\n")
-    os.replace(temporary, path)
+    text = json.dumps(results, indent=1, allow_nan=False) + "\n"
+    with files.whole(path) as file:
+        file.write(text.encode())

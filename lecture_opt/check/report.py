@@ -16,6 +16,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from lecture_opt import files
 from lecture_opt.check.outcome import Status
 
 
@@ -94,18 +95,12 @@ class Report:
         }
 
     def write_json(self, path: str | os.PathLike[str]) -> None:
-        """Write the report whole or not at all: a temporary file, then a rename."""
+        """Write the report, whole or not at all."""
         target = Path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
         text = json.dumps(self.as_data(), indent=2, allow_nan=False) + "\n"
-        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(text)
-            os.replace(temporary, target)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        with files.whole(target) as file:
+            file.write(text.encode())
 
 
 def refuse_unwritable(path: str | os.PathLike[str]) -> None:

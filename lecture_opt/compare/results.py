@@ -5,14 +5,13 @@ The format is described in README.md beside this file. Nothing here trains.
 
 import json
 import math
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from lecture_opt import specs
+from lecture_opt import files, specs
 from lecture_opt.compare import space, verdicts
 from lecture_opt.compare.protocol import Protocol
 from lecture_opt.compare.statistics import across, estimates, paired
@@ -112,9 +111,9 @@ def assemble(
 
 def write(results: Any, path: Path) -> None:
     """Writes plain data as strict JSON, whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    temporary.write_text(json.dumps(plain(results), indent=1, allow_nan=False) + "\n")
-    os.replace(temporary, path)
+    text = json.dumps(plain(results), indent=1, allow_nan=False) + "\n"
+    with files.whole(path) as file:
+        file.write(text.encode())
 
 
 def plain(value: Any) -> Any:

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from lecture_opt import specs
+from lecture_opt import files, specs
 from lecture_opt.compare.protocol import Protocol
 
 Arrays = dict[str, np.ndarray]
@@ -65,8 +64,6 @@ def _load(path: Path | None) -> Arrays | None:
 def _keep(path: Path | None, arrays: Arrays) -> Arrays:
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
-        with temporary.open("wb") as file:
+        with files.whole(path) as file:
             np.savez(file, allow_pickle=False, **arrays)
-        os.replace(temporary, path)
     return arrays

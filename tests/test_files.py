@@ -1,0 +1,47 @@
+"""Files that are written whole or not at all."""
+
+import os
+
+import pytest
+
+from lecture_opt import files
+
+
+def test_a_file_is_there_when_it_is_whole(tmp_path):
+    path = tmp_path / "results"
+    with files.whole(path) as file:
+        file.write(b"first")
+        assert not path.exists()
+    assert path.read_bytes() == b"first"
+    with files.whole(path) as file:
+        file.write(b"second")
+        file.flush()
+        assert path.read_bytes() == b"first"
+    assert path.read_bytes() == b"second"
+    assert os.listdir(tmp_path) == ["results"]
+
+
+@pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
+def test_a_crash_leaves_what_was_there_and_nothing_else(tmp_path, error):
+    def write(path):
+        with files.whole(path) as file:
+            file.write(b"half of the ")
+            raise error
+
+    (tmp_path / "old").write_bytes(b"old")
+    for name in ("old", "new"):
+        with pytest.raises(error):
+            write(tmp_path / name)
+    assert os.listdir(tmp_path) == ["old"]
+    assert (tmp_path / "old").read_bytes() == b"old"
+
+
+def test_permissions_follow_the_umask(tmp_path):
+    path = tmp_path / "results"
+    before = os.umask(0o027)
+    try:
+        with files.whole(path) as file:
+            file.write(b"for the group")
+    finally:
+        os.umask(before)
+    assert path.stat().st_mode & 0o777 == 0o640
