@@ -1,7 +1,7 @@
 """Training: `fit`, on one device or many, with checkpoints.
 
 `loop` is `fit`; `steps` its compiled chunk, `batches` the order of the examples, `sharding` the
-devices, `checkpoints` the folder a run is saved in, `checks` the errors.
+devices, `checkpoints` the folder a run is saved in, `contents` what is in it, `checks` the errors.
 """
 
 from lecture_opt.training.checkpoints import Checkpoint

@@ -15,8 +15,9 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, TypeAlias
 
 import jax
-import jax.numpy as jnp
 import numpy as np
+
+from lecture_opt.training import contents
 
 PyTree: TypeAlias = Any
 _TRASH = "deleted"
@@ -82,7 +83,9 @@ def opened(checkpoint: Checkpoint, run: dict[str, Any]) -> Iterator[Store]:
     try:
         manager = ocp.CheckpointManager(directory, options=options)
     except Exception as error:
-        raise ValueError(f"fit: checkpoint: {directory} can't be opened: {error}") from error
+        raise ValueError(
+            f"fit: checkpoint: {directory} can't be opened: {type(error).__name__}: {error}"
+        ) from error
     store = Store(checkpoint, manager, run)
     try:
         yield store
@@ -99,12 +102,12 @@ def save(
 ) -> None:
     """Start writing a checkpoint; waits for the one before."""
     ocp = _orbax()
-    state = _named(params=params, opt_state=opt_state)
-    seen = {"losses": np.concatenate(history.losses)} | _stacked(history.evaluations)
+    state = contents.named(params=params, opt_state=opt_state)
+    seen = {"losses": np.concatenate(history.losses)} | contents.stacked(history.evaluations)
     about = {
         "run": store.run,
-        "state": _described(state),
-        "history": _described(seen),
+        "state": contents.described(state),
+        "history": contents.described(seen),
         "evaluation_steps": [at for at, _ in history.evaluations],
     }
     with _writing(store, f"step {step}"):
@@ -113,8 +116,8 @@ def save(
         store.manager.save(
             step,
             args=ocp.args.Composite(
-                state=ocp.args.PyTreeSave({n: a for n, a in state.items() if a.size}),
-                history=ocp.args.PyTreeSave({n: a for n, a in seen.items() if a.size}),
+                state=ocp.args.PyTreeSave(contents.filled(state)),
+                history=ocp.args.PyTreeSave(contents.filled(seen)),
                 about=ocp.args.JsonSave(about),
             ),
             metrics={"score": score} if math.isfinite(score) else None,
@@ -134,26 +137,28 @@ def restore(
     if step is None:
         return None
     ocp = _orbax()
-    like = _named(params=params, opt_state=opt_state)
+    like = contents.named(params=params, opt_state=opt_state)
     with _reading(store, step):
         about = store.manager.restore(step, args=ocp.args.Composite(about=ocp.args.JsonRestore()))[
             "about"
         ]
-        run, described, history = about["run"], about["state"], about["history"]
-    _check_run(store, step, end, run, described, _described(like))
+        run, described, history = about["run"], about["state"], contents.empty(about["history"])
+    where = f"fit: checkpoint: {_path(store, step)}"
+    contents.check_run(where, run, store.run)
+    contents.check_state(where, described, contents.described(like))
+    if step > end:
+        raise ValueError(f"{where} is beyond the last step, {end}; ask for more steps")
     with _reading(store, step):
         read = store.manager.restore(
             step,
             args=ocp.args.Composite(
-                state=_restore_args({n: a for n, a in like.items() if a.size}),
-                history=_restore_args(
-                    {n: np.empty(*_unpacked(d)) for n, d in history.items() if _size(d)}
-                ),
+                state=_restore_args(contents.filled(like)),
+                history=_restore_args(contents.filled(history)),
             ),
         )
     leaves = [read["state"].get(name, leaf) for name, leaf in like.items()]
     params, opt_state = jax.tree.unflatten(jax.tree.structure((params, opt_state)), leaves)
-    seen = {n: read["history"].get(n, np.empty(*_unpacked(d))) for n, d in history.items()}
+    seen = {name: read["history"].get(name, array) for name, array in history.items()}
     losses = [seen.pop("losses")]
     steps = about["evaluation_steps"]
     if not steps or eval_fn is None:
@@ -164,42 +169,17 @@ def restore(
     return step, params, opt_state, History(losses, list(zip(steps, values, strict=True)))
 
 
-# ---- arrays by name -----------------------------------------------------------------------
+# ---- orbax, the folder, errors ------------------------------------------------------------
 
 
-def _named(**trees: PyTree) -> dict[str, Any]:
-    return {
-        name + jax.tree_util.keystr(path): leaf
-        for name, tree in trees.items()
-        for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
-    }
-
-
-def _stacked(evaluations: list[tuple[int, Any]]) -> dict[str, np.ndarray]:
-    columns = zip(*(jax.tree.leaves(value) for _, value in evaluations), strict=True)
+def _orbax() -> Any:
     try:
-        stacks = {f"evaluations {i}": np.stack(column) for i, column in enumerate(columns)}
-        kinds = {stack.dtype for stack in stacks.values()}
-        if not all(jnp.issubdtype(kind, jnp.number) or kind.kind == "b" for kind in kinds):
-            raise TypeError(f"it gives {', '.join(map(str, kinds))}")
-    except (TypeError, ValueError) as error:
-        raise TypeError(
-            "fit: checkpoint: eval_fn must give numbers of the same shapes each time to be saved: "
-            f"{error}"
+        import orbax.checkpoint as ocp
+    except ImportError as error:
+        raise ImportError(
+            "fit: checkpoint needs orbax: pip install 'lecture_opt[checkpoint]'"
         ) from error
-    return stacks
-
-
-def _described(arrays: dict[str, Any]) -> dict[str, list[Any]]:
-    return {name: [list(array.shape), str(array.dtype)] for name, array in arrays.items()}
-
-
-def _unpacked(described: list[Any]) -> tuple[tuple[int, ...], Any]:
-    return tuple(described[0]), jnp.dtype(described[1])
-
-
-def _size(described: list[Any]) -> int:
-    return math.prod(described[0])
+    return ocp
 
 
 def _restore_args(like: dict[str, Any]) -> Any:
@@ -214,19 +194,6 @@ def _restore_args(like: dict[str, Any]) -> Any:
         )
 
     return ocp.args.PyTreeRestore(item=like, restore_args={n: one(a) for n, a in like.items()})
-
-
-# ---- checks and errors --------------------------------------------------------------------
-
-
-def _orbax() -> Any:
-    try:
-        import orbax.checkpoint as ocp
-    except ImportError as error:
-        raise ImportError(
-            "fit: checkpoint needs orbax: pip install 'lecture_opt[checkpoint]'"
-        ) from error
-    return ocp
 
 
 def _check_directory(directory: str) -> None:
@@ -246,35 +213,6 @@ def _check_directory(directory: str) -> None:
             f"fit: checkpoint: {directory} holds what is no checkpoint: "
             f"{', '.join(foreign[:3])}; wanted a new or empty folder, or a run's"
         )
-
-
-def _check_run(
-    store: Store,
-    step: int,
-    end: int,
-    run: dict[str, Any],
-    described: dict[str, Any],
-    wanted: dict[str, Any],
-) -> None:
-    where = f"fit: checkpoint: {_path(store, step)}"
-    for name, value in store.run.items():
-        if run.get(name) != value:
-            raise ValueError(
-                f"{where} is of a run with {name} {run.get(name)}, and this has {value}; give the "
-                "arguments of that run, or another folder"
-            )
-    for name in wanted.keys() | described.keys():
-        if described.get(name) != wanted.get(name):
-            saved, here = (
-                "absent" if d is None else f"{d[1]}{d[0]}"
-                for d in (described.get(name), wanted.get(name))
-            )
-            raise ValueError(
-                f"{where} is of other params or another optimizer: {name} is {saved} there and "
-                f"{here} here"
-            )
-    if step > end:
-        raise ValueError(f"{where} is beyond the last step, {end}; ask for more steps")
 
 
 @contextlib.contextmanager
