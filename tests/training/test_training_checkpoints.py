@@ -4,6 +4,7 @@ import contextlib
 import gc
 import os
 import random
+import resource
 import shutil
 import subprocess
 import sys
@@ -43,7 +44,8 @@ def params_of(folder, step):
     """The saved parameters, read with orbax alone."""
     state = Path(folder, str(step), "state").absolute()
     with ocp.PyTreeCheckpointer() as reader:
-        names = reader.metadata(state).item_metadata.tree
+        metadata = reader.metadata(state)
+        names = getattr(metadata, "item_metadata", metadata).tree  # orbax 0.11.15 gives it bare
         as_numpy = {name: ocp.RestoreArgs(restore_type=np.ndarray) for name in names}
         return reader.restore(state, restore_args=as_numpy)["params['w']"]
 
@@ -193,7 +195,16 @@ def test_killed_fifty_times(tmp_path):
 # ---- folders that are wrong ---------------------------------------------------------------
 
 
-def test_a_full_disk(tmp_path, monkeypatch):
+def assert_full(caught, folder):
+    """That the error says which checkpoints are whole, and they are."""
+    whole = steps_in(folder)
+    assert whole
+    assert f"The checkpoints of steps {whole} are whole" in str(caught.value)
+    for step in whole:
+        params_of(folder, step)
+
+
+def test_a_full_disk(tmp_path):
     mounted = os.geteuid() == 0 and not subprocess.call(
         ["mount", "-t", "tmpfs", "-o", "size=700k", "tmpfs", tmp_path], stderr=subprocess.DEVNULL
     )
@@ -204,13 +215,25 @@ def test_a_full_disk(tmp_path, monkeypatch):
             OSError, match=r"fit: checkpoint of .*(space|ENOSPC|RESOURCE)"
         ) as caught:
             a_run.run(lo.Checkpoint(tmp_path, every=20, keep=50))
-        whole = steps_in(tmp_path)
-        assert whole
-        assert f"The checkpoints of steps {whole} are whole" in str(caught.value)
-        for step in whole:
-            params_of(tmp_path, step)
+        assert_full(caught, tmp_path)
     finally:
         subprocess.check_call(["umount", tmp_path])
+
+
+def test_a_file_that_the_system_cuts_short(tmp_path):
+    """As on a full disk, by a limit that any user may set: no file beyond 8 KiB."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def lower(step, params, losses):
+        if step == 60:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (8192, limits[1]))
+
+    try:
+        with pytest.raises(OSError, match=r"fit: checkpoint of .*(too large|EFBIG)") as caught:
+            a_run.run(lo.Checkpoint(tmp_path, every=20), steps=200, chunk=20, callback=lower)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert_full(caught, tmp_path)
 
 
 def test_a_folder_that_can_not_be_written_to(tmp_path):
@@ -278,6 +301,12 @@ def test_a_truncated_checkpoint(saved, cut):
     for text in refused:
         assert "200 is damaged" in text
         assert "remove it to go on from step 150" in text
+
+
+def test_a_folder_that_can_not_be_opened(saved):
+    (saved / "150" / "_CHECKPOINT_METADATA").write_text("[]")
+    with pytest.raises(ValueError, match=r"fit: checkpoint: .* can't be opened: \w+Error: "):
+        a_run.run(saved, steps=200)
 
 
 def test_an_earlier_checkpoint_serves_when_the_last_is_removed(saved, whole):
