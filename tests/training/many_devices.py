@@ -130,10 +130,26 @@ def what_jax_can_not_type_is_told():
         lo.fit(lambda p, _: p, 1.0, lo.sgd(), data, steps=1, ids_fn=lambda batch: batch[1])
 
 
+def other_errors_are_left_alone():
+    data = lo.shard_data(many_processes.data(), mesh_of(AxisType.Explicit))
+    with pytest.raises(ZeroDivisionError) as caught:
+        lo.fit(lambda p, _: p / (1 // 0), 1.0, lo.sgd(), data, steps=1)
+    assert not any(note.startswith("fit:") for note in getattr(caught.value, "__notes__", ()))
+
+
 def explicit_axes_of_an_old_jax_are_told():
     data = lo.shard_data(many_processes.data(), mesh_of(AxisType.Explicit))
-    with pytest.raises(ValueError, match=r"Explicit ones need jax 0\.7\.1 or newer, and this is "):
-        lo.fit(lambda p, _: p, 1.0, lo.sgd(), data, steps=1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delattr(jax, "set_mesh", raising=False)
+        with pytest.raises(ValueError, match=r"ones need jax 0\.7\.1 or newer, and this is \d"):
+            lo.fit(lambda p, _: p, 1.0, lo.sgd(), data, steps=1)
+
+
+def two_meshes_are_told():
+    meshes = mesh_of(AxisType.Auto), jax.make_mesh((8,), ("others",))
+    params, data = (lo.shard_data(jnp.ones(8), mesh) for mesh in meshes)
+    with pytest.raises(ValueError, match="fit: params, opt_state and data lie on 2 meshes: "):
+        lo.fit(lambda p, _: jnp.sum(p), params, lo.sgd(), data, steps=1)
 
 
 def optax_trains_under_zero1(axes, alone):
@@ -201,8 +217,9 @@ def main(folder):
         models_and_losses_on_explicit_axes()
         only_axes_of_the_data_are_gathered()
         what_jax_can_not_type_is_told()
-    else:
-        explicit_axes_of_an_old_jax_are_told()
+        other_errors_are_left_alone()
+    explicit_axes_of_an_old_jax_are_told()
+    two_meshes_are_told()
     what_can_not_be_cut_is_told()
     print("ok")
 

@@ -53,13 +53,12 @@ def train(layout, mesh, steps=STEPS, **options):
 def main(port, count, process, folder):
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     jax.distributed.initialize(f"127.0.0.1:{port}", int(count), int(process))
-    results = {}
-    for axes in AXES:
-        mesh = jax.make_mesh((jax.device_count(),), ("devices",), axis_types=(axes,))
-        results |= {f"{layout} {axes}": train(layout, mesh).losses for layout in LAYOUTS}
-    saved = lo.Checkpoint(f"{folder}/run", every=4)
+    meshes = [jax.make_mesh((jax.device_count(),), ("devices",), axis_types=(a,)) for a in AXES]
+    results = {layout: train(layout, meshes[0]).losses for layout in LAYOUTS}
+    saved, mesh = lo.Checkpoint(f"{folder}/run", every=4), meshes[-1]
+    results["undisturbed"] = train("fully_sharded", mesh).losses
     train("fully_sharded", mesh, steps=8, checkpoint=saved)
-    results[f"resumed {axes}"] = train("fully_sharded", mesh, checkpoint=saved).losses
+    results["resumed"] = train("fully_sharded", mesh, checkpoint=saved).losses
     if jax.process_index() == 0:
         np.savez(f"{folder}/losses.npz", devices=jax.device_count(), **results)
     jax.distributed.shutdown()
