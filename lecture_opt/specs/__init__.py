@@ -22,15 +22,9 @@ In place of a number an argument may be a range to search, for `compare`:
 """
 
 import ast
-import difflib
-import importlib
-import importlib.util
 import inspect
 import re
-import sys
-import traceback
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -38,15 +32,15 @@ from typing import Any, NamedTuple
 
 import optax
 
-BUILT_IN = {"lecture": "lecture_opt.optimizers", "optax": "optax"}
+from lecture_opt.specs.lookup import FORMS, SpecError, lookup
+
+__all__ = [
+    "OptimizerSpec", "Range", "SpecError", "as_transformation", "build", "find", "parse", "takes",
+]  # fmt: skip
+
 RANGES = ("log", "log1m", "uniform", "choice")
-FORMS = "lecture:NAME, optax:NAME, path/to/file.py:NAME or package.module:NAME"
 
 _TEXT = re.compile(r"(?P<source>.+?):(?P<name>[^\W\d][\w.]*)\s*(?P<brackets>\(.*)?", re.DOTALL)
-
-
-class SpecError(ValueError):
-    """The text names no optimizer that can be used; the message says what was wanted."""
 
 
 class Range(NamedTuple):
@@ -84,17 +78,17 @@ def parse(text: str) -> OptimizerSpec:
         SpecError: the text is malformed, names nothing, or names something that is no optimizer;
             or a keyword argument is not one the constructor accepts.
 
-    >>> parse("optax:rmsporp")
+    >>> parse("optax:lino")
     Traceback (most recent call last):
         ...
-    lecture_opt.specs.SpecError: optax:rmsporp: optax has no 'rmsporp'; did you mean 'rmsprop'?
+    lecture_opt.specs.lookup.SpecError: optax:lino: optax has no 'lino'; did you mean 'lion'?
     """
     match = _TEXT.fullmatch(text.strip())
     if match is None:
         raise SpecError(_malformed(text))
     source, name, brackets = match["source"].strip(), match["name"], match["brackets"] or "()"
     arguments = _keywords(text, brackets)
-    found = _lookup(text, _module(text, source), name)
+    found = lookup(text, source, name)
     shown = Path(source).name if source.endswith(".py") else source
     inside = ", ".join(f"{key}={_shown(value)}" for key, value in arguments.items())
     display = f"{shown}:{name}({inside})" if arguments else f"{shown}:{name}"
@@ -125,7 +119,7 @@ def find(text: str) -> Any:
     match = _TEXT.fullmatch(text.strip())
     if match is None or match["brackets"]:
         raise SpecError(f"{text}: wanted path/to/file.py:NAME or package.module:NAME")
-    return _lookup(text, _module(text, match["source"].strip()), match["name"])
+    return lookup(text, match["source"].strip(), match["name"])
 
 
 def build(spec: OptimizerSpec, **overrides: Any) -> optax.GradientTransformation:
@@ -135,10 +129,10 @@ def build(spec: OptimizerSpec, **overrides: Any) -> optax.GradientTransformation
         SpecError: an argument is missing or unknown, the constructor raises, or what it returns
             is no optimizer; or `overrides` are given for a ready optimizer.
 
-    >>> build(parse("optax:sgd"))
+    >>> build(parse("optax:ema"))
     Traceback (most recent call last):
         ...
-    lecture_opt.specs.SpecError: optax:sgd: needs learning_rate, as in optax:sgd(learning_rate=...)
+    lecture_opt.specs.lookup.SpecError: optax:ema: needs decay, as in optax:ema(decay=...)
     """
     if spec.instance is not None:
         if overrides:
@@ -253,102 +247,6 @@ def _value(text: str, keyword: ast.keyword) -> Any:
 
 def _shown(value: Any) -> str:
     return str(value) if isinstance(value, Range) else repr(value)
-
-
-def _module(text: str, source: str) -> ModuleType:
-    if source.endswith(".py"):
-        return _module_of_file(text, Path(source).expanduser())
-    name = BUILT_IN.get(source, source)
-    if not all(part.isidentifier() for part in name.split(".")):
-        raise SpecError(f"{text}: unknown source {source!r}; write {FORMS}")
-    try:
-        with _importable_from(Path.cwd()):
-            return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
-            raise SpecError(f"{text}: importing {name} raised {error}") from error
-        hint = _did_you_mean(source, list(BUILT_IN))
-        raise SpecError(f"{text}: unknown source {source!r}{hint or f'; write {FORMS}'}") from error
-    except (Exception, SystemExit) as error:
-        raise SpecError(f"{text}: importing {name} raised {_describe(error)}") from error
-
-
-def _module_of_file(text: str, path: Path) -> ModuleType:
-    if not path.is_file():
-        nearby = [str(other) for other in sorted(path.parent.glob("*.py"))]
-        raise SpecError(f"{text}: there is no file {path}{_did_you_mean(str(path), nearby)}")
-    name = f"lecture_opt_user_{path.stem}"
-    found = importlib.util.spec_from_file_location(name, path)
-    assert found is not None
-    assert found.loader is not None
-    module = importlib.util.module_from_spec(found)
-    sys.modules[name] = module  # dataclasses and pickles look their module up here
-    try:
-        with _importable_from(path.resolve().parent):
-            found.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
-        line = _line_in(error, path)
-        raise SpecError(f"{text}: {path}{line} raised {_describe(error)}") from error
-    return module
-
-
-def _describe(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"
-
-
-def _line_in(error: BaseException, path: Path) -> str:
-    """', line 3 (the code there)': the innermost line of the user's file on the way to `error`."""
-    if isinstance(error, SyntaxError) and error.filename == str(path):
-        return f", line {error.lineno} ({(error.text or '').strip()})"
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
-    return f", line {frames[-1].lineno} ({frames[-1].line})" if frames else ""
-
-
-@contextmanager
-def _importable_from(folder: Path) -> Iterator[None]:
-    """Let imports find the modules in `folder`, as they do for `python file.py` there."""
-    sys.path.insert(0, str(folder))
-    try:
-        yield
-    finally:
-        if str(folder) in sys.path:
-            sys.path.remove(str(folder))
-
-
-def _lookup(text: str, module: ModuleType, dotted: str) -> Any:
-    found: Any = module
-    for part in dotted.split("."):
-        owner = found
-        found = getattr(owner, part, None)
-        if found is None and isinstance(owner, ModuleType):
-            found = _submodule(owner, part)
-        if found is None:
-            where = getattr(owner, "__file__", None) if owner is module else None
-            shown = where if where and "_user_" in owner.__name__ else _name_of(owner)
-            hint = _did_you_mean(part, _public(owner))
-            raise SpecError(f"{text}: {shown} has no {part!r}{hint}")
-    return found
-
-
-def _submodule(package: ModuleType, name: str) -> ModuleType | None:
-    try:
-        return importlib.import_module(f"{package.__name__}.{name}")
-    except ImportError:
-        return None
-
-
-def _name_of(owner: Any) -> str:
-    return str(getattr(owner, "__name__", type(owner).__name__))
-
-
-def _public(owner: Any) -> list[str]:
-    names = [name for name in dir(owner) if not name.startswith("_")]
-    return [name for name in names if not isinstance(getattr(owner, name), ModuleType)]
-
-
-def _did_you_mean(word: str, words: list[str]) -> str:
-    close = difflib.get_close_matches(word, words)
-    return f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
 
 
 def _accepted(constructor: Callable[..., Any]) -> list[str] | None:
