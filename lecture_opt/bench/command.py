@@ -21,9 +21,10 @@ An optimizer is lecture:NAME, optax:NAME, path/to/file.py:NAME or package.module
 that returns an (init, update) pair, or such a pair; keyword arguments in brackets are read as
 literals. Where PyTorch is installed and has the same optimizer fused, it is measured too.
 
-How to read it: all optimizers take one step in each round, and a ratio is the median over rounds
-of the first's step over the other's, below 1 where the first is faster. An interval that reaches
-over 1 tells nothing. Leave the machine alone meanwhile.
+How to read it: in each round, in an order drawn anew, every optimizer takes two steps, of which the
+second is timed. A ratio is the median over rounds of the first's step over the other's, below 1
+where the first is faster. An interval that reaches over 1 tells nothing. Leave the machine alone
+meanwhile.
 Exit status: 0 measured, 2 the request could not be understood."""
 
 
@@ -45,9 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="repeatable: large, leaves-400, leaves-2000, transformer, bfloat16; default: all",
     )
-    parser.add_argument(
-        "--rounds", type=int, help="compiled steps of each (default: 40; quick: 20)"
-    )
+    parser.add_argument("--rounds", type=int, help="timed steps of each (default: 40; quick: 20)")
     parser.add_argument(
         "--output", type=Path, default=Path("results"), help="folder (default: results)"
     )

@@ -11,6 +11,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from lecture_opt import files, specs
@@ -65,7 +66,9 @@ def run(
 ) -> dict[str, Any]:
     """Measures every optimizer on every tree; returns plain data, as `bench.json` holds it.
 
-    In each round every optimizer takes one step, so that a ratio is of neighbours in time.
+    In each round every optimizer takes two steps, of which the second is timed, in an order drawn
+    anew: a ratio is of neighbours in time, and what one library leaves in caches and threads
+    (PyTorch's go on spinning) falls on no other in particular.
 
     Args:
       optimizers: by name; the first is the one that the others are compared with.
@@ -130,13 +133,16 @@ def parts(optimizers: Sequence[str] | dict[str, Any], trees: Sequence[Tree]) -> 
 def _samples(
     subjects: Sequence[measure.Subject], rounds: int, slow_rounds: int
 ) -> list[dict[str, list[float]]]:
-    """Seconds by kind for each subject; in each round all take their turn."""
+    """Seconds by kind for each subject; in each round all take their turn, in a drawn order."""
     samples: list[dict[str, list[float]]] = [{} for _ in subjects]
+    rng = np.random.default_rng(0)
     for kind in KINDS:
         for _ in range(rounds if kind == "step" else slow_rounds):
-            for subject, sample in zip(subjects, samples, strict=True):
-                function = getattr(subject, kind)
+            for i in rng.permutation(len(subjects)):
+                function, sample = getattr(subjects[i], kind), samples[i]
                 if function is not None:
+                    if kind == "step":
+                        function()  # so that the timed step follows one of its own, as in training
                     began = time.perf_counter()
                     function()
                     took = time.perf_counter() - began
