@@ -143,6 +143,8 @@ def _samples(
                 if function is not None:
                     if kind == "step":
                         function()  # so that the timed step follows one of its own, as in training
+                    else:
+                        gc.collect()  # the last one's garbage is not to be this one's time
                     began = time.perf_counter()
                     function()
                     took = time.perf_counter() - began
