@@ -17,6 +17,10 @@ Shapes are static: a batch of k lookups has k slots, and those left over (duplic
 ids beyond the table, which scatters drop. An id of -1 is padding. Jit the step and donate params
 and state, or every scatter copies its table.
 
+A table may be cut over the devices of a mesh, on Auto or Explicit axes; its state is cut as it is,
+and rows alone move between devices. On Explicit axes what `gather` gives the loss is cut as the ids
+and then as the table's rows. Outside jit they need `jax.set_mesh`, and jax 0.7 or newer.
+
 >>> import jax, jax.numpy as jnp
 >>> from lecture_opt import rows
 >>> params = {"words": jnp.ones((1000, 2)), "bias": jnp.zeros((1, 2))}

@@ -9,6 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from lecture_opt.rows import _meshes
+
 PyTree = Any
 
 PADDING = -1
@@ -80,7 +82,8 @@ def flat_ids(function: str, ids: PyTree, rows: int) -> jax.Array:
                 )
     if not parts:
         return jnp.zeros((0,), jnp.int32)
-    return jnp.concatenate([normal(part, rows).ravel() for part in parts])
+    whole = [_meshes.recut(part, (None,) * part.ndim) for part in parts]
+    return jnp.concatenate([normal(part, rows).ravel() for part in whole])
 
 
 def normal(ids: jax.Array, rows: int) -> jax.Array:
@@ -105,6 +108,10 @@ def unique(function: str, ids: PyTree, rows: int) -> Unique:
     Raises as `flat_ids`.
     """
     ids = flat_ids(function, ids, rows)
+    return _meshes.placed(lambda ids: _group(ids, rows), (None,), ids)
+
+
+def _group(ids: jax.Array, rows: int) -> Unique:
     k = ids.shape[0]
     # The ids alone are sorted, then looked up: a CPU sorts pairs several times slower.
     ascending = lax.sort(ids)
@@ -123,12 +130,15 @@ def unique(function: str, ids: PyTree, rows: int) -> Unique:
 
 def read(table: jax.Array, ids: jax.Array, *, distinct: bool = True) -> jax.Array:
     """The rows, zeros for ids past the table."""
-    rows = (
-        lanes(table)
-        .at[ids]
-        .get(mode="fill", fill_value=0, unique_indices=distinct, indices_are_sorted=distinct)
-    )
-    return rows.reshape(*ids.shape, *table.shape[1:])
+
+    def gather(table: jax.Array, ids: jax.Array) -> jax.Array:
+        at = lanes(table).at[ids]
+        rows = at.get(
+            mode="fill", fill_value=0, unique_indices=distinct, indices_are_sorted=distinct
+        )
+        return rows.reshape(*ids.shape, *table.shape[1:])
+
+    return _meshes.placed(gather, _meshes.looked_up(ids, table), table, ids)
 
 
 def lanes(rows: jax.Array) -> jax.Array:
@@ -139,7 +149,10 @@ def lanes(rows: jax.Array) -> jax.Array:
 
 def write(table: jax.Array, ids: jax.Array, rows: jax.Array) -> jax.Array:
     """The table with those rows replaced, in place where its buffer was donated."""
-    rows = rows.astype(table.dtype)
+    return _meshes.placed(_set, _meshes.cut(table), table, ids, rows.astype(table.dtype))
+
+
+def _set(table: jax.Array, ids: jax.Array, rows: jax.Array) -> jax.Array:
     if table.dtype != jnp.bfloat16:
         return _scatter(table, ids, rows)
     return lax.platform_dependent(table, ids, rows, cpu=_scatter_bits, default=_scatter)

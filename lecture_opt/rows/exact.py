@@ -12,7 +12,7 @@ from jax.typing import ArrayLike
 
 from lecture_opt import optimizers
 from lecture_opt.optimizers._base import ScalarOrSchedule
-from lecture_opt.rows import _missed, _tables, lazy
+from lecture_opt.rows import _meshes, _missed, _tables, lazy
 from lecture_opt.rows._state import ExactState, Slots, advance, exact_states, with_slots
 from lecture_opt.rows._tables import PyTree
 from lecture_opt.rows.gradients import RowGrads
@@ -247,9 +247,13 @@ def _bring_up(params: PyTree, state: PyTree, ids: list[Any]) -> tuple[PyTree, Py
 def _never(name: str, table: Any) -> jax.Array:
     if not jnp.ndim(table):
         raise ValueError(f"{name}.init: a table is a scalar; tables have a leading axis of rows")
+
     # Of the table's rows rather than zeros of a shape, so that it is sharded as they are.
-    first = table.reshape(table.shape[0], -1)[:, :1].sum(axis=1)
-    return jnp.zeros_like(first, dtype=jnp.int32)
+    def zeros(table: jax.Array) -> jax.Array:
+        first = table.reshape(table.shape[0], -1)[:, :1].sum(axis=1)
+        return jnp.zeros_like(first, dtype=jnp.int32)
+
+    return _meshes.placed(zeros, _meshes.cut(table)[:1], table)
 
 
 def _check_tables(name: str, grads: PyTree, touched: PyTree) -> None:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lecture_opt.optimizers import _base
-from lecture_opt.rows import _state, _tables
+from lecture_opt.rows import _meshes, _state, _tables
 from lecture_opt.rows._tables import PyTree
 
 
@@ -46,15 +46,17 @@ def row_grads(ids: PyTree, values: PyTree, rows: int) -> RowGrads:
 
 
 def _sum(unique: _tables.Unique, values: PyTree, ids: PyTree) -> RowGrads:
-    parts = [
-        v.reshape(-1, *v.shape[np.ndim(where) :])
-        for v, where in zip(jax.tree.leaves(values), jax.tree.leaves(ids), strict=True)
-    ]
-    stacked = jnp.concatenate(parts)
-    wide = _base.compute_dtype(stacked.dtype)
-    k = unique.ids.shape[0]
-    sums = jax.ops.segment_sum(_tables.lanes(stacked).astype(wide), unique.group, num_segments=k)
-    return RowGrads(unique.ids, sums.astype(stacked.dtype).reshape(stacked.shape))
+    parts, depths = jax.tree.leaves(values), [np.ndim(part) for part in jax.tree.leaves(ids)]
+
+    def summed(group: jax.Array, *parts: jax.Array) -> jax.Array:
+        flat = [v.reshape(-1, *v.shape[n:]) for v, n in zip(parts, depths, strict=True)]
+        stacked = jnp.concatenate(flat)
+        wide = _tables.lanes(stacked).astype(_base.compute_dtype(stacked.dtype))
+        sums = jax.ops.segment_sum(wide, group, num_segments=unique.ids.shape[0])
+        return sums.astype(stacked.dtype).reshape(stacked.shape)
+
+    cut = (None, *_meshes.cut(parts[0])[depths[0] :])
+    return RowGrads(unique.ids, _meshes.placed(summed, cut, unique.group, *parts))
 
 
 def gather(params: PyTree, ids: PyTree) -> PyTree:
@@ -146,13 +148,11 @@ def _look_up(table: jax.Array, ids: PyTree, unique: Any, moved: jax.Array | None
         rows = (rows.astype(moved.dtype) + moved).astype(table.dtype)
     parts, treedef = jax.tree.flatten(ids)
     groups = jnp.split(unique.group, np.cumsum([np.size(part) for part in parts])[:-1])
-    return jax.tree.unflatten(
-        treedef,
-        [
-            _tables.read(rows, at.reshape(np.shape(part)), distinct=False)
-            for at, part in zip(groups, parts, strict=True)
-        ],
-    )
+    places = [
+        _meshes.recut(at.reshape(np.shape(part)), _meshes.cut(part))
+        for at, part in zip(groups, parts, strict=True)
+    ]
+    return jax.tree.unflatten(treedef, [_tables.read(rows, at, distinct=False) for at in places])
 
 
 def out_of_range(params: PyTree, ids: PyTree) -> jax.Array:

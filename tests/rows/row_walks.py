@@ -61,12 +61,20 @@ def optimizers(name, **hyperparameters):
     return ALL[name](**hyperparameters, **tables), getattr(lo, name)(**hyperparameters)
 
 
+def step_of(optimizer):
+    def step(params, state, batch):
+        grad_fn = rows.value_and_row_grad(loss_fn, ids_fn)
+        loss, grads = grad_fn(params, batch, opt_state=state)
+        updates, state = optimizer.update(grads, state, params)
+        return rows.apply_updates(params, updates), state, loss
+
+    return step
+
+
 def walk(optimizer, params, ids):
     def step(carry, batch):
-        params, state = carry
-        loss, grads = rows.value_and_row_grad(loss_fn, ids_fn)(params, batch, opt_state=state)
-        updates, state = optimizer.update(grads, state, params)
-        return (rows.apply_updates(params, updates), state), loss
+        params, state, loss = step_of(optimizer)(*carry, batch)
+        return (params, state), loss
 
     return jax.lax.scan(step, (params, optimizer.init(params)), ids)
 

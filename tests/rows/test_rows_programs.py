@@ -25,21 +25,10 @@ OPTIMIZERS = {
 }
 
 
-def step_of(optimizer):
-    def step(params, state, batch):
-        loss, grads = rows.value_and_row_grad(walks.loss_fn, walks.ids_fn)(
-            params, batch, opt_state=state
-        )
-        updates, state = optimizer.update(grads, state, params)
-        return rows.apply_updates(params, updates), state, loss
-
-    return step
-
-
 def compiled(optimizer, dtype=jnp.float32):
     params = walks.start(dtype, size=SIZE)
     state = optimizer.init(params)
-    step = jax.jit(step_of(optimizer), donate_argnums=(0, 1))
+    step = jax.jit(walks.step_of(optimizer), donate_argnums=(0, 1))
     return step.lower(params, state, jnp.arange(8)).compile(), params, state
 
 
@@ -63,7 +52,7 @@ def test_donated_tables_are_updated_in_place(name, dtype):
 def test_lowers_for_accelerators(name, platform):
     params = walks.start(jnp.bfloat16)
     state = OPTIMIZERS[name].init(params)
-    step = jax.jit(step_of(OPTIMIZERS[name]), donate_argnums=(0, 1))
+    step = jax.jit(walks.step_of(OPTIMIZERS[name]), donate_argnums=(0, 1))
     exported = jax.export.export(
         step,
         platforms=[platform],
@@ -79,7 +68,7 @@ def test_a_loop_of_steps_compiles_once():
     @jax.jit
     def step(params, state, batch):
         traced.append(1)
-        return step_of(optimizer)(params, state, batch)
+        return walks.step_of(optimizer)(params, state, batch)
 
     params = walks.start()
     state = optimizer.init(params)
@@ -88,7 +77,7 @@ def test_a_loop_of_steps_compiles_once():
     assert len(traced) == 1
 
 
-def run_python(code, *arguments, devices=1):
+def start(*arguments, devices=1):
     environment = {
         **os.environ,
         "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
@@ -96,7 +85,7 @@ def run_python(code, *arguments, devices=1):
         "PYTHONPATH": os.pathsep.join([str(HERE), *sys.path]),
     }
     return subprocess.Popen(
-        [sys.executable, "-c", code, *map(str, arguments)],
+        [sys.executable, HERE / "row_devices.py", *map(str, arguments)],
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -104,62 +93,9 @@ def run_python(code, *arguments, devices=1):
     )
 
 
-SHARDED = """
-import re, sys
-import jax, jax.numpy as jnp, numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec as P
-
-processes, index, port = map(int, sys.argv[1:])
-if processes > 1:
-    jax.config.update("jax_cpu_collectives_implementation", "gloo")
-    jax.distributed.initialize(f"localhost:{port}", processes, index)
-import row_walks as walks
-from lecture_opt import rows
-from test_rows_programs import step_of
-
-SIZE, STEPS = 4000, 5
-mesh = Mesh(np.array(jax.devices()), ("rows",))
-by_rows, everywhere = NamedSharding(mesh, P("rows")), NamedSharding(mesh, P())
-
-def put(value, sharding):
-    value = np.asarray(value)
-    return jax.make_array_from_callback(value.shape, sharding, lambda index: value[index])
-
-optimizer, _ = walks.optimizers("adam")
-start = walks.start(size=SIZE)
-params = {"table": put(start["table"], by_rows), "bias": put(start["bias"], everywhere)}
-state = jax.jit(optimizer.init)(params)
-state = jax.tree.map(
-    lambda leaf: jax.device_put(leaf, by_rows if leaf.shape[:1] == (SIZE,) else everywhere), state
-)
-ids = np.random.default_rng(0).integers(0, SIZE, (STEPS, 64))
-ids[:, 0] = 3
-batches = [put(batch, everywhere) for batch in ids]
-step = jax.jit(step_of(optimizer), donate_argnums=(0, 1)).lower(params, state, batches[0]).compile()
-text = step.as_text()
-moved = re.findall(r"= (.*?) (?:all-|collective-|reduce-scatter)", text)
-assert moved, "the rows looked up are summed over devices"
-lengths = [int(n) for shapes in moved for n in re.findall(r"\\[(\\d+)", shapes)]
-assert max(lengths) <= 64, moved
-for batch in batches:
-    params, state, loss = step(params, state, batch)
-    assert params["table"].sharding.is_equivalent_to(by_rows, 2)
-    assert state.inner.mu["table"].sharding.is_equivalent_to(by_rows, 2)
-    assert state.touched["table"].sharding.is_equivalent_to(by_rows, 1)
-(wanted, wanted_state), _ = walks.walk(optimizer, start, jnp.asarray(ids))
-for got, whole in (
-    (params["table"], wanted["table"]),
-    (state.inner.nu["table"], wanted_state.inner.nu["table"]),
-    (state.touched["table"], wanted_state.touched["table"]),
-):
-    for shard in got.addressable_shards:
-        np.testing.assert_allclose(shard.data, whole[shard.index], rtol=1e-5, atol=1e-7)
-print("same", len(jax.devices()))
-"""
-
-
-def test_row_sharded_over_8_devices_moves_rows_alone_between_them():
-    output, _ = run_python(SHARDED, 1, 0, 0, devices=8).communicate(timeout=300)
+@pytest.mark.parametrize("slow", [0, pytest.param(1, marks=pytest.mark.slow)])
+def test_row_sharded_over_8_devices(slow):
+    output, _ = start(1, 0, 0, slow, devices=8).communicate(timeout=300)
     assert output.strip().endswith("same 8"), output
 
 
@@ -168,7 +104,7 @@ def test_row_sharded_over_2_processes():
     with socket.socket() as probe:
         probe.bind(("localhost", 0))
         port = probe.getsockname()[1]
-    both = [run_python(SHARDED, 2, index, port) for index in range(2)]
+    both = [start(2, index, port, 0) for index in range(2)]
     outputs = [process.communicate(timeout=300)[0] for process in both]
     for output in outputs:
         assert "same 2" in output, output

@@ -1,0 +1,52 @@
+"""Arrays on a mesh's Explicit axes, whose types say how they are cut.
+
+There a gather, a scatter or a reshape of a cut axis is an error until it is told how its result is
+cut. `placed` tells it, and leaves the rest to the compiler, as on Auto axes.
+"""
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import jax
+from jax.sharding import NamedSharding, PartitionSpec
+
+try:
+    from jax.sharding import auto_axes
+except ImportError:  # before jax 0.7
+    from jax.experimental.shard import auto_axes  # type: ignore[import-not-found, no-redef]
+
+Cut = tuple[Any, ...]
+
+# jax 0.6.0 has it in the plural.
+_OUT = next(name for name in inspect.signature(auto_axes).parameters if name.startswith("out_"))
+
+
+def cut(array: jax.Array) -> Cut:
+    """The mesh axes that cut each axis of the array: None for none, or where they are Auto."""
+    return tuple(jax.typeof(array).sharding.spec)
+
+
+def looked_up(ids: jax.Array, table: jax.Array) -> Cut:
+    """How looked-up rows are cut: as the ids, then as in the table by axes that the ids leave."""
+    used = {name for axis in cut(ids) for name in _names(axis)}
+    return (*cut(ids), *(None if used & set(_names(axis)) else axis for axis in cut(table)[1:]))
+
+
+def placed(function: Callable[..., Any], result: Cut, *args: jax.Array) -> Any:
+    """`function(*args)`, of which every array is cut so if the args are on Explicit axes."""
+    for arg in args:
+        mesh = jax.typeof(arg).sharding.mesh
+        if mesh.explicit_axes:
+            out = {_OUT: NamedSharding(mesh, PartitionSpec(*result))}
+            return auto_axes(function, axes=mesh.explicit_axes, **out)(*args)
+    return function(*args)
+
+
+def recut(array: jax.Array, result: Cut) -> jax.Array:
+    """The array, cut so if it is on Explicit axes."""
+    return placed(lambda a: a, result, array)
+
+
+def _names(axis: Any) -> tuple[Any, ...]:
+    return axis if isinstance(axis, tuple) else (axis,) if axis is not None else ()
