@@ -14,8 +14,9 @@ there. `lazy` leaves that out, as torch's SparseAdam does. The six here make it 
 when the row is next touched or read, and so walk the dense optimizer's path up to rounding.
 
 Shapes are static: a batch of k lookups has k slots, and those left over (duplicates, padding) are
-ids beyond the table, which scatters drop. An id of -1 is padding. Jit the step and donate params
-and state, or every scatter copies its table.
+ids beyond the table, which scatters drop. An id of -1 is padding. Any other id outside its table
+raises outside jit; inside it is dropped as padding is, and `out_of_range(params, ids_fn(batch))`
+counts such ids. Jit the step and donate params and state, or every scatter copies its table.
 
 A table may be cut over the devices of a mesh, on Auto or Explicit axes; its state is cut as it is,
 and rows alone move between devices. On Explicit axes what `gather` gives the loss is cut as the ids

@@ -109,6 +109,10 @@ def value_and_row_grad(
       `(params, *args, opt_state=None) -> (loss, grads)`, with grads in the params' tree. Where the
       optimizer's state has an `ExactState`, rows are read as the dense path has them by now.
 
+    Raises:
+      TypeError, ValueError: ids are no integers or, outside jit, outside [-1, rows). Inside jit
+        such ids are dropped; have the step return `out_of_range(params, ids_fn(batch))` to see.
+
     >>> def loss_fn(params, batch):
     ...     return jnp.sum(params["words"] ** 2)
     >>> grad_fn = value_and_row_grad(loss_fn, lambda batch: {"words": batch})
@@ -157,6 +161,13 @@ def _look_up(table: jax.Array, ids: PyTree, unique: Any, moved: jax.Array | None
 
 def out_of_range(params: PyTree, ids: PyTree) -> jax.Array:
     """How many ids are outside their table, padding apart: an int32 scalar, inside jit too.
+
+    Inside jit, where such ids are dropped in silence, it tells a step, or before `fit` the data:
+    `out_of_range(params, ids_fn(data))`.
+
+    Args:
+      params: those with whole tables, not the rows that a loss is given.
+      ids: as `gather` takes them.
 
     >>> int(out_of_range({"words": jnp.ones((9, 1))}, {"words": jnp.array([4, 9, -1, -2])}))
     2

@@ -101,6 +101,10 @@ def test_ids_outside_the_table_raise_outside_jit_and_are_dropped_and_counted_ins
         rows.value_and_row_grad(walks.loss_fn, walks.ids_fn)(params, batch)
     with pytest.raises(ValueError, match="outside a table"):
         rows.gather(params, walks.ids_fn(batch))
+    with pytest.raises(ValueError, match=f"catch_up: id {bad} is outside a table"):
+        rows.catch_up(params, None, walks.ids_fn(batch))
+    with pytest.raises(ValueError, match=f"row_grads: id {bad} is outside a table"):
+        rows.row_grads(batch, jnp.ones((3, 1)), walks.V)
     _, grads = grad_fn(params, batch)
     _, wanted = grad_fn(params, jnp.array([3, -1, -1]))
     np.testing.assert_array_equal(grads["table"].ids[0], 3)
