@@ -22,7 +22,7 @@ IDS = np.random.default_rng(0).integers(0, SIZE, (STEPS, 16))
 IDS[:, 0] = 3
 IDS[1, 1] = SIZE  # of no row
 
-ALL = {name: walks.optimizers(name)[0] for name in walks.ALL} | {"lazy": rows.lazy(lo.adam())}
+ALL = {name: walks.optimizers(name)[0] for name in [*walks.ALL, "lazy"]}
 
 
 def mesh_of(axes, shape=None, names=("rows",)):

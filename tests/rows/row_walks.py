@@ -1,5 +1,7 @@
 """A small problem with one table, walked on rows and by the dense rule."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -29,14 +31,13 @@ def loss_fn(params, batch):
     w = params["table"].astype(params["bias"].dtype)
     bias = jnp.broadcast_to(params["bias"], w.shape)
     curvature = jnp.broadcast_to(jnp.arange(1, D + 1, dtype=w.dtype), w.shape)
-    looked_up = ((batch >= 0) & (batch < V))[..., None]
-    return jnp.sum(jnp.where(looked_up, (w - bias) ** 2 * curvature, 0)) + jnp.sum(
-        (params["bias"] - 0.5) ** 2
-    )
+    return jnp.sum((w - bias) ** 2 * curvature) + jnp.sum((params["bias"] - 0.5) ** 2)
 
 
 def dense_loss_fn(params, batch):
-    return loss_fn(rows.gather(params, ids_fn(batch)), batch)
+    ids = jnp.where(batch < 0, V, batch)  # jax counts negative ones from the end
+    table = params["table"].at[ids].get(mode="fill", fill_value=0)
+    return loss_fn(params | {"table": table}, batch)
 
 
 def start(dtype=None, size=V):
@@ -53,8 +54,11 @@ def batches(steps, seed=0):
     return jnp.asarray(ids)
 
 
+@functools.cache  # the same objects again find their compiled walks
 def optimizers(name, **hyperparameters):
-    """The optimizer on rows and the dense one."""
+    """The optimizer on rows and the dense one; for "lazy", Adam as it is and as `rows.lazy` is."""
+    if name == "lazy":
+        return rows.lazy(lo.adam(**hyperparameters)), lo.adam(**hyperparameters)
     if name in RATES:
         hyperparameters = {"learning_rate": RATES[name], **hyperparameters}
     tables = {} if name in ("sgd", "adagrad") else {"tables": TABLES}
@@ -71,6 +75,7 @@ def step_of(optimizer):
     return step
 
 
+@functools.partial(jax.jit, static_argnums=0)
 def walk(optimizer, params, ids):
     def step(carry, batch):
         params, state, loss = step_of(optimizer)(*carry, batch)
@@ -79,11 +84,20 @@ def walk(optimizer, params, ids):
     return jax.lax.scan(step, (params, optimizer.init(params)), ids)
 
 
-def dense_walk(optimizer, params, ids):
+@functools.partial(jax.jit, static_argnums=0, static_argnames="lazy")
+def dense_walk(optimizer, params, ids, *, lazy=False):
+    """If lazy, rows that a batch does not name keep what they were, their state too."""
+
     def step(carry, batch):
         params, state = carry
         loss, grads = jax.value_and_grad(dense_loss_fn)(params, batch)
         updates, state = optimizer.update(grads, state, params)
-        return (optax.apply_updates(params, updates), state), loss
+        new = optax.apply_updates(params, updates), state
+        if lazy:
+            named = jnp.isin(jnp.arange(V), batch)[:, None]
+            new = jax.tree.map(
+                lambda n, o: jnp.where(named, n, o) if n.shape == (V, D) else n, new, carry
+            )
+        return new, loss
 
     return jax.lax.scan(step, (params, optimizer.init(params)), ids)

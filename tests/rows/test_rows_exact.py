@@ -1,5 +1,7 @@
 """On rows, each of the six walks the dense path."""
 
+import functools
+
 import hypothesis.strategies as st
 import jax
 import jax.numpy as jnp
@@ -7,13 +9,14 @@ import numpy as np
 import optax
 import pytest
 import row_walks as walks
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 
 import lecture_opt as lo
 from lecture_opt import rows
 from lecture_opt.rows import _missed
 
 each = pytest.mark.parametrize("name", walks.ALL)
+each_and_lazy = pytest.mark.parametrize("name", [*walks.ALL, "lazy"])
 exact = pytest.mark.parametrize("name", walks.EXACT)
 
 
@@ -42,6 +45,24 @@ def test_float32_walk_is_the_dense_walk(name):
     # 1 - b2^t = 0.001 t, 6e-5 / t of the early steps' 0.001 each.
     ulps = 400**0.5 * 2.0**-24 * 2
     assert_same_path(name, 400, ulps + (1e-3 * 6e-5 * 10 if name == "adam" else 0))
+
+
+BATCH = st.lists(st.integers(-1, walks.V + 1), min_size=4, max_size=4)
+
+
+@each_and_lazy
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(BATCH, min_size=8, max_size=8))
+def test_any_ids_give_the_dense_walk(name, x64, ids):
+    """Duplicates, padding and ids outside the table, which are dropped, among them."""
+    ours, dense = walks.optimizers(name)
+    walked, losses = walks.walk(ours, walks.start(), jnp.array(ids))
+    got, _ = rows.finalize(*walked)
+    dense_walk = functools.partial(walks.dense_walk, lazy=name == "lazy")
+    (wanted, _), dense_losses = dense_walk(dense, walks.start(), jnp.array(ids))
+    np.testing.assert_allclose(losses, dense_losses, rtol=1e-11)
+    for leaf in ("table", "bias"):
+        np.testing.assert_allclose(got[leaf], wanted[leaf], rtol=0, atol=1e-12)
 
 
 @pytest.mark.slow
@@ -199,7 +220,7 @@ def test_lazy_takes_optaxs_optimizers(optimizer):
     np.testing.assert_allclose(got["bias"], wanted["bias"], rtol=1e-6)
 
 
-@each
+@each_and_lazy
 def test_an_empty_batch_moves_rows_only_as_the_dense_rule_does(name, x64):
     ours, dense = walks.optimizers(name)
     empty = jnp.zeros((3, 0), jnp.int32)
