@@ -128,7 +128,7 @@ def fit(
         key = checks.check_key(key)
         batch_size = checks.check_batch_size(batch_size, examples, sharding.parts(data))
     mesh = sharding.find_mesh(params, opt_state, data)
-    sharding.check_explicit(mesh, ids_fn)
+    sharding.check_explicit(mesh)
     with contextlib.ExitStack() as stack:
         stack.enter_context(sharding.entered(mesh))
         params = _copy(sharding.place(params, mesh))

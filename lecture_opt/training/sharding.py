@@ -132,18 +132,13 @@ def find_mesh(*trees: PyTree) -> Mesh | None:
     return meshes.pop() if meshes else None
 
 
-def check_explicit(mesh: Mesh | None, ids_fn: Any) -> None:
+def check_explicit(mesh: Mesh | None) -> None:
     """That a mesh with Explicit axes can be trained on."""
-    if mesh is None or not _explicit(mesh):
-        return
-    given = f"params, opt_state or data lie on a mesh of {mesh.axis_types}"
-    if not hasattr(jax, "set_mesh"):
+    if mesh is not None and _explicit(mesh) and not hasattr(jax, "set_mesh"):
         raise ValueError(
-            f"fit: {given}; wanted Auto axes, as Explicit ones need jax 0.7.1 or newer, and this "
-            f"is {jax.__version__}"
+            f"fit: params, opt_state or data lie on a mesh of {mesh.axis_types}; wanted Auto axes, "
+            f"as Explicit ones need jax 0.7.1 or newer, and this is {jax.__version__}"
         )
-    if ids_fn is not None:
-        raise ValueError(f"fit: {given}; ids_fn wanted Auto axes, as rows are sorted by their ids")
 
 
 def place(tree: PyTree, mesh: Mesh | None) -> PyTree:

@@ -126,8 +126,6 @@ def what_jax_can_not_type_is_told():
         lo.fit(lambda p, batch: jnp.sum(p["table"][batch[1]]), params, lo.sgd(), data, steps=1)
     assert caught.type.__name__ == "ShardingTypeError"
     assert caught.value.__notes__[-1].startswith("fit: params, opt_state or data lie on Explicit")
-    with pytest.raises(ValueError, match=r"Explicit.*; ids_fn wanted Auto axes"):
-        lo.fit(lambda p, _: p, 1.0, lo.sgd(), data, steps=1, ids_fn=lambda batch: batch[1])
 
 
 def other_errors_are_left_alone():
