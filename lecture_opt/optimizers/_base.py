@@ -189,7 +189,7 @@ class Rule(NamedTuple):
 def leaf_rule(rule: Callable[..., Any]) -> Rule:
     """Lifts `rule(g, *slots, **scalars) -> (update, *slots)`, a function of 32 or 64 bits."""
 
-    @jax.jit
+    @functools.partial(jax.jit, inline=True)
     @functools.wraps(rule)
     def one(
         g: jax.Array, slots: Sequence[jax.Array], scalars: dict[str, jax.Array]
