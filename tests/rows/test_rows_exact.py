@@ -106,6 +106,18 @@ def test_a_schedule_is_inside_the_velocity(name, x64):
     )
 
 
+def test_adam_without_epsilon_leaves_rows_of_zero_gradient():
+    optimizer = rows.adam(0.1, eps=0.0, tables=True)
+    table = jnp.ones((3, 2))
+    state = optimizer.init(table)
+    for row in (0, 1, 1):
+        grads = rows.RowGrads(jnp.array([row]), jnp.zeros((1, 2)))
+        updates, state = optimizer.update(grads, state, table)
+        table = rows.apply_updates(table, updates)
+    table, _ = rows.finalize(table, state)
+    np.testing.assert_array_equal(table, jnp.ones((3, 2)))
+
+
 def test_adam_where_epsilon_rules(x64):
     assert_same_path("adam", 300, 1e-11, learning_rate=0.1, eps=3.0)
 
