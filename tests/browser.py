@@ -44,6 +44,13 @@ def open_page(driver, path):
     return path.as_uri()
 
 
+def wait(driver, script):
+    """Until the page's expression gives something true, 10 seconds at most."""
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    return WebDriverWait(driver, 10).until(lambda driver: driver.execute_script(f"return {script}"))
+
+
 def complaints(driver):
     """What the page wrote to the console, refused requests and errors among it."""
     return [entry["message"] for entry in driver.get_log("browser")]

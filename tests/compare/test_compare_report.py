@@ -159,6 +159,8 @@ def test_headings_sort_and_missing_values_stay_last(driver):
 def test_the_numbers_of_a_chart_are_a_table_too(driver):
     details = driver.find_element("css selector", "figure[data-kind=differences] details")
     details.find_element("tag name", "summary").click()
+    # The table is made in the event that follows.
+    browser.wait(driver, "document.querySelectorAll('[data-kind=differences] tbody tr').length")
     rows = details.find_elements("css selector", "tbody tr")
     assert [row.find_element("tag name", "th").text for row in rows] == sorted(set(NAMES[1:]))
     assert rows[0].text.split()[-1] == "0.5"

@@ -69,7 +69,8 @@ def test_reductions_are_of_the_losses_per_example(x64, kind):
     assert per_example.shape == shape
     np.testing.assert_allclose(total, np.sum(per_example), rtol=4 * eps(np.float64))
     np.testing.assert_allclose(mean, np.mean(per_example), rtol=4 * eps(np.float64))
-    np.testing.assert_array_equal(loss(predictions, targets), mean)  # the default
+    default = loss(predictions, targets)  # another program, whose sum may be in another order
+    np.testing.assert_allclose(default, mean, rtol=4 * eps(np.float64))
 
 
 def check_derivatives(f, x: jax.Array) -> None:
