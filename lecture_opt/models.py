@@ -128,11 +128,13 @@ def activation(function: Callable[[jax.Array], jax.Array]) -> Model:
         >>> float(activation(jnp.sin).apply({}, 0.0))
         0.0
     """
+    if not callable(function):
+        raise TypeError(f"activation: function is {function!r}; wanted a function of an array")
     name = getattr(function, "__name__", "activation")
 
     def apply(params: Params, x: ArrayLike) -> jax.Array:
         _check_structure(name, params, {})
-        return function(jnp.asarray(x))
+        return function(_array(name, x))
 
     return Model(lambda _: {}, apply)
 
@@ -162,7 +164,7 @@ def chain(*modules: Model) -> Model:
             )
 
     def init(key: jax.Array) -> Params:
-        keys = jax.random.split(key, len(modules))
+        keys = _split("chain", key, len(modules))
         return [module.init(key) for module, key in zip(modules, keys, strict=True)]
 
     def apply(params: Params, x: ArrayLike) -> jax.Array:
@@ -171,7 +173,7 @@ def chain(*modules: Model) -> Model:
                 f"chain: params is {_describe(params)}; wanted a list of {len(modules)}, "
                 "one entry per module"
             )
-        y = jnp.asarray(x)
+        y = _array("chain", x)
         for i, (module, entry) in enumerate(zip(modules, params, strict=True)):
             try:
                 y = module.apply(entry, y)
@@ -196,7 +198,7 @@ def mlp(sizes: Sequence[int], *, activation: Model = relu, dtype: DTypeLike = jn
         >>> len(mlp([64, 64, 32, 10], activation=tanh).init(jax.random.key(0)))
         5
     """
-    if len(sizes) < 2:
+    if not hasattr(sizes, "__len__") or len(sizes) < 2:
         raise ValueError(f"mlp: sizes is {sizes}; wanted at least an input and an output size")
     hidden_init = he if activation is relu else glorot
     modules = []
@@ -219,7 +221,7 @@ def _affine(
         raise TypeError(f"{name}: dtype is {jnp.dtype(dtype)}; wanted a floating dtype")
 
     def init(key: jax.Array) -> Params:
-        kernel_key, bias_key = jax.random.split(key)
+        kernel_key, bias_key = _split(name, key, 2)
         matrix = (features, math.prod(outputs))  # initialisers want the two axes of a fan
         return {
             "kernel": kernel_init(kernel_key, matrix, dtype).reshape(shape),
@@ -228,12 +230,28 @@ def _affine(
 
     def apply(params: Params, x: ArrayLike) -> jax.Array:
         _check_structure(name, params, {"bias": 0, "kernel": 0})
-        x, kernel, bias = (jnp.asarray(a) for a in (x, params["kernel"], params["bias"]))
+        x, kernel, bias = _array(name, x), *map(jnp.asarray, (params["kernel"], params["bias"]))
         _check_arrays(name, x, kernel, bias, shape)
         y = x @ kernel
         return y + jnp.expand_dims(bias, tuple(range(y.ndim - bias.ndim)))
 
     return Model(init, apply)
+
+
+def _split(name: str, key: jax.Array, number: int) -> jax.Array:
+    try:
+        return jax.random.split(key, number)
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"{name}.init: key is {key!r}; wanted one random key, as jax.random.key(0)"
+        ) from None
+
+
+def _array(name: str, x: ArrayLike) -> jax.Array:
+    try:
+        return jnp.asarray(x)
+    except (TypeError, ValueError):
+        raise LayerError(f"{name}: x is a {type(x).__name__}; wanted an array of numbers") from None
 
 
 def _check_structure(name: str, params: Params, wanted: dict[str, int]) -> None:

@@ -334,6 +334,15 @@ def message(error, call):
     return str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "key", [0, None, [0, 1], np.zeros(2, np.float32), jnp.zeros((2, 2), "uint32")]
+)
+@pytest.mark.parametrize(("model", "name"), [(dense(3, 2), "dense(3, 2)"), (mlp([3, 2]), "chain")])
+def test_init_wants_one_key(model, name, key):
+    text = message(TypeError, lambda: model.init(key))
+    assert text == f"{name}.init: key is {key!r}; wanted one random key, as jax.random.key(0)"
+
+
 def test_wrong_features_name_the_layer():
     model = chain(dense(3, 64), relu, dense(64, 10))
     params = blank(model)
@@ -361,6 +370,14 @@ def test_other_layers_give_their_name(key, model):
 def test_a_scalar_has_no_features(key):
     text = message(ValueError, lambda: dense(3, 2).apply(dense(3, 2).init(key), 1.0))
     assert text == "dense(3, 2): x is a scalar; wanted 3 features in its last axis"
+
+
+@pytest.mark.parametrize(
+    ("model", "name"), [(dense(3, 2), "dense(3, 2)"), (relu, "relu"), (mlp([3, 2]), "chain")]
+)
+def test_x_is_an_array_of_numbers(key, model, name):
+    text = message(ValueError, lambda: model.apply(model.init(key), "ten"))
+    assert text == f"{name}: x is a str; wanted an array of numbers"
 
 
 def test_dtypes_are_not_mixed(key):
@@ -424,6 +441,8 @@ def test_errors_of_other_modules_pass_through_chain():
         (lambda: logistic("3"), ValueError, "logistic(3): the number of features is '3'; wanted "),
         (lambda: dense(3, 2, dtype=int), TypeError, "dense(3, 2): dtype is int64; wanted a float"),
         (lambda: mlp([3]), ValueError, "mlp: sizes is [3]; wanted at least an input and an outp"),
+        (lambda: mlp(3), ValueError, "mlp: sizes is 3; wanted at least an input and an output"),
+        (lambda: activation(3), TypeError, "activation: function is 3; wanted a function of an"),
         (lambda: chain(relu, jnp.sin), TypeError, "chain: module 1 is <"),
         (lambda: mlp([3, 2, 1], activation=jnp.sin), TypeError, "chain: module 1 is <"),
     ],
