@@ -266,8 +266,8 @@ def _two_trees(rule: Rule, grads: PyTree, slot: PyTree) -> str:
 
 def _misfit(rule: Rule, grads: PyTree, slots: tuple[PyTree, ...]) -> Exception:
     """What to raise for the first gradient that is no inexact array or not of its slots' shape."""
-    pairs, _ = jax.tree_util.tree_flatten_with_path(grads, is_leaf=lambda leaf: leaf is None)
-    columns = [jax.tree.flatten(slot, is_leaf=lambda leaf: leaf is None)[0] for slot in slots]
+    pairs, treedef = jax.tree_util.tree_flatten_with_path(grads, is_leaf=lambda leaf: leaf is None)
+    columns = [treedef.flatten_up_to(slot) for slot in slots]  # type: ignore[attr-defined]  # jax has no stub for it
     for (path, g), *old in zip(pairs, *columns, strict=True):
         if g is not None and not _fits(tuple(map(_form, (jnp.asarray(g), *old)))):
             name = f"grads{jax.tree_util.keystr(path)}"
@@ -277,6 +277,8 @@ def _misfit(rule: Rule, grads: PyTree, slots: tuple[PyTree, ...]) -> Exception:
                     "gradients are floating-point or complex"
                 )
             shape = getattr(old[0], "shape", None)
+            if shape is None:  # the state has a whole tree where the gradient is one array
+                return ValueError(_two_trees(rule, grads, slots[0]))
             return ValueError(
                 f"{rule.name}.update: {name} has shape {np.shape(g)} and its state {shape}; "
                 "was the state made by init for these params?"

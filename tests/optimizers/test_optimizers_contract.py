@@ -260,6 +260,11 @@ def test_grads_of_another_tree_show_both():
     state = lo.adam().init({"w": jnp.ones(2)})
     with pytest.raises(ValueError, match=r"(?s)adam.update: grads and state.*'v'.*'w'"):
         lo.adam().update({"v": jnp.ones(2)}, state)
+    with pytest.raises(ValueError, match=r"(?s)adam.update: grads and state.*\(\*\).*'w'"):
+        lo.adam().update(jnp.ones(2), state)
+    nested = lo.adam().init({"a": {"b": jnp.ones(2), "c": jnp.ones(2)}})
+    with pytest.raises(ValueError, match=r"(?s)adam.update: grads and state.*{'a': \*}.*'c'"):
+        lo.adam().update({"a": jnp.ones(2)}, nested)
 
 
 def test_grads_of_another_shape_are_named_with_both():
