@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax.tree_util import keystr, tree_leaves_with_path
 from jax.typing import ArrayLike
 
-from lecture_opt.losses._inputs import real
+from lecture_opt.losses._inputs import array, real
 from lecture_opt.losses._numerics import working_dtype
 
 
@@ -38,10 +38,14 @@ def l2_penalty(
         0.25
     """
     leaves = [
-        (keystr(path, simple=True, separator="/"), jnp.asarray(leaf))
+        (keystr(path, simple=True, separator="/"), leaf)
         for path, leaf in tree_leaves_with_path(params)
     ]
-    selected = [(path, w) for path, w in leaves if select is None or select(path)]
+    selected = [
+        (path, array("l2_penalty", f"params at {path!r}", leaf))
+        for path, leaf in leaves
+        if select is None or select(path)
+    ]
     if leaves and not selected:
         raise ValueError(f"l2_penalty: select chose none of {[path for path, _ in leaves]}")
     for path, w in selected:

@@ -87,6 +87,9 @@ def test_wrong_arguments_are_errors():
         l2_penalty(PARAMS, select=lambda path: "weights" in path)
     with pytest.raises(TypeError, match="l2_penalty: params at 'count' has dtype int32; wanted"):
         l2_penalty({"count": jnp.int32(3), "w": jnp.ones(2)})
+    with pytest.raises(TypeError, match="l2_penalty: params at 'name' is a str; wanted an array"):
+        l2_penalty({"name": "relu", "w": jnp.ones(2)})
+    assert l2_penalty({"name": "relu", "w": jnp.ones(2)}, 1.0, lambda path: path == "w") == 2
     assert l2_penalty({"count": jnp.int32(3), "w": jnp.ones(2)}, 1.0, lambda path: path == "w") == 2
     with pytest.raises(ValueError, match=r"l2_penalty: weight has shape \(2,\); wanted a scalar"):
         l2_penalty(PARAMS, jnp.ones(2))
