@@ -29,10 +29,12 @@ def check_count(name: str, value: Any, least: int) -> int:
 def check_functions(loss_fn: Any, optimizer: Any) -> None:
     """That they can be called, and kept with their program."""
     if not callable(loss_fn):
-        raise TypeError(f"fit: loss_fn is {loss_fn!r}; wanted a function (params, batch) -> loss")
+        raise TypeError(
+            f"fit: loss_fn is {_shown(loss_fn)}; wanted a function (params, batch) -> loss"
+        )
     if not all(callable(getattr(optimizer, name, None)) for name in ("init", "update")):
         raise TypeError(
-            f"fit: optimizer is {optimizer!r}; wanted an optax.GradientTransformation, "
+            f"fit: optimizer is {_shown(optimizer)}; wanted an optax.GradientTransformation, "
             "that is an object with init and update"
         )
     for name, value in (("loss_fn", loss_fn), ("optimizer", optimizer)):
@@ -68,10 +70,10 @@ def check_data(data: PyTree) -> tuple[PyTree, int]:
     def on_device(path: tuple[Any, ...], leaf: Any) -> jax.Array:
         try:
             return jnp.asarray(leaf if isinstance(leaf, jax.Array) else np.asarray(leaf))
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError):
             raise TypeError(
                 f"fit: data{jax.tree_util.keystr(path)} is a {type(leaf).__name__}; wanted an "
-                f"array of numbers: {error}"
+                "array of numbers"
             ) from None
 
     data = jax.tree_util.tree_map_with_path(on_device, data)
@@ -121,6 +123,8 @@ def check_evaluation(eval_fn: Any, eval_every: Any, until: Any) -> None:
         for name, value in (("eval_every", eval_every), ("until", until)):
             if value is not None:
                 raise ValueError(f"fit: {name} is given and eval_fn is not")
+    elif not callable(eval_fn):
+        raise TypeError(f"fit: eval_fn is {_shown(eval_fn)}; wanted a function params -> value")
     if eval_every is not None:
         check_count("eval_every", eval_every, 1)
 
@@ -178,3 +182,9 @@ def check_loss(loss: Any) -> jax.Array:
     if not jnp.issubdtype(jnp.result_type(loss), jnp.floating):
         raise TypeError(f"fit: loss_fn gives dtype {jnp.result_type(loss)}; wanted a float")
     return jnp.asarray(loss)
+
+
+def _shown(value: Any) -> str:
+    """The value as it is written, or its type where that is long, as for arrays."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"a {type(value).__name__}"

@@ -585,6 +585,9 @@ def good_arguments(**changes):
         ({"batch_size": "4"}, TypeError, "fit: batch_size is '4'; wanted an integer"),
         ({"batch_size": 13}, ValueError, "fit: batch_size is 13 and data has 12 examples"),
         ({"data": None}, ValueError, "fit: batch_size is 4 and data has 0 examples"),
+        ({"eval_fn": 3}, TypeError, "fit: eval_fn is 3; wanted a function params -> value"),
+        ({"loss_fn": [jnp.zeros((9, 9))]}, TypeError, "fit: loss_fn is a list; wanted a function"),
+        ({"optimizer": [jnp.zeros((9, 9))]}, TypeError, "fit: optimizer is a list; wanted an opt"),
         ({"loss_fn": 3}, TypeError, "fit: loss_fn is 3; wanted a function (params, batch) -"),
         ({"optimizer": 3}, TypeError, "fit: optimizer is 3; wanted an optax.GradientTransformat"),
         (
@@ -639,6 +642,12 @@ def test_wrong_arguments(changes, error, text):
     with pytest.raises(error) as caught:
         fit(**good_arguments(**changes))
     assert text in str(caught.value)
+
+
+def test_data_of_text_is_told_in_one_sentence():
+    with pytest.raises(TypeError) as caught:
+        fit(**good_arguments(data=["red", "blue"]))
+    assert str(caught.value) == "fit: data[0] is a str; wanted an array of numbers"
 
 
 def test_unhashable_functions():
