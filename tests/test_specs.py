@@ -164,6 +164,16 @@ def test_mistakes_in_a_file_are_told_with_their_line(path):
         parse(f"{path}:mine")
 
 
+def test_the_line_of_a_mistake_is_told_for_a_relative_path(path, monkeypatch):
+    monkeypatch.chdir(path.parent)
+    path.write_text("x = 1\nraise SystemExit(3)\n")
+    with pytest.raises(SpecError, match=r"mine.py, line 2 \(raise SystemExit\(3\)\) raised Sys"):
+        parse("mine.py:mine")
+    path.write_text("x = 1\ny = (\n")
+    with pytest.raises(SpecError, match=r"mine.py, line 2 \(y = \(\) raised SyntaxError"):
+        parse("mine.py:mine")
+
+
 def test_mistakes_in_a_module_are_told(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "needs_more.py").write_text("import not_installed_anywhere\n")

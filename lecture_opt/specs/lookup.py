@@ -68,7 +68,7 @@ def _module_of_file(text: str, path: Path) -> ModuleType:
         with _importable_from(path.resolve().parent):
             found.loader.exec_module(module)
     except (Exception, SystemExit) as error:
-        line = _line_in(error, path)
+        line = _line_in(error, str(path.absolute()))
         raise SpecError(f"{text}: {path}{line} raised {_describe(error)}") from error
     return module
 
@@ -77,11 +77,11 @@ def _describe(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def _line_in(error: BaseException, path: Path) -> str:
+def _line_in(error: BaseException, path: str) -> str:
     """', line 3 (the code there)': the innermost line of the user's file on the way to `error`."""
-    if isinstance(error, SyntaxError) and error.filename == str(path):
+    if isinstance(error, SyntaxError) and error.filename == path:
         return f", line {error.lineno} ({(error.text or '').strip()})"
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == path]
     return f", line {frames[-1].lineno} ({frames[-1].line})" if frames else ""
 
 
