@@ -1,10 +1,21 @@
-"""Files that are written whole or not at all."""
+"""Files that are written whole or not at all, and folders that take them."""
 
 import contextlib
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
+
+
+def make_folder(option: str, folder: Path) -> None:
+    """Makes the folder that an option names; ValueError where it takes no file."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ValueError(f"{option}: {folder} can't be written to: {error.strerror}") from None
 
 
 @contextlib.contextmanager

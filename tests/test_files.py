@@ -1,6 +1,7 @@
 """Files that are written whole or not at all."""
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -19,6 +20,16 @@ def test_a_file_is_there_when_it_is_whole(tmp_path):
         assert path.read_bytes() == b"first"
     assert path.read_bytes() == b"second"
     assert os.listdir(tmp_path) == ["results"]
+
+
+def test_a_folder_is_made_or_refused_by_its_option(tmp_path):
+    files.make_folder("--output", tmp_path / "new" / "folder")
+    assert os.listdir(tmp_path / "new" / "folder") == []
+    file = tmp_path / "file"
+    file.touch()
+    for folder in (file, file / "below", Path("/proc")):
+        with pytest.raises(ValueError, match=f"--output: {folder} can't be written to: "):
+            files.make_folder("--output", folder)
 
 
 @pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])

@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
         import rich.console
         import rich.progress
 
-        from lecture_opt import bench
+        from lecture_opt import bench, files
         from lecture_opt.bench import plots, study, tables
     except ImportError as error:
         print(f"bench needs {error.name}: pip install 'lecture_opt[judge]'", file=sys.stderr)
@@ -70,9 +70,7 @@ def run(args: argparse.Namespace) -> int:
         if rounds < 1:
             raise ValueError(f"--rounds {rounds}: must be positive")
         optimizers = bench.optimizers(args.optimizer, args.against)
-        args.output.mkdir(parents=True, exist_ok=True)
-        (args.output / ".writable").touch()
-        (args.output / ".writable").unlink()
+        files.make_folder("--output", args.output)
         columns = (
             rich.progress.BarColumn(),
             rich.progress.MofNCompleteColumn(),

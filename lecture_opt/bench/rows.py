@@ -24,7 +24,7 @@ import numpy as np
 import optax
 
 import lecture_opt as lo
-from lecture_opt import rows
+from lecture_opt import files, rows
 
 LIBRARIES = ("rows", "optax", "torch")
 # By how many arrays of the table's size their state has.
@@ -230,10 +230,11 @@ def run(args: argparse.Namespace) -> int:
         print("bench rows needs rich: pip install 'lecture_opt[judge]'", file=sys.stderr)
         return 2
     sizes = [args.rows] if isinstance(args.rows, int) else args.rows
-    for option, values in (("--rows", sizes), ("--touched", args.touched)):
-        if min(values) < 1:
-            print(f"bench rows: {option} {min(values)}; wanted at least 1", file=sys.stderr)
-            return 2
+    try:
+        _check(args, sizes)
+    except ValueError as error:
+        print(f"bench rows: {error}", file=sys.stderr)
+        return 2
     console, cells = Console(), []
     with Console(stderr=True).status("measuring") as status:
         for cell in measure(
@@ -251,6 +252,17 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         args.json.write_text(json.dumps({"cells": [c._asdict() for c in cells]}, indent=1) + "\n")
     return 0
+
+
+def _check(args: argparse.Namespace, sizes: list[int]) -> None:
+    counts = {"rows": sizes, "touched": args.touched, "width": [args.width], "steps": [args.steps]}
+    for option, values in counts.items():
+        if min(values) < 1:
+            raise ValueError(f"--{option} {min(values)}; wanted at least 1")
+    if not args.memory > 0:
+        raise ValueError(f"--memory {args.memory:g}; wanted more than 0")
+    if args.json:
+        files.make_folder("--json", args.json.parent)
 
 
 def table(cells: list[Cell]) -> Any:

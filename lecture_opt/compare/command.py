@@ -145,6 +145,10 @@ def chosen(
     baseline = _baseline(names, args.baseline)
     steps = _or(args.steps, 200 if args.quick else 400)
     seeds = _or(args.seeds, 10)
+    draws = _or(args.budget, 8 if args.quick else 16)
+    for option, value, least in (("steps", steps, 1), ("seeds", seeds, 2), ("budget", draws, 1)):
+        if value < least:
+            raise ValueError(f"--{option} {value}: wanted at least {least}")
     rates = compare.Protocol.rates
     if args.rates is not None:
         low, high = args.rates
@@ -153,10 +157,10 @@ def chosen(
         rates = specs.Range("log", low, high)
     protocol = compare.Protocol(
         steps=steps,
-        evaluations=max((d for d in range(1, min(steps, 20) + 1) if steps % d == 0), default=1),
-        draws=_or(args.budget, 8 if args.quick else 16),
+        evaluations=max(d for d in range(1, min(steps, 20) + 1) if steps % d == 0),
+        draws=draws,
         seeds=seeds,
-        tuning_seed_count=2 if args.quick else max(seeds, 1),
+        tuning_seed_count=2 if args.quick else seeds,
         baseline=baseline,
         target=args.target,
         rates=rates,
@@ -199,13 +203,10 @@ def _check_target(target: float, tasks: "list[Task]") -> None:
 
 
 def _output(folder: Path, *, resume: bool) -> "Store":
-    """The store in the output directory; OSError where nothing can be written there."""
-    from lecture_opt import compare
+    """The store in the output directory; ValueError where nothing can be written there."""
+    from lecture_opt import compare, files
 
-    folder.mkdir(parents=True, exist_ok=True)
-    probe = folder / ".writable"
-    probe.touch()
-    probe.unlink()
+    files.make_folder("--output", folder)
     store = compare.Store(folder / "unfinished")
     if not resume:
         store.remove()

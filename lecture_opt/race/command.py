@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Races and writes; returns the exit status."""
     try:
-        from lecture_opt import race, specs
+        from lecture_opt import files, race, specs
         from lecture_opt.race import page, pictures
     except ImportError as error:
         print(f"race needs {error.name}: pip install 'lecture_opt[judge]'", file=sys.stderr)
@@ -52,9 +52,7 @@ def run(args: argparse.Namespace) -> int:
         _check(args, surfaces)
         start = None if args.start is None else (args.start[0], args.start[1])
         optimizers = [specs.parse(text) for text in dict.fromkeys(args.optimizer or DEFAULT)]
-        args.output.mkdir(parents=True, exist_ok=True)
-        (args.output / ".writable").touch()
-        (args.output / ".writable").unlink()
+        files.make_folder("--output", args.output)
         lanes = race.run(
             optimizers, surfaces, steps=args.steps, learning_rate=args.learning_rate, start=start
         )

@@ -53,6 +53,18 @@ def test_what_passes_the_memory_limit_is_left_out():
     assert list(bench.measure(["adam"], [20], [4], width=2, memory_limit=2 * 160)) == []
 
 
-def test_sizes_below_one_are_refused(capsys):
-    assert run("--rows", "0") == 2
-    assert "--rows 0; wanted at least 1" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("option", "value", "says"),
+    [
+        ("--rows", "0", "--rows 0; wanted at least 1"),
+        ("--touched", "0", "--touched 0; wanted at least 1"),
+        ("--width", "0", "--width 0; wanted at least 1"),
+        ("--steps", "-1", "--steps -1; wanted at least 1"),
+        ("--memory", "0", "--memory 0; wanted more than 0"),
+        ("--json", "/proc/none/rows.json", "--json: /proc/none can't be written to"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused_first(option, value, says, capsys, monkeypatch):
+    monkeypatch.setattr(bench, "measure", None)
+    assert run(option, value) == 2
+    assert says in capsys.readouterr().err

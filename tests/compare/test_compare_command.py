@@ -159,9 +159,9 @@ def test_too_few_seeds_to_show_anything_is_said():
     [
         (["--task", "mnist"], "there are digits-mlp"),
         (["--task", "no/such/file.py:task"], "there is no file"),
-        (["--steps", "0"], "steps=0"),
-        (["--seeds", "1"], "two at least"),
-        (["--budget", "0"], "draws=0"),
+        (["--steps", "0"], "--steps 0: wanted at least 1"),
+        (["--seeds", "1"], "--seeds 1: wanted at least 2"),
+        (["--budget", "0"], "--budget 0: wanted at least 1"),
         (["--rates", "1", "0.1"], "0 < LOW < HIGH"),
         (["--optimizer", "optax:adaam"], "did you mean"),
         (["--optimizer", "optax:adam", "--optimizer", "optax:adam"], "given twice"),
@@ -174,7 +174,7 @@ def test_too_few_seeds_to_show_anything_is_said():
         (["--target", "1.5"], "between 0 and 1"),
         (["--target", "nan"], "finite"),
         (["--target", "0.5", "--task", "diabetes-mlp"], "give --task"),
-        (["--output", "/proc/none"], "/proc/none"),
+        (["--output", "/proc/none"], "--output: /proc/none can't be written to"),
     ],
 )
 def test_bad_input_is_one_line_and_status_two(arguments, says, capsys, monkeypatch, ran):

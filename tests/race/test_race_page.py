@@ -179,7 +179,7 @@ def test_a_name_is_text_and_nothing_else(contest, tmp_path):
         (["--learning-rate", "inf"], "must be positive and finite"),
         (["--steps", "0"], "from 1 to"),
         (["--optimizer", "optax:adaam"], "did you mean"),
-        (["--output", "/proc/none"], "/proc/none"),
+        (["--output", "/proc/none"], "--output: /proc/none can't be written to"),
     ],
 )
 def test_bad_input_is_one_line_before_any_work(arguments, says, capsys, monkeypatch, tmp_path):
