@@ -32,11 +32,7 @@ def check_functions(loss_fn: Any, optimizer: Any) -> None:
         raise TypeError(
             f"fit: loss_fn is {_shown(loss_fn)}; wanted a function (params, batch) -> loss"
         )
-    if not all(callable(getattr(optimizer, name, None)) for name in ("init", "update")):
-        raise TypeError(
-            f"fit: optimizer is {_shown(optimizer)}; wanted an optax.GradientTransformation, "
-            "that is an object with init and update"
-        )
+    check_optimizer("fit", optimizer)
     for name, value in (("loss_fn", loss_fn), ("optimizer", optimizer)):
         try:
             hash(value)
@@ -62,6 +58,15 @@ def check_params(params: PyTree) -> None:
                 f"fit: params{jax.tree_util.keystr(path)} is a {type(leaf).__name__} of dtype "
                 f"{dtype}; wanted a floating array"
             )
+
+
+def check_optimizer(function: str, optimizer: Any) -> None:
+    """That it has what an optimizer has."""
+    if not all(callable(getattr(optimizer, name, None)) for name in ("init", "update")):
+        raise TypeError(
+            f"{function}: optimizer is {_shown(optimizer)}; wanted an "
+            "optax.GradientTransformation, that is an object with init and update"
+        )
 
 
 def check_data(data: PyTree) -> tuple[PyTree, int]:

@@ -44,6 +44,8 @@ import optax
 from jax import lax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from lecture_opt.training.checks import check_optimizer
+
 PyTree: TypeAlias = Any
 
 
@@ -55,7 +57,9 @@ def shard_data(data: PyTree, mesh: Mesh) -> PyTree:
 
     Raises:
         ValueError: Where a leading axis is no multiple of the number of devices.
+        TypeError: Where `mesh` is none.
     """
+    _check_mesh("shard_data", mesh)
 
     def put(path: tuple[Any, ...], leaf: Any) -> jax.Array:
         shape = np.shape(leaf)
@@ -75,6 +79,7 @@ def shard_params(params: PyTree, mesh: Mesh) -> PyTree:
     An axis that is no multiple of the number of devices can't be cut; an array without one that
     can is copied to each device. Optimizers' states are sharded like the parameters.
     """
+    _check_mesh("shard_params", mesh)
     return jax.tree.map(lambda leaf: _put(leaf, _cut(leaf, mesh)), params)
 
 
@@ -91,6 +96,8 @@ def zero1(
     Source: Rajbhandari et al., "ZeRO: Memory optimizations toward training trillion parameter
     models", 2020, stage 1.
     """
+    _check_mesh("zero1", mesh)
+    check_optimizer("zero1", optimizer)
     inner = optax.with_extra_args_support(optimizer)
     auto = _auto(mesh)
 
@@ -108,6 +115,13 @@ def zero1(
         return jax.tree.map(lambda leaf: _move(leaf, whole), updates), state
 
     return optax.GradientTransformationExtraArgs(init, update)
+
+
+def _check_mesh(function: str, mesh: Any) -> None:
+    if not isinstance(mesh, Mesh):
+        raise TypeError(
+            f"{function}: mesh is {mesh!r}; wanted a jax.sharding.Mesh, as jax.make_mesh gives"
+        )
 
 
 # ---- what fit does with it ----------------------------------------------------------------

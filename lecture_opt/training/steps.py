@@ -62,9 +62,17 @@ def compiled(
             grad_fn = rows.value_and_row_grad(value_fn, lambda: ids_fn(batch))
             loss, grads = grad_fn(params, opt_state=opt_state)
         grads = jax.tree.map(jnp.conj, grads)  # a complex gradient descends by its conjugate
-        updates, opt_state = update(
-            grads, opt_state, params, value=loss, grad=grads, value_fn=value_fn
-        )
+        try:
+            updates, opt_state = update(
+                grads, opt_state, params, value=loss, grad=grads, value_fn=value_fn
+            )
+        except (TypeError, ValueError) as error:
+            if ids_fn is not None:
+                error.add_note(
+                    "fit: ids_fn is given, so the gradients of tables are RowGrads, for an "
+                    "optimizer of lecture_opt.rows; rows.lazy(optimizer) makes one of any"
+                )
+            raise
         carry = Carry(rows.apply_updates(params, updates), opt_state, batches)
         return (carry if placement is None else sharding.keep(carry, placement.carry)), loss
 

@@ -48,6 +48,12 @@ def test_fit_on_rows_is_fit_on_the_dense_table(name):
     np.testing.assert_allclose(got.losses, wanted.losses, rtol=1e-4)
 
 
+def test_a_dense_optimizer_is_told_of_lazy():
+    with pytest.raises((TypeError, ValueError)) as caught:
+        fit(lo.adam(0.1))
+    assert "rows.lazy(optimizer)" in caught.value.__notes__[0]
+
+
 def test_a_run_continues_from_its_result():
     ours, _ = walks.optimizers("adam")
     whole = fit(ours)

@@ -6,9 +6,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import many_processes
 import numpy as np
+import optax
 import pytest
+
+import lecture_opt as lo
 
 HERE = Path(__file__).parent
 ROUNDING = 20 * many_processes.STEPS * np.finfo(np.float32).eps
@@ -31,6 +35,20 @@ def test_eight_devices(tmp_path):
     process = start("many_devices.py", tmp_path / "run", devices=8)
     output, _ = process.communicate()
     assert output.endswith("ok\n"), output
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda mesh: lo.shard_data(np.ones(8), None), "shard_data: mesh is None; wanted a jax"),
+        (lambda mesh: lo.shard_params(np.ones(8), 8), "shard_params: mesh is 8; wanted a jax"),
+        (lambda mesh: lo.zero1(optax.sgd(0.1), 8), "zero1: mesh is 8; wanted a jax"),
+        (lambda mesh: lo.zero1("adam", mesh), "zero1: optimizer is 'adam'; wanted an optax"),
+    ],
+)
+def test_what_is_no_mesh_or_optimizer_is_named(call, message):
+    with pytest.raises(TypeError, match=message):
+        call(jax.make_mesh((1,), ("devices",)))
 
 
 def free_port():
