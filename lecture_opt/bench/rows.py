@@ -176,7 +176,7 @@ def _torch_step(name: str, size: int, width: int, _: np.ndarray) -> Step | None:
     if name not in optimizers:  # torch's others refuse sparse gradients
         return None
     # As by default, but without a warning.
-    torch.sparse.check_sparse_tensor_invariants.disable()  # type: ignore[no-untyped-call]
+    torch.sparse.check_sparse_tensor_invariants.disable()  # type: ignore[no-untyped-call, unused-ignore]
     table = torch.nn.Embedding(size, width, sparse=True)
     optimizer = optimizers[name](table.parameters(), lr=RATE)
 
