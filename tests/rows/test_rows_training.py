@@ -54,6 +54,16 @@ def test_a_dense_optimizer_is_told_of_lazy():
     assert "rows.lazy(optimizer)" in caught.value.__notes__[0]
 
 
+def test_an_optimizers_own_error_stays_as_it_is():
+    def update(grads, state, params=None):
+        raise ValueError("mine")
+
+    optimizer = optax.GradientTransformation(optax.sgd(0.1).init, update)
+    with pytest.raises(ValueError, match="mine") as caught:
+        fit(optimizer, ids_fn=None)
+    assert "rows.lazy" not in str(getattr(caught.value, "__notes__", ""))
+
+
 def test_a_run_continues_from_its_result():
     ours, _ = walks.optimizers("adam")
     whole = fit(ours)
