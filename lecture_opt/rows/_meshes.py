@@ -29,8 +29,8 @@ def cut(array: jax.Array) -> Cut:
 
 def looked_up(ids: jax.Array, table: jax.Array) -> Cut:
     """How looked-up rows are cut: as the ids, then as in the table by axes that the ids leave."""
-    used = {name for axis in cut(ids) for name in _names(axis)}
-    return (*cut(ids), *(None if used & set(_names(axis)) else axis for axis in cut(table)[1:]))
+    used = {name for axis in cut(ids) for name in names(axis)}
+    return (*cut(ids), *(None if used & set(names(axis)) else axis for axis in cut(table)[1:]))
 
 
 def placed(function: Callable[..., Any], result: Cut, *args: jax.Array) -> Any:
@@ -48,5 +48,6 @@ def recut(array: jax.Array, result: Cut) -> jax.Array:
     return placed(lambda a: a, result, array)
 
 
-def _names(axis: Any) -> tuple[Any, ...]:
+def names(axis: Any) -> tuple[Any, ...]:
+    """The mesh axes that cut one axis of an array."""
     return axis if isinstance(axis, tuple) else (axis,) if axis is not None else ()

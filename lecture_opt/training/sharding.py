@@ -44,6 +44,7 @@ import optax
 from jax import lax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from lecture_opt.rows import _meshes
 from lecture_opt.training.checks import check_optimizer
 
 PyTree: TypeAlias = Any
@@ -189,7 +190,7 @@ def gathered(params: PyTree, axes: frozenset[str]) -> PyTree:
         where = jax.typeof(leaf).sharding
         if axes.isdisjoint(_typed_names(leaf)):
             return leaf
-        spec = [tuple(n for n in _names(part) if n not in axes) or None for part in where.spec]
+        spec = [tuple(n for n in _meshes.names(a) if n not in axes) or None for a in where.spec]
         return jax.sharding.reshard(leaf, NamedSharding(where.mesh, PartitionSpec(*spec)))
 
     return jax.tree.map(gather, params)
@@ -236,17 +237,14 @@ def entered(mesh: Mesh | None) -> Iterator[None]:
 def _parts(leaf: Any) -> int:
     if not isinstance(leaf.sharding, NamedSharding) or not leaf.sharding.spec:
         return 1
-    return math.prod(leaf.sharding.mesh.shape[name] for name in _names(leaf.sharding.spec[0]))
-
-
-def _names(part: Any) -> tuple[str, ...]:
-    """The mesh axes that cut one axis of an array."""
-    return part if isinstance(part, tuple) else (part,) if part else ()
+    return math.prod(
+        leaf.sharding.mesh.shape[name] for name in _meshes.names(leaf.sharding.spec[0])
+    )
 
 
 def _typed_names(leaf: Any) -> set[str]:
     """The Explicit mesh axes that cut an array."""
-    return {name for part in jax.typeof(leaf).sharding.spec for name in _names(part)}
+    return {name for axis in _meshes.cut(leaf) for name in _meshes.names(axis)}
 
 
 def _cut(leaf: Any, mesh: Mesh) -> NamedSharding:
