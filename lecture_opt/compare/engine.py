@@ -140,8 +140,8 @@ def runs_at_once(start: Start, wanted: int, *, bytes_at_most: int = 2**29) -> in
     """How many runs a program takes, so that `wanted` need few calls of nearly one size.
 
     On a CPU ten: few enough for the caches, enough to drown the cost of calls, and no more than are
-    reported at once by default. Elsewhere all,
-    as far as the memory goes; a run is taken to need eight times its params.
+    reported at once by default. Elsewhere all, as far as the memory goes; a run is taken to need
+    eight times its params.
     """
     leaves, seeds = jax.tree.leaves(start.params), len(start.rows)
     size = 8 * sum(leaf.nbytes for leaf in leaves) // seeds + start.rows[0].nbytes
