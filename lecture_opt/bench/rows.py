@@ -10,7 +10,7 @@ threads may get in each other's way where XLA has some too.
 import argparse
 import functools
 import gc
-import json
+import itertools
 import statistics
 import sys
 import time
@@ -65,29 +65,30 @@ def measure(
     memory_limit: float = 8e9,
 ) -> Iterator[Cell]:
     """The cells one by one, without the libraries whose arrays would pass the limit in bytes."""
-    for size in sizes:
-        for count in touched:
-            for name in optimizers:
-                ids = _batches(size, count, steps)
-                made, left = {}, memory_limit
-                for library in ("rows", "torch", "optax"):
-                    # Dense, a gradient and an update are as large as the table, too.
-                    arrays = 1 + SLOTS[name] + 2 * (library == "optax")
-                    if arrays * 4 * size * width <= left:
-                        step = _MAKERS[library](name, size, width, ids[0])
-                        if step is not None:
-                            made[library] = step
-                            left -= arrays * 4 * size * width
-                if "torch" in made:
-                    made["torch, one thread"] = _on_one_thread(made["torch"])
-                times = _in_turns(made, ids)
-                if "torch" in times:
-                    times["torch"] = min(times["torch"], times["torch, one thread"])
-                del made
-                gc.collect()
-                if "rows" in times:
-                    values = (times.get(library) for library in LIBRARIES)
-                    yield Cell(name, size, width, count, *values)  # type: ignore[arg-type]  # rows is measured
+    for size, count, name in itertools.product(sizes, touched, optimizers):
+        ids = _batches(size, count, steps)
+        times = _in_turns(_steps(name, size, width, ids[0], memory_limit), ids)
+        gc.collect()
+        if "rows" in times:
+            if "torch" in times:
+                times["torch"] = min(times["torch"], times["torch, one thread"])
+            values = (times.get(library) for library in LIBRARIES)
+            yield Cell(name, size, width, count, *values)  # type: ignore[arg-type]  # rows is measured
+
+
+def _steps(name: str, size: int, width: int, ids: np.ndarray, memory: float) -> dict[str, Step]:
+    """A step of each library that has the optimizer, as far as the memory goes."""
+    made: dict[str, Step] = {}
+    for library in ("rows", "torch", "optax"):
+        # Dense, a gradient and an update are as large as the table, too.
+        needed = (1 + SLOTS[name] + 2 * (library == "optax")) * 4 * size * width
+        step = _MAKERS[library](name, size, width, ids) if needed <= memory else None
+        if step is not None:
+            made[library] = step
+            memory -= needed
+    if "torch" in made:
+        made["torch, one thread"] = _on_one_thread(made["torch"])
+    return made
 
 
 def _batches(size: int, count: int, steps: int) -> list[np.ndarray]:
@@ -229,9 +230,8 @@ def run(args: argparse.Namespace) -> int:
     except ImportError:
         print("bench rows needs rich: pip install 'lecture_opt[judge]'", file=sys.stderr)
         return 2
-    sizes = [args.rows] if isinstance(args.rows, int) else args.rows
     try:
-        _check(args, sizes)
+        _check(args)
     except ValueError as error:
         print(f"bench rows: {error}", file=sys.stderr)
         return 2
@@ -239,7 +239,7 @@ def run(args: argparse.Namespace) -> int:
     with Console(stderr=True).status("measuring") as status:
         for cell in measure(
             args.optimizer or list(SLOTS),
-            sizes,
+            args.rows,
             args.touched,
             width=args.width,
             steps=args.steps,
@@ -250,13 +250,13 @@ def run(args: argparse.Namespace) -> int:
     console.width = max(console.width, 100)  # narrower, the table breaks its numbers
     console.print(table(cells))
     if args.json:
-        args.json.write_text(json.dumps({"cells": [c._asdict() for c in cells]}, indent=1) + "\n")
+        files.write_json(args.json, {"cells": [cell._asdict() for cell in cells]})
     return 0
 
 
-def _check(args: argparse.Namespace, sizes: list[int]) -> None:
-    counts = {"rows": sizes, "touched": args.touched, "width": [args.width], "steps": [args.steps]}
-    for option, values in counts.items():
+def _check(args: argparse.Namespace) -> None:
+    lists = {"rows": args.rows, "touched": args.touched}
+    for option, values in {**lists, "width": [args.width], "steps": [args.steps]}.items():
         if min(values) < 1:
             raise ValueError(f"--{option} {min(values)}; wanted at least 1")
     if not args.memory > 0:

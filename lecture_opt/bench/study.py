@@ -2,7 +2,6 @@
 
 import gc
 import importlib.metadata
-import json
 import platform
 import time
 from collections.abc import Callable, Sequence
@@ -178,6 +177,4 @@ def summarised(tree: dict[str, Any], bandwidth: float) -> dict[str, Any]:
 
 def write(results: dict[str, Any], path: Path) -> None:
     """Writes the results as strict JSON; whole or not at all."""
-    text = json.dumps(results, indent=1, allow_nan=False) + "\n"
-    with files.whole(path) as file:
-        file.write(text.encode())
+    files.write_json(path, results)

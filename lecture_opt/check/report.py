@@ -1,11 +1,9 @@
 """What the battery found: as data, in words, as a table, as JSON."""
 
 import inspect
-import json
 import math
 import os
 import platform
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
@@ -98,9 +96,7 @@ class Report:
         """Write the report, whole or not at all."""
         target = Path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(self.as_data(), indent=2, allow_nan=False) + "\n"
-        with files.whole(target) as file:
-            file.write(text.encode())
+        files.write_json(target, self.as_data(), indent=2)
 
 
 def refuse_unwritable(path: str | os.PathLike[str]) -> None:
@@ -113,9 +109,7 @@ def refuse_unwritable(path: str | os.PathLike[str]) -> None:
     if target.is_dir():
         raise ValueError(f"check: json: {path} is a folder; the name of a file is wanted")
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=target.parent):
-            pass
+        files.prepare(target.parent)
     except OSError as error:
         raise ValueError(f"check: json: {path} cannot be written: {error.strerror}") from error
 

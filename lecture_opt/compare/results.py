@@ -3,7 +3,6 @@
 The format is described in README.md beside this file. Nothing here trains.
 """
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -111,9 +110,7 @@ def assemble(
 
 def write(results: Any, path: Path) -> None:
     """Writes plain data as strict JSON, whole or not at all."""
-    text = json.dumps(plain(results), indent=1, allow_nan=False) + "\n"
-    with files.whole(path) as file:
-        file.write(text.encode())
+    files.write_json(path, plain(results))
 
 
 def plain(value: Any) -> Any:
