@@ -26,7 +26,8 @@ from lecture_opt.check import (
 from lecture_opt.check.outcome import Outcome, failed, in_words, skipped
 from lecture_opt.check.reference import step_by_step
 from lecture_opt.check.report import Report, Result
-from lecture_opt.check.subject import Subject, environment, make
+from lecture_opt.check.subject import Subject, make
+from lecture_opt.environment import environment
 
 Property = Callable[[Subject], Outcome]
 FAMILIES = (

@@ -8,8 +8,9 @@ import numpy as np
 
 from lecture_opt.check.outcome import in_words
 from lecture_opt.check.rules import KNOWN, Array, Rule, free, simulate
-from lecture_opt.check.subject import Subject, enable_x64
+from lecture_opt.check.subject import Subject
 from lecture_opt.check.suspects import neighbours
+from lecture_opt.environment import enable_x64
 
 STEPS, SIZES = 40, 12
 EQUAL = 1e-4

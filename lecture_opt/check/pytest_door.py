@@ -5,7 +5,8 @@ from typing import Any
 
 from lecture_opt.check.battery import PROPERTIES, against, evaluate, name_of
 from lecture_opt.check.report import Result
-from lecture_opt.check.subject import environment, make
+from lecture_opt.check.subject import make
+from lecture_opt.environment import environment
 
 
 def as_test(

@@ -9,7 +9,8 @@ from lecture_opt.check import clues, probes
 from lecture_opt.check.fit import EQUAL, error, name_the_change, nearest, try_respond
 from lecture_opt.check.identity import measure_decay
 from lecture_opt.check.outcome import Outcome, failed, passed
-from lecture_opt.check.subject import Subject, add, enable_x64
+from lecture_opt.check.subject import Subject, add
+from lecture_opt.environment import enable_x64
 
 STEPS, SEEDS = 20, 3
 TOLERANCE = 1e-5

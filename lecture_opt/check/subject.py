@@ -5,16 +5,13 @@ rate; with a constructor more can be asked (does the step follow the rate, is a 
 at the right count, may the hyperparameters be traced).
 """
 
-import contextlib
 import inspect
-import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import jax
-import jax.experimental
 import jax.numpy as jnp
 import numpy as np
 
@@ -191,22 +188,3 @@ def numeric_defaults(constructor: Callable[..., Any]) -> dict[str, float]:
 def is_number(value: Any) -> bool:
     """Whether a value is a plain number (a bool is not)."""
     return isinstance(value, int | float | np.number) and not isinstance(value, bool)
-
-
-def enable_x64(enabled: bool) -> contextlib.AbstractContextManager[Any]:
-    """64-bit types on or off, under whichever name this JAX has for it."""
-    home: Any = jax if hasattr(jax, "enable_x64") else jax.experimental
-    return cast(contextlib.AbstractContextManager[Any], home.enable_x64(enabled))
-
-
-@contextlib.contextmanager
-def environment(x64: bool = False) -> Iterator[None]:
-    """JAX as most users run it, whatever the caller's configuration: the verdict must not vary."""
-    with (
-        warnings.catch_warnings(),
-        jax.numpy_dtype_promotion("standard"),
-        jax.numpy_rank_promotion("allow"),
-        enable_x64(x64),
-    ):
-        warnings.simplefilter("ignore")
-        yield

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 
 from lecture_opt.check import probes
 from lecture_opt.check.outcome import Outcome, failed, in_words, passed, skipped, trait
-from lecture_opt.check.subject import Subject, add, enable_x64
+from lecture_opt.check.subject import Subject, add
+from lecture_opt.environment import enable_x64
 
 HINTS = {
     "TracerBoolConversionError": "a Python `if` on a traced value such as the step count; "

@@ -12,6 +12,7 @@ from lecture_opt.compare import engine, results, space
 from lecture_opt.compare.protocol import Protocol
 from lecture_opt.compare.store import Stage
 from lecture_opt.compare.tasks.base import Task, examples
+from lecture_opt.environment import lenient
 
 
 class Prepared(NamedTuple):
@@ -36,7 +37,7 @@ def prepare(task: Task, protocol: Protocol) -> Prepared:
     evaluate = engine.fast_jit(jax.vmap(task.metric, in_axes=(0, None)))
     first = len(protocol.tuning_seeds)
     reporting = jax.tree.map(lambda leaf: leaf[first:], start.params)
-    with engine.lenient():
+    with lenient():
         validation = np.asarray(evaluate(reporting, task.validation))
         test = np.asarray(evaluate(reporting, task.test))
     return Prepared(task, start, validation, test, evaluate)
@@ -107,7 +108,7 @@ class Cell:
         began = time.perf_counter()
         trained = self._train(hyperparameters, first + np.arange(count))
         seconds = time.perf_counter() - began
-        with engine.lenient():
+        with lenient():
             test = np.asarray(self.prepared.evaluate(trained.params, self.prepared.task.test))
         calls = -(-count // program.runs)
         cost = {
@@ -145,7 +146,7 @@ class Cell:
     def _bytes(self) -> dict[str, int]:
         params = jax.tree.map(lambda leaf: leaf[0], self.prepared.start.params)
         scalars = {name: np.float32(v[0]) for name, v in self._draws.items()}
-        with engine.lenient():
+        with lenient():
             state = jax.eval_shape(lambda p: specs.build(self.spec, **scalars).init(p), params)
         return {"state_bytes": _bytes(state), "parameter_bytes": _bytes(params)}
 

@@ -13,10 +13,9 @@ Runs never mix, so one that diverges leaves the others alone. It is noticed at t
 evaluation, and put back to where it was at the last one for good.
 """
 
-import contextlib
 import functools
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -26,6 +25,7 @@ import optax
 from jax.sharding import Mesh, PartitionSpec
 
 from lecture_opt.compare.tasks.base import Task, examples
+from lecture_opt.environment import lenient
 
 
 class Trained(NamedTuple):
@@ -150,13 +150,6 @@ def runs_at_once(start: Start, wanted: int, *, bytes_at_most: int = 2**29) -> in
     runs = -(-wanted // -(-wanted // limit))
     devices = jax.local_device_count()
     return -(-runs // devices) * devices
-
-
-@contextlib.contextmanager
-def lenient() -> Iterator[None]:
-    """JAX's default promotions, which other people's optimizers count on."""
-    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
-        yield
 
 
 def _training(task: Task, constructor: Callable[..., optax.GradientTransformation]) -> Any:

@@ -17,10 +17,11 @@ import numpy as np
 import optax
 
 from lecture_opt import specs
-from lecture_opt.compare import cell, engine, results
+from lecture_opt.compare import cell, results
 from lecture_opt.compare.protocol import Protocol
 from lecture_opt.compare.store import Store
 from lecture_opt.compare.tasks.base import Task, examples
+from lecture_opt.environment import lenient
 
 BASELINES = (
     ("lecture:sgd", "optax:sgd"),
@@ -153,7 +154,7 @@ def _check_trains(spec: specs.OptimizerSpec, task: Task, params: Any, protocol: 
 
     scalars = {name: np.float32(0.5) for name in protocol.space(spec)}
     try:
-        with engine.lenient():
+        with lenient():
             jax.eval_shape(update, params, scalars)
     except Exception as error:
         raise ValueError(f"{spec.text} can't train {task.name}: {_first_line(error)}") from error

@@ -16,7 +16,7 @@ import numpy as np
 import optax
 
 from lecture_opt import specs
-from lecture_opt.check.subject import environment
+from lecture_opt.environment import environment
 from lecture_opt.race.surfaces import Surface
 
 FAR = 1e3
