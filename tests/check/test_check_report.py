@@ -11,7 +11,7 @@ import pytest
 
 from lecture_opt import check
 from lecture_opt.check import command, fit, rules
-from lecture_opt.check.subject import environment
+from lecture_opt.environment import environment
 
 
 def sign_flipped(learning_rate=0.1):
