@@ -16,12 +16,12 @@ class Subject(NamedTuple):
     """An optimizer ready to be stepped, and what getting there took.
 
     Attributes:
-      name: as in the tables.
-      step: () -> None; one compiled step, the update applied, waited for.
-      init: () -> None; makes a state anew; None where there is no such thing.
-      eager: () -> None; one update outside jit, waited for; None where there is no such thing.
-      trace: () -> None; traces the step anew; None where there is no such thing.
-      costs: plain data: seconds once spent, and bytes.
+        name: As in the tables.
+        step: () -> None; one compiled step, the update applied, waited for.
+        init: () -> None; makes a state anew; None where there is no such thing.
+        eager: () -> None; one update outside jit, waited for; None where there is no such thing.
+        trace: () -> None; traces the step anew; None where there is no such thing.
+        costs: Plain data: seconds once spent, and bytes.
     """
 
     name: str

@@ -35,7 +35,7 @@ def optimizers(text: str, against: Sequence[str]) -> dict[str, optax.GradientTra
     With nothing named beside it, optax's equal, or optax's Adam where there is none.
 
     Raises:
-      ValueError: a name is none of an optimizer's, or it can't take a step.
+        ValueError: A name is none of an optimizer's, or it can't take a step.
     """
     others = list(against) or [AGAINST.get(text.partition("(")[0], "optax:adam")]
     made: dict[str, optax.GradientTransformation] = {}
@@ -70,16 +70,16 @@ def run(
     (PyTorch's go on spinning) falls on no other in particular.
 
     Args:
-      optimizers: by name; the first is the one that the others are compared with.
-      trees: from `trees.trees`.
-      rounds: of compiled steps.
-      slow_rounds: of initialisations, eager steps and traces.
-      bandwidth_bytes: size of the array whose copy gives the device's bandwidth.
-      torch: whether to add PyTorch's fused optimizer where it is installed and has the like.
-      on_done: called with a description after each part; `parts` of them.
+        optimizers: By name; the first is the one that the others are compared with.
+        trees: From `trees.trees`.
+        rounds: Of compiled steps.
+        slow_rounds: Of initialisations, eager steps and traces.
+        bandwidth_bytes: Size of the array whose copy gives the device's bandwidth.
+        torch: Whether to add PyTorch's fused optimizer where it is installed and has the like.
+        on_done: Called with a description after each part; `parts` of them.
 
     Raises:
-      ValueError: `rounds` or `slow_rounds` is not positive.
+        ValueError: `rounds` or `slow_rounds` is not positive.
     """
     if rounds < 1 or slow_rounds < 1:
         raise ValueError(f"run: rounds={rounds} and slow_rounds={slow_rounds} must be positive")

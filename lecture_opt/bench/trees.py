@@ -13,9 +13,9 @@ class Tree(NamedTuple):
     """A named tree of parameters.
 
     Attributes:
-      name: as the command's `--tree` takes it.
-      text: what it is, for the tables.
-      make: () -> params.
+        name: As the command's `--tree` takes it.
+        text: What it is, for the tables.
+        make: () -> params.
     """
 
     name: str

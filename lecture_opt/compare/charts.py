@@ -23,11 +23,11 @@ class Series(NamedTuple):
     """One optimizer's points, with the ends of an interval where there is one.
 
     Attributes:
-      name: of the optimizer.
-      x, y: the points.
-      low, high: the band around y, or None.
-      joined: whether a line goes through the points.
-      notes: a few words for each point, or None.
+        name: Of the optimizer.
+        x, y: The points.
+        low, high: The band around y, or None.
+        joined: Whether a line goes through the points.
+        notes: A few words for each point, or None.
     """
 
     name: str
@@ -43,16 +43,17 @@ class Chart(NamedTuple):
     """A chart; what `kind` it is says how its series are drawn.
 
     Attributes:
-      kind: "loss", "metric", "rates", "budget", "profiles" (lines), "differences" (a row for each
-        series: one point with its interval, along x), "ranks" (one point for each series, along x).
-      task: name of the task, or None for a chart over all of them.
-      title: a few words.
-      x, y: the axes.
-      series: one for each optimizer that has any number, in the order of their names.
-      line: a value to compare with, along y ("differences": along x), or None.
-      line_label: what it is.
-      groups: "ranks": names that are not told apart.
-      caption: how to read it.
+        kind: "loss", "metric", "rates", "budget", "profiles" (lines), "differences" (a row for each
+            series: one point with its interval, along x), "ranks" (one point for each series, along
+            x).
+        task: Name of the task, or None for a chart over all of them.
+        title: A few words.
+        x, y: The axes.
+        series: One for each optimizer that has any number, in the order of their names.
+        line: A value to compare with, along y ("differences": along x), or None.
+        line_label: What it is.
+        groups: "ranks": names that are not told apart.
+        caption: How to read it.
     """
 
     kind: str

@@ -32,11 +32,11 @@ class Trained(NamedTuple):
     """Runs on the host, along the first axis.
 
     Attributes:
-      params: after the last step, or where a diverged run was put back to.
-      losses: (runs, evaluations) mean training loss since the previous evaluation; NaN once
-        diverged.
-      validation: (runs, evaluations) validation metric, likewise.
-      diverged: (runs,) whether a loss, a parameter or the metric stopped being finite.
+        params: After the last step, or where a diverged run was put back to.
+        losses: (runs, evaluations) mean training loss since the previous evaluation; NaN once
+          diverged.
+        validation: (runs, evaluations) validation metric, likewise.
+        diverged: (runs,) whether a loss, a parameter or the metric stopped being finite.
     """
 
     params: Any
@@ -49,8 +49,8 @@ class Start(NamedTuple):
     """What the seeds fix, the same for every optimizer: leading axis (seeds).
 
     Attributes:
-      params: initial params.
-      rows: (seeds, evaluations, steps between them, batch_size) row numbers of the training data.
+        params: Initial params.
+        rows: (seeds, evaluations, steps between them, batch_size) row numbers of the training data.
     """
 
     params: Any

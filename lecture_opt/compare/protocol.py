@@ -16,16 +16,16 @@ class Protocol:
     """The same for every optimizer.
 
     Attributes:
-      steps: optimizer steps of a run.
-      batch_size: examples of a minibatch.
-      evaluations: how many times the validation metric is taken; divides `steps`.
-      draws: settings tried for each optimizer, from its own search space.
-      seeds: as many tune, numbered from 0, as report, numbered from a million: disjoint.
-      tuning_seeds: how many tune, where not as many as report.
-      level: of every interval; its complement is the error rate of every verdict.
-      baseline: name of the optimizer that the others are measured against.
-      target: validation metric to reach; None takes it from the best baseline.
-      rates: range of learning rates for optimizers that declare none.
+        steps: Optimizer steps of a run.
+        batch_size: Examples of a minibatch.
+        evaluations: How many times the validation metric is taken; divides `steps`.
+        draws: Settings tried for each optimizer, from its own search space.
+        seeds: As many tune, numbered from 0, as report, numbered from a million: disjoint.
+        tuning_seeds: How many tune, where not as many as report.
+        level: Of every interval; its complement is the error rate of every verdict.
+        baseline: Name of the optimizer that the others are measured against.
+        target: Validation metric to reach; None takes it from the best baseline.
+        rates: Range of learning rates for optimizers that declare none.
     """
 
     steps: int = 400

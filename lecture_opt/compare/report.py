@@ -18,12 +18,12 @@ def write(results: Mapping[str, Any], folder: Path) -> list[Path]:
     The same results give the same bytes.
 
     Args:
-      results: of format 2, as `results.json` holds it (see README.md beside this file).
-      folder: made if need be; what is there under these names is replaced.
+        results: Of format 2, as `results.json` holds it (see README.md beside this file).
+        folder: Made if need be; what is there under these names is replaced.
 
     Raises:
-      ValueError: the results are of another format.
-      OSError: the folder can't be written.
+        ValueError: The results are of another format.
+        OSError: The folder can't be written.
     """
     if results.get("format") != 2:
         raise ValueError(f"report.write: results have format {results.get('format')!r}; wanted 2")

@@ -31,13 +31,13 @@ class Measured(NamedTuple):
     """What the runs of one optimizer on one task gave.
 
     Attributes:
-      tuning_validation: (tuning seeds, draws) last validation metric.
-      tuning_diverged: (tuning seeds, draws).
-      losses: (reporting seeds, evaluations) of the chosen draw, NaN once diverged.
-      validation: (reporting seeds, evaluations), likewise.
-      test: (reporting seeds,) a diverged run counts as untrained.
-      diverged: (reporting seeds,).
-      cost: what clocks and sizes said, in the order of `COSTS`.
+        tuning_validation: (tuning seeds, draws) last validation metric.
+        tuning_diverged: (tuning seeds, draws).
+        losses: (reporting seeds, evaluations) of the chosen draw, NaN once diverged.
+        validation: (reporting seeds, evaluations), likewise.
+        test: (reporting seeds,) a diverged run counts as untrained.
+        diverged: (reporting seeds,).
+        cost: What clocks and sizes said, in the order of `COSTS`.
     """
 
     tuning_validation: np.ndarray

@@ -47,15 +47,16 @@ def run(
     """Compares the optimizers on the tasks; returns plain data, as `results.json` holds it.
 
     Args:
-      tasks: what to train.
-      optimizers: from `specs.parse`; each must take a `learning_rate`.
-      protocol: what is the same for all.
-      store: keeps what is finished, so that a later call with it goes on from there.
-      on_stage: called with ("checked", "", "") when nothing was found wrong, then with
-        ("tuned" or "reported", task, optimizer) when it is.
+        tasks: What to train.
+        optimizers: From `specs.parse`; each must take a `learning_rate`.
+        protocol: What is the same for all.
+        store: Keeps what is finished, so that a later call with it goes on from there.
+        on_stage: Called with ("checked", "", "") when nothing was found wrong, then with ("tuned"
+            or "reported", task, optimizer) when it is.
 
     Raises:
-      ValueError: before any training, where something is missing, given twice or can't be trained.
+        ValueError: Before any training, where something is missing, given twice or can't be
+            trained.
     """
     check(tasks, optimizers, protocol)
     on_stage("checked", "", "")

@@ -176,9 +176,9 @@ class Rule(NamedTuple):
     """A rule for one array, lifted from its compute dtype to any dtype, and compiled.
 
     Attributes:
-      name: of the optimizer.
-      one: (g, slots, scalars) -> (update, *slots).
-      many: (rows, scalars) -> rows, where a row is (g, *slots) or (update, *slots).
+        name: Of the optimizer.
+        one: (g, slots, scalars) -> (update, *slots).
+        many: (rows, scalars) -> rows, where a row is (g, *slots) or (update, *slots).
     """
 
     name: str

@@ -30,11 +30,11 @@ def adagrad(
     starts at 0.1. For complex parameters g^2 is |g|^2.
 
     Args:
-      learning_rate: a scalar >= 0, or a schedule `count -> scalar`, called with 0 first.
-      eps: >= 0; with 0, a parameter whose gradients were all zero stays where it is.
+        learning_rate: A scalar >= 0, or a schedule `count -> scalar`, called with 0 first.
+        eps: >= 0; with 0, a parameter whose gradients were all zero stays where it is.
 
     Raises:
-      TypeError, ValueError: an argument is no real scalar, or outside its interval.
+        TypeError, ValueError: An argument is no real scalar, or outside its interval.
 
     Source: the lecture's slide "AdaGrad"; Duchi, Hazan and Singer, 2011.
 

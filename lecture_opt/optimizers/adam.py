@@ -40,13 +40,13 @@ def adam(
     `b1_decay` l. For complex parameters g^2 is |g|^2.
 
     Args:
-      learning_rate: a scalar >= 0, or a schedule `count -> scalar`, called with 0 first.
-      b1, b2: the parts of the means that each step keeps, in [0, 1).
-      eps: >= 0, outside the root; with 0, zero gradients still give zero updates.
-      b1_decay: in [0, 1].
+        learning_rate: A scalar >= 0, or a schedule `count -> scalar`, called with 0 first.
+        b1, b2: The parts of the means that each step keeps, in [0, 1).
+        eps: >= 0, outside the root; with 0, zero gradients still give zero updates.
+        b1_decay: In [0, 1].
 
     Raises:
-      TypeError, ValueError: an argument is no real scalar, or outside its interval.
+        TypeError, ValueError: An argument is no real scalar, or outside its interval.
 
     Source: the lecture's slide "Adam"; Kingma and Ba, 2015 (`b1_decay`: arXiv v8, section 4).
 

@@ -37,11 +37,11 @@ def momentum(
     optax.trace(momentum))`; `optax.sgd` would scale old gradients by the new rate.
 
     Args:
-      learning_rate: a scalar >= 0, or a schedule `count -> scalar`, called with 0 first.
-      momentum: the part of the velocity that each step keeps, in [0, 1).
+        learning_rate: A scalar >= 0, or a schedule `count -> scalar`, called with 0 first.
+        momentum: The part of the velocity that each step keeps, in [0, 1).
 
     Raises:
-      TypeError, ValueError: an argument is no real scalar, or outside its interval.
+        TypeError, ValueError: An argument is no real scalar, or outside its interval.
 
     Source: the lecture's slide "SGD + Momentum"; Polyak, 1964.
 
@@ -107,11 +107,11 @@ def nesterov(
     optax.trace(momentum, nesterov=True))`.
 
     Args:
-      learning_rate: a scalar >= 0, or a schedule `count -> scalar`, called with 0 first.
-      momentum: the part of the velocity that each step keeps, in [0, 1).
+        learning_rate: A scalar >= 0, or a schedule `count -> scalar`, called with 0 first.
+        momentum: The part of the velocity that each step keeps, in [0, 1).
 
     Raises:
-      TypeError, ValueError: an argument is no real scalar, or outside its interval.
+        TypeError, ValueError: An argument is no real scalar, or outside its interval.
 
     Source: the lecture's slide "Nesterov"; Nesterov, 1983; Sutskever et al., 2013.
 
@@ -169,12 +169,12 @@ def lookahead(params: PyTree, state: MomentumState, momentum: ArrayLike = 0.9) -
         updates, state = optimizer.update(grads, state)
 
     Args:
-      params: the tree that `state` was made for; the result has its shapes and dtypes.
-      state: of `momentum`.
-      momentum: the optimizer's own, in [0, 1).
+        params: The tree that `state` was made for; the result has its shapes and dtypes.
+        state: Of `momentum`.
+        momentum: The optimizer's own, in [0, 1).
 
     Raises:
-      TypeError, ValueError: `state` is not of `momentum`, or not of these params.
+        TypeError, ValueError: `state` is not of `momentum`, or not of these params.
 
     Source: the lecture's slide "Nesterov".
 

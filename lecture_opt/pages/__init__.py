@@ -29,11 +29,11 @@ def render(
     """The page as text; the same arguments give the same text.
 
     Args:
-      package: whose folder `page` holds the template, the scripts and the styles.
-      template: name of a jinja2 template that extends `base.html`; everything in it is escaped.
-      scripts, styles: file names, put into the page in this order after the common ones.
-      data: what the scripts read, as strict JSON.
-      **values: what the template reads.
+        package: Whose folder `page` holds the template, the scripts and the styles.
+        template: Name of a jinja2 template that extends `base.html`; everything in it is escaped.
+        scripts, styles: File names, put into the page in this order after the common ones.
+        data: What the scripts read, as strict JSON.
+        **values: What the template reads.
     """
     environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(lambda name: _find(package, name)),

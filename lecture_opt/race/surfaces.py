@@ -14,14 +14,14 @@ class Surface:
     """A function to go down, and how to look at it.
 
     Attributes:
-      name: as `--surface` names it.
-      title: what it shows, in a few words.
-      value: (x, y) -> height, for floats, NumPy arrays and tracers alike.
-      x, y: the ends of the picture.
-      start: where the race begins, unless another start is given.
-      minima: where the height is `floor`.
-      floor: the least height.
-      noise: standard deviation of what is added to each part of the gradient.
+        name: As `--surface` names it.
+        title: What it shows, in a few words.
+        value: (x, y) -> height, for floats, NumPy arrays and tracers alike.
+        x, y: The ends of the picture.
+        start: Where the race begins, unless another start is given.
+        minima: Where the height is `floor`.
+        floor: The least height.
+        noise: Standard deviation of what is added to each part of the gradient.
     """
 
     name: str

@@ -33,9 +33,9 @@ class Path(NamedTuple):
     """One optimizer on one surface.
 
     Attributes:
-      points: (steps + 1, 2) float64, the start first; NaN from where it diverged.
-      learning_rate: what it ran with; None where it brings its own.
-      diverged: the step at which it left the plane, or None.
+        points: (steps + 1, 2) float64, the start first; NaN from where it diverged.
+        learning_rate: What it ran with; None where it brings its own.
+        diverged: The step at which it left the plane, or None.
     """
 
     points: np.ndarray
@@ -66,16 +66,16 @@ def run(
     """Runs the race.
 
     Args:
-      optimizers: from `specs.parse`.
-      surfaces: where to run.
-      steps: of every optimizer.
-      learning_rate: for the optimizers that take one and are not given one in their text. With
-        None each runs, on each surface, at the lowest of `RATES` that is about as good as the best:
-        whose height, averaged over the path, is within `SLACK` times the least.
-      start: (x, y) on every surface; by default each surface's own.
+        optimizers: From `specs.parse`.
+        surfaces: Where to run.
+        steps: Of every optimizer.
+        learning_rate: For the optimizers that take one and are not given one in their text. With
+            None each runs, on each surface, at the lowest of `RATES` that is about as good as the
+            best: whose height, averaged over the path, is within `SLACK` times the least.
+        start: (x, y) on every surface; by default each surface's own.
 
     Raises:
-      ValueError: an optimizer can't be built or can't run on two numbers.
+        ValueError: An optimizer can't be built or can't run on two numbers.
     """
     lanes = []
     for spec in optimizers:

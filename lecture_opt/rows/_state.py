@@ -14,9 +14,9 @@ class ExactState(NamedTuple):
     """A dense optimizer's state, and what it takes to bring rows up to its count.
 
     Attributes:
-      inner: the dense state; rows of tables as they were after the step in `touched`.
-      touched: for each table an int32 count a row, the steps done when it was current.
-      missed: the closed form of the missed steps, with the hyperparameters.
+        inner: The dense state; rows of tables as they were after the step in `touched`.
+        touched: For each table an int32 count a row, the steps done when it was current.
+        missed: The closed form of the missed steps, with the hyperparameters.
     """
 
     inner: Any

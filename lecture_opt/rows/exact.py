@@ -42,12 +42,12 @@ def momentum(
     is m^k * v. The rate is inside the velocity: a schedule changes nothing in that.
 
     Args:
-      learning_rate, momentum: as in `lecture_opt.momentum`; momentum is to stay the same.
-      tables: which leaves are tables, under the params' keys: `{"words": True}`; True for all.
+        learning_rate, momentum: As in `lecture_opt.momentum`; momentum is to stay the same.
+        tables: Which leaves are tables, under the params' keys: `{"words": True}`; True for all.
 
     Raises:
-      TypeError, ValueError: as `lecture_opt.momentum`; `update` where a table's gradient is no
-        `RowGrads` or another's is.
+        TypeError, ValueError: As `lecture_opt.momentum`; `update` where a table's gradient is no
+            `RowGrads` or another's is.
     """
     dense = optimizers.momentum(learning_rate, momentum)
     return _exact("momentum", dense, tables, _missed.Momentum(), momentum)
@@ -97,13 +97,13 @@ def adam(
     next update.
 
     Args:
-      learning_rate, b1, b2, eps, b1_decay: as in `lecture_opt.adam`, with b1^2 < b2 (else missed
-        movement does not die out). As tracers, b1 / sqrt(b2) is taken to be at most 0.99.
-      tables: which leaves are tables, under the params' keys: `{"words": True}`; True for all.
+        learning_rate, b1, b2, eps, b1_decay: As in `lecture_opt.adam`, with b1^2 < b2 (else missed
+            movement does not die out). As tracers, b1 / sqrt(b2) is taken to be at most 0.99.
+        tables: Which leaves are tables, under the params' keys: `{"words": True}`; True for all.
 
     Raises:
-      TypeError, ValueError: as `lecture_opt.adam`; b1^2 >= b2; `update` where a table's gradient
-        is no `RowGrads` or another's is.
+        TypeError, ValueError: As `lecture_opt.adam`; b1^2 >= b2; `update` where a table's gradient
+            is no `RowGrads` or another's is.
     """
     dense = optimizers.adam(learning_rate, b1, b2, eps, b1_decay)
     if not _missed.traced(b1, b2) and np.square(b1) >= b2:
@@ -168,9 +168,9 @@ def catch_up(params: PyTree, state: PyTree, ids: PyTree) -> tuple[PyTree, PyTree
     state is brought up, inside `optax.chain` and the like too; others are returned as they are.
 
     Args:
-      params: the params that the optimizer steps on.
-      state: its state.
-      ids: as `rows.gather` takes them.
+        params: The params that the optimizer steps on.
+        state: Its state.
+        ids: As `rows.gather` takes them.
 
     >>> import lecture_opt as lo
     >>> optimizer = momentum(learning_rate=1.0, momentum=0.5, tables=True)

@@ -16,8 +16,8 @@ class RowGrads(NamedTuple):
     """A table's gradient, or its update: zero but in some rows.
 
     Attributes:
-      ids: (k,) int32, strictly increasing. Ids at or past the table's end stand for no row.
-      values: (k, *row shape), zero where the id stands for no row.
+        ids: (k,) int32, strictly increasing. Ids at or past the table's end stand for no row.
+        values: (k, *row shape), zero where the id stands for no row.
     """
 
     ids: jax.Array
@@ -30,12 +30,12 @@ def row_grads(ids: PyTree, values: PyTree, rows: int) -> RowGrads:
     Sums are taken in float32 at least and rounded once to the dtype of the values.
 
     Args:
-      ids: integers of any shape, or a tree of such. -1 is padding.
-      values: as the ids, each (*ids.shape, *row shape).
-      rows: of the table.
+        ids: Integers of any shape, or a tree of such. -1 is padding.
+        values: As the ids, each (*ids.shape, *row shape).
+        rows: Of the table.
 
     Raises:
-      TypeError, ValueError: ids are no integers or, outside jit, outside [-1, rows).
+        TypeError, ValueError: Ids are no integers or, outside jit, outside [-1, rows).
 
     >>> row_grads(jnp.array([5, 2, 5]), jnp.array([[1.0], [2.0], [3.0]]), rows=9)
     RowGrads(ids=Array([ 2,  5, 11], dtype=int32), values=Array([[2.],
@@ -63,12 +63,12 @@ def gather(params: PyTree, ids: PyTree) -> PyTree:
     """The params with each table replaced by the rows looked up in it.
 
     Args:
-      params: any tree of arrays.
-      ids: for each table, under the params' keys, an integer array of any shape or a tree of
-        such; nothing or None for the other leaves. -1 and ids outside the table give zeros.
+        params: Any tree of arrays.
+        ids: For each table, under the params' keys, an integer array of any shape or a tree of
+            such; nothing or None for the other leaves. -1 and ids outside the table give zeros.
 
     Returns:
-      The params' tree, with arrays (*ids.shape, *row shape), in the ids' tree, for the tables.
+        The params' tree, with arrays (*ids.shape, *row shape), in the ids' tree, for the tables.
 
     >>> params = {"words": jnp.arange(6.0).reshape(3, 2), "bias": jnp.zeros(2)}
     >>> gather(params, {"words": jnp.array([2, 0])})["words"]
@@ -101,17 +101,18 @@ def value_and_row_grad(
     the tables' place, and duplicates are summed.
 
     Args:
-      loss_fn: `(params, *args) -> loss`, where params are those of `gather`.
-      ids_fn: `(*args) -> ids`, as `gather` takes them.
-      has_aux: whether `loss_fn` returns `(loss, aux)`.
+        loss_fn: `(params, *args) -> loss`, where params are those of `gather`.
+        ids_fn: `(*args) -> ids`, as `gather` takes them.
+        has_aux: Whether `loss_fn` returns `(loss, aux)`.
 
     Returns:
-      `(params, *args, opt_state=None) -> (loss, grads)`, with grads in the params' tree. Where the
-      optimizer's state has an `ExactState`, rows are read as the dense path has them by now.
+        `(params, *args, opt_state=None) -> (loss, grads)`, with grads in the params' tree. Where
+            the
+        optimizer's state has an `ExactState`, rows are read as the dense path has them by now.
 
     Raises:
-      TypeError, ValueError: ids are no integers or, outside jit, outside [-1, rows). Inside jit
-        such ids are dropped; have the step return `out_of_range(params, ids_fn(batch))` to see.
+        TypeError, ValueError: Ids are no integers or, outside jit, outside [-1, rows). Inside jit
+            such ids are dropped; have the step return `out_of_range(params, ids_fn(batch))` to see.
 
     >>> def loss_fn(params, batch):
     ...     return jnp.sum(params["words"] ** 2)
@@ -166,8 +167,8 @@ def out_of_range(params: PyTree, ids: PyTree) -> jax.Array:
     `out_of_range(params, ids_fn(data))`.
 
     Args:
-      params: those with whole tables, not the rows that a loss is given.
-      ids: as `gather` takes them.
+        params: Those with whole tables, not the rows that a loss is given.
+        ids: As `gather` takes them.
 
     >>> int(out_of_range({"words": jnp.ones((9, 1))}, {"words": jnp.array([4, 9, -1, -2])}))
     2

@@ -24,7 +24,7 @@ def lazy(optimizer: optax.GradientTransformation) -> optax.GradientTransformatio
     the steps that do not touch it. Each element is to depend on itself alone: no norms of leaves.
 
     Args:
-      optimizer: of this library or optax, whose state mirrors the params or does not know them.
+        optimizer: Of this library or optax, whose state mirrors the params or does not know them.
 
     >>> import jax.numpy as jnp, lecture_opt as lo
     >>> optimizer = lazy(lo.adagrad(0.5))

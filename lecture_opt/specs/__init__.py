@@ -75,8 +75,8 @@ def parse(text: str) -> OptimizerSpec:
     """Find the optimizer that `text` names.
 
     Raises:
-        SpecError: the text is malformed, names nothing, or names something that is no optimizer;
-            or a keyword argument is not one the constructor accepts.
+        SpecError: The text is malformed, names nothing, or names something that is no optimizer; or
+            a keyword argument is not one the constructor accepts.
 
     >>> parse("optax:lino")
     Traceback (most recent call last):
@@ -126,8 +126,8 @@ def build(spec: OptimizerSpec, **overrides: Any) -> optax.GradientTransformation
     """Make the optimizer, with `overrides` added to the keyword arguments of the text.
 
     Raises:
-        SpecError: an argument is missing or unknown, the constructor raises, or what it returns
-            is no optimizer; or `overrides` are given for a ready optimizer.
+        SpecError: An argument is missing or unknown, the constructor raises, or what it returns is
+            no optimizer; or `overrides` are given for a ready optimizer.
 
     >>> build(parse("optax:ema"))
     Traceback (most recent call last):

@@ -10,11 +10,11 @@ def performance_profile(times: np.ndarray, ratios: np.ndarray) -> np.ndarray:
     """The share of problems each solver solves within a ratio of the quickest (Dolan, Moré, 2002).
 
     Args:
-      times: (problems, solvers), infinity for what was not solved.
-      ratios: (m,) of at least 1.
+        times: (problems, solvers), infinity for what was not solved.
+        ratios: (m,) of at least 1.
 
     Returns:
-      (solvers, m). A problem that nobody solves counts for nobody.
+        (solvers, m). A problem that nobody solves counts for nobody.
 
     >>> performance_profile(np.array([[1.0, 2.0], [np.inf, 3.0]]), np.array([1.0, 2.0]))
     array([[0.5, 0.5],
@@ -43,10 +43,10 @@ class Ranks(NamedTuple):
     """What ranks say.
 
     Attributes:
-      mean: (solvers,) mean rank over problems, 1 is best.
-      critical_difference: what two mean ranks must differ by (Nemenyi, 1963).
-      friedman_p: of the hypothesis that all rank alike (Friedman, 1937).
-      groups: sets of solvers, as indices best first, that lie within the critical difference.
+        mean: (solvers,) mean rank over problems, 1 is best.
+        critical_difference: What two mean ranks must differ by (Nemenyi, 1963).
+        friedman_p: Of the hypothesis that all rank alike (Friedman, 1937).
+        groups: Sets of solvers, as indices best first, that lie within the critical difference.
     """
 
     mean: np.ndarray
@@ -59,8 +59,8 @@ def ranks(costs: np.ndarray, *, level: float = 0.05) -> Ranks:
     """Mean ranks, as Demsar (2006) advises for comparisons over several data sets.
 
     Args:
-      costs: (problems, solvers), lower is better; equal ones share the mean of their ranks.
-      level: error rate of the critical difference.
+        costs: (problems, solvers), lower is better; equal ones share the mean of their ranks.
+        level: Error rate of the critical difference.
 
     >>> ranks(np.array([[1.0, 2.0], [3.0, 4.0]])).mean
     array([1., 2.])

@@ -23,9 +23,9 @@ def mean_interval(values: np.ndarray, *, level: float = 0.95, draws: int = 10_00
     width for normal data (Hesterberg, 2015). The seed is fixed.
 
     Args:
-      values: (n,) with n of at least 2; one value is its own interval.
-      level: the share of such intervals that hold the true mean.
-      draws: bootstrap samples.
+        values: (n,) with n of at least 2; one value is its own interval.
+        level: The share of such intervals that hold the true mean.
+        draws: Bootstrap samples.
 
     >>> mean_interval(np.array([2.0, 2.0, 2.0]))
     Interval(centre=2.0, low=2.0, high=2.0)
@@ -48,10 +48,10 @@ def first_reached(
     """For each run the first step at which its curve reaches the target; infinity for never.
 
     Args:
-      curves: (runs, evaluations); NaN reaches nothing.
-      steps: (evaluations,) steps done at each evaluation.
-      target: the value to reach.
-      higher_is_better: whether to reach it from below.
+        curves: (runs, evaluations); NaN reaches nothing.
+        steps: (evaluations,) steps done at each evaluation.
+        target: The value to reach.
+        higher_is_better: Whether to reach it from below.
 
     >>> first_reached(np.array([[0.2, 0.8], [0.1, 0.2]]), np.array([10, 20]), 0.5,
     ...               higher_is_better=True)
@@ -88,9 +88,9 @@ def best_draw(validation: np.ndarray, diverged: np.ndarray, *, higher_is_better:
     """Index of the draw to choose: fewest diverged runs, then best mean validation metric.
 
     Args:
-      validation: (seeds, draws) final validation metric.
-      diverged: (seeds, draws).
-      higher_is_better: the metric's direction.
+        validation: (seeds, draws) final validation metric.
+        diverged: (seeds, draws).
+        higher_is_better: The metric's direction.
 
     >>> best_draw(np.array([[0.5, 0.9, 1.0]]), np.array([[0, 0, 1]]), higher_is_better=True)
     1
@@ -142,10 +142,10 @@ def working_range(
     a score that does not exist, at the last rate that works.
 
     Args:
-      rates: (n,) ascending.
-      scores: (n,) metric at each, NaN where there is none.
-      higher_is_better: the metric's direction.
-      margin: a share of the best score's size.
+        rates: (n,) ascending.
+        scores: (n,) metric at each, NaN where there is none.
+        higher_is_better: The metric's direction.
+        margin: A share of the best score's size.
 
     >>> working_range(np.array([1e-3, 1e-2, 1e-1]), np.array([0.5, 1.0, np.nan]),
     ...               higher_is_better=True, margin=0.25)
@@ -180,11 +180,11 @@ def best_of(scores: np.ndarray, *, higher_is_better: bool) -> tuple[np.ndarray, 
     without a score is worse than any, and counted as the worst score there is.
 
     Args:
-      scores: (n,) a score for each draw, NaN where it failed.
-      higher_is_better: the scores' direction.
+        scores: (n,) a score for each draw, NaN where it failed.
+        higher_is_better: The scores' direction.
 
     Returns:
-      means (n,) and quartiles (n, 2), the low and the high one, for k = 1, ..., n.
+        means (n,) and quartiles (n, 2), the low and the high one, for k = 1, ..., n.
 
     >>> best_of(np.array([1.0, 3.0]), higher_is_better=True)[0]
     array([2., 3.])

@@ -21,7 +21,7 @@ def permutation_p(differences: np.ndarray) -> float:
     counted among them, beyond.
 
     Args:
-      differences: (n,) finite, one for each pair.
+        differences: (n,) finite, one for each pair.
 
     >>> permutation_p(np.array([1.0, 2.0, 3.0]))
     0.25

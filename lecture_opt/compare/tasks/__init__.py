@@ -41,7 +41,8 @@ def load(name: str) -> Task:
     """The task of this name, or the one that `path/to/file.py:name` or `module:name` holds.
 
     Raises:
-      TaskError: there is none; or what is there is neither a `Task` nor a function that makes one.
+        TaskError: There is none; or what is there is neither a `Task` nor a function that makes
+            one.
     """
     if ":" not in name:
         if name not in TASKS:

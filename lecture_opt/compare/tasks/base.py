@@ -22,14 +22,14 @@ class Task:
     """What to train and how to judge it.
 
     Attributes:
-      name: as tables and plots show it.
-      init: key -> params.
-      loss: (params, part) -> scalar that the optimizer lowers.
-      metric: (params, part) -> scalar to choose and report by.
-      data: (train, validation, test), each a pytree of arrays whose first axis is examples.
-      metric_name: what `metric` measures, with its unit.
-      higher_is_better: the metric's direction.
-      description: one sentence.
+        name: As tables and plots show it.
+        init: Key -> params.
+        loss: (params, part) -> scalar that the optimizer lowers.
+        metric: (params, part) -> scalar to choose and report by.
+        data: (train, validation, test), each a pytree of arrays whose first axis is examples.
+        metric_name: What `metric` measures, with its unit.
+        higher_is_better: The metric's direction.
+        description: One sentence.
     """
 
     name: str
