@@ -14,6 +14,7 @@ True
 """
 
 from lecture_opt import backprop, rows
+from lecture_opt.backprop import gradient_flow
 from lecture_opt.losses import (
     binary_cross_entropy,
     categorical_cross_entropy,
@@ -84,6 +85,7 @@ __all__ = [
     "dense",
     "fit",
     "gaussian_nll",
+    "gradient_flow",
     "l2_penalty",
     "log_likelihood",
     "logistic",

@@ -99,7 +99,7 @@ def test_each_public_name_is_exported_once():
     assert len({id(o) for o in objects}) == len(objects)
     public = {name for name in vars(lo) if not name.startswith("_")}
     modules = {name for name in public if f"lecture_opt.{name}" in sys.modules}
-    internal = modules - {"backprop", "rows"}  # these two are exported as modules
+    internal = modules - {"backprop", "rows"}  # exported as modules, as gradient_flow is
     assert public - internal - {"lecture_opt"} == set(lo.__all__)
 
 

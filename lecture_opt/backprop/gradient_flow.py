@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lecture_opt.backprop import Explanation
+from lecture_opt.backprop.explanation import Explanation
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -21,11 +21,11 @@ _PANELS = {
 
 
 def draw(explanations: Mapping[str, Explanation]) -> "Figure":
-    """A panel for each quantity, a line for each named explanation, modules from left to right.
+    """Draw one panel per quantity and one line per named explanation, modules from left to right.
 
-    A falling line of deltas, read from right to left as the backward pass goes, is a vanishing
-    gradient and a rising one an exploding gradient; the scale is logarithmic. The panel of dead
-    ReLUs is left out where no net has a ReLU. Needs matplotlib (extra `judge`).
+    The backward pass goes from right to left. A line of deltas that falls on this way is a
+    vanishing gradient, one that rises is an exploding gradient. The scale is logarithmic. The
+    panel of dead ReLUs is left out where no net has a ReLU. Needs matplotlib (extra `judge`).
 
     Example:
         >>> import jax, jax.numpy as jnp
