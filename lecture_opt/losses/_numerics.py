@@ -13,16 +13,6 @@ TOLERANCE = 0.01
 """How far from its range a probability may be, or a sum of them: some were bfloat16 once."""
 
 
-def working_dtype(dtype: DTypeLike) -> DTypeLike:
-    """The dtype to compute in: sums of 16-bit losses would overflow or stall in 16 bits."""
-    return jnp.float32 if jnp.finfo(dtype).bits < 32 else dtype
-
-
-def smallest_normal(dtype: DTypeLike) -> float:
-    """The smallest positive number that `dtype` holds with all its digits."""
-    return float(jnp.finfo(dtype).tiny)
-
-
 def finite_log(p: jax.Array, floor: float) -> jax.Array:
     """log(p), continued below `floor` by its tangent there, log(floor) + p / floor - 1."""
     low = p < floor

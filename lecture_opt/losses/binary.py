@@ -9,6 +9,7 @@ from jax.typing import ArrayLike
 from lecture_opt.losses import _inputs as inputs
 from lecture_opt.losses import _numerics as numerics
 from lecture_opt.losses._inputs import CrossEntropyArguments, Reduction
+from lecture_opt.numerics import compute_dtype, smallest_normal
 
 
 def binary_cross_entropy(
@@ -95,7 +96,7 @@ def sigmoid_cross_entropy(
 @partial(jax.jit, static_argnames="reduction")
 def _from_probs(given: CrossEntropyArguments, reduction: Reduction) -> jax.Array:
     probs = _shown(given.scores, given)
-    q, floor = numerics.clipped(probs), numerics.smallest_normal(given.scores.dtype)
+    q, floor = numerics.clipped(probs), smallest_normal(given.scores.dtype)
     log_q = numerics.nan_unless(numerics.is_probability(probs), numerics.finite_log(q, floor))
     return _cross_entropy(log_q, numerics.finite_log_complement(q, floor), given, reduction)
 
@@ -127,7 +128,7 @@ def _cross_entropy(
 
 def _shown(x: jax.Array, given: CrossEntropyArguments) -> jax.Array:
     """`x` in the dtype to compute in, ones where it is hidden."""
-    working = numerics.working_dtype(given.scores.dtype)
+    working = compute_dtype(given.scores.dtype)
     return numerics.hide(x.astype(working), given.mask, 1)
 
 

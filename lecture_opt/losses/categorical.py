@@ -11,6 +11,7 @@ from jax.typing import ArrayLike
 from lecture_opt.losses import _inputs as inputs
 from lecture_opt.losses import _numerics as numerics
 from lecture_opt.losses._inputs import CrossEntropyArguments, Reduction
+from lecture_opt.numerics import compute_dtype, smallest_normal
 
 
 def categorical_cross_entropy(
@@ -103,7 +104,7 @@ def softmax_cross_entropy(
 def _from_probs(given: CrossEntropyArguments, axis: int, reduction: Reduction) -> jax.Array:
     q = _classes_last(given.scores, axis, given)
     valid = jnp.all(numerics.is_probability(q), axis=-1, keepdims=True)
-    floor = numerics.smallest_normal(given.scores.dtype)
+    floor = smallest_normal(given.scores.dtype)
     log_q = numerics.nan_unless(valid, numerics.finite_log(numerics.clipped(q), floor))
     return _cross_entropy(log_q, given, axis, reduction)
 
@@ -161,7 +162,7 @@ def _labels(
 
 def _classes_last(x: jax.Array, axis: int, given: CrossEntropyArguments) -> jax.Array:
     """`x` in the dtype to compute in, `axis` moved last, hidden examples filled with ones."""
-    working = numerics.working_dtype(given.scores.dtype)
+    working = compute_dtype(given.scores.dtype)
     return numerics.hide(jnp.moveaxis(x, axis, -1).astype(working), given.mask, 1)
 
 

@@ -9,7 +9,7 @@ from jax.tree_util import keystr, tree_leaves_with_path
 from jax.typing import ArrayLike
 
 from lecture_opt.losses._inputs import array, real
-from lecture_opt.losses._numerics import working_dtype
+from lecture_opt.numerics import compute_dtype
 
 
 def l2_penalty(
@@ -61,7 +61,7 @@ def l2_penalty(
 def _weighted_sum_of_squares(leaves: list[jax.Array], weight: jax.Array) -> jax.Array:
     """In the dtype of the leaves; in the widest one they are computed in, where they differ."""
     dtypes = {jnp.finfo(w.dtype).dtype for w in leaves} or {jnp.dtype(jnp.float32)}
-    working = max(map(working_dtype, dtypes), key=lambda dtype: jnp.finfo(dtype).bits)
+    working = compute_dtype(*dtypes)
     parts = [part for w in leaves for part in ((w.real, w.imag) if jnp.iscomplexobj(w) else (w,))]
     squares = [jnp.sum(part.astype(working) ** 2) for part in parts]
     total = weight.astype(working) * sum(squares, jnp.zeros((), working))

@@ -11,6 +11,7 @@ from jax.typing import ArrayLike
 from lecture_opt.losses import _inputs as inputs
 from lecture_opt.losses import _numerics as numerics
 from lecture_opt.losses._inputs import Reduction
+from lecture_opt.numerics import compute_dtype
 
 LOG_SQRT_2_PI = 0.5 * math.log(2 * math.pi)
 
@@ -154,7 +155,7 @@ def _normal_log(
 
 def _error(x: jax.Array, y: jax.Array, mask: jax.Array | None) -> jax.Array:
     """The error y - x in the dtype to compute in, 0 where it is hidden."""
-    working = numerics.working_dtype(x.dtype)
+    working = compute_dtype(x.dtype)
     x, y = (numerics.hide(a.astype(working), mask, 0) for a in (x, y))
     return y - x
 
