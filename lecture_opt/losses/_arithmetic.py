@@ -1,4 +1,4 @@
-"""What the losses share: precision, logarithms that stay finite, masks and reductions."""
+"""Arithmetic that the losses share: logarithms that stay finite, masks and reductions."""
 
 import math
 
@@ -7,44 +7,44 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 LOWEST_LOG = -1e30
-"""The log-probability of what an infinite logit rules out: 0 times it is 0, not NaN."""
+"""The log-probability of a class that an infinite logit rules out: 0 times it is 0, not NaN."""
 
 TOLERANCE = 0.01
-"""How far from its range a probability may be, or a sum of them: some were bfloat16 once."""
+"""How far a probability, or a sum of them, may be out of its range: some come from bfloat16."""
 
 
 def finite_log(p: jax.Array, floor: float) -> jax.Array:
-    """log(p), continued below `floor` by its tangent there, log(floor) + p / floor - 1."""
+    """log(p), and below `floor` the tangent at `floor`, log(floor) + p / floor - 1."""
     low = p < floor
     tangent = p / floor + (math.log(floor) - 1)
     return jnp.where(low, tangent, jnp.log(jnp.where(low, 1, p)))
 
 
 def finite_log_complement(p: jax.Array, floor: float) -> jax.Array:
-    """log(1 - p), with the digits of a small p, continued at 1 as `finite_log` is at 0."""
+    """log(1 - p), exact for small p, and at p = 1 as finite as `finite_log` at 0."""
     below = p < 1
     return jnp.where(below, jnp.log1p(-jnp.where(below, p, 0)), finite_log(1 - p, floor))
 
 
 def is_probability(p: jax.Array) -> jax.Array:
-    """Where `p` is from 0 to 1."""
+    """Whether each `p` is from 0 to 1."""
     return (p >= -TOLERANCE) & (p <= 1 + TOLERANCE)
 
 
 def clipped(p: jax.Array) -> jax.Array:
-    """`p` with values rounded out of [0, 1] put back, and the gradient of `p` all the same."""
+    """`p` with values that rounding put out of [0, 1] put back; the gradient stays that of `p`."""
     return p + jax.lax.stop_gradient(jnp.clip(p, 0, 1) - p)
 
 
 def nan_unless(valid: jax.Array, x: jax.Array) -> jax.Array:
-    """`x`, but NaN, and so its gradient, where it is not `valid`."""
+    """`x` where `valid`; elsewhere NaN, and so is the gradient."""
     return x * jnp.where(valid, 1, jnp.nan).astype(x.dtype)
 
 
 def hide(x: jax.Array, mask: jax.Array | None, fill: float) -> jax.Array:
     """`x` with `fill` where `mask` is False; a last axis that `mask` lacks is filled as a whole.
 
-    To be done before a loss is computed: hiding its result alone leaves 0 * NaN in the gradient.
+    Hide before the loss is computed: hiding only its result leaves 0 * NaN in the gradient.
     """
     if mask is None:
         return x
@@ -60,10 +60,10 @@ def reduce(
     weight: jax.Array | None,
     dtype: DTypeLike,
 ) -> jax.Array:
-    """The losses of the examples, their sum, or their mean, as `dtype`.
+    """The losses of the examples, their sum or their mean, as `dtype`.
 
-    The mean divides by the total `weight` of the examples, or by their number, and is 0 where
-    that is 0.
+    The mean divides by the total `weight` of the examples, or by their number; it is 0 where
+    the divisor is 0.
     """
     loss = hide(loss, mask, 0)
     if reduction == "none":
