@@ -47,24 +47,10 @@ from lecture_opt.backprop.modules import (
     sigmoid,
     softmax,
     tanh,
-)
+)  # fmt: skip
 
 __all__ = [
-    "Explanation",
-    "LossAndDelta",
-    "Module",
-    "Residuals",
-    "automatic",
-    "chain",
-    "dense",
-    "explain",
-    "neuron",
-    "relu",
-    "sigmoid",
-    "sigmoid_cross_entropy",
-    "softmax",
-    "softmax_cross_entropy",
-    "squared_error",
-    "tanh",
-    "value_and_grad",
-]
+    "Explanation", "LossAndDelta", "Module", "Residuals", "automatic", "chain", "dense", "explain",
+    "neuron", "relu", "sigmoid", "sigmoid_cross_entropy", "softmax", "softmax_cross_entropy",
+    "squared_error", "tanh", "value_and_grad",
+]  # fmt: skip

@@ -10,6 +10,7 @@ from jax.typing import ArrayLike
 from lecture_opt.backprop.costs import softmax_cross_entropy
 from lecture_opt.backprop.modules import Module, Residuals
 from lecture_opt.models import LayerError, Params
+from lecture_opt.models.checks import shapes
 
 LossAndDelta: TypeAlias = Callable[[jax.Array, Any], tuple[jax.Array, jax.Array]]
 """A cost of `(output, targets)`: the loss, and its delta, the derivative by the output."""
@@ -89,7 +90,7 @@ def entries(modules: tuple[Module, ...], params: Params) -> Iterator[tuple[Modul
     """Each module of a chain with its entry of `params`."""
     if not isinstance(params, list | tuple) or len(params) != len(modules):
         raise LayerError(
-            f"backprop.chain: params is {jax.tree.map(jnp.shape, params)}; wanted a list of "
+            f"backprop.chain: params is {shapes(params)}; wanted a list of "
             f"{len(modules)}, one entry per module"
         )
     return zip(modules, params, strict=True)

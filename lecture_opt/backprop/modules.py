@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from lecture_opt.models import LayerError, Model, Params
+from lecture_opt.models.checks import check_shapes, check_structure
 
 Residuals: TypeAlias = Any
 """What `forward` keeps for `backward`: a tree of arrays."""
@@ -27,7 +28,7 @@ class Module(NamedTuple):
 
 
 def _dense_forward(params: Params, x: ArrayLike) -> tuple[jax.Array, Residuals]:
-    x, kernel, bias = _affine_inputs("dense", params, x, kernel_ndim=2)
+    x, kernel, bias = _affine_inputs("backprop.dense", params, x, kernel_ndim=2)
     y = x @ kernel
     return y + jnp.broadcast_to(bias, y.shape), (x, kernel)
 
@@ -99,7 +100,7 @@ delta_in_j = q_j (delta_j - sum_k q_k delta_k)."""
 
 
 def _neuron_forward(params: Params, x: ArrayLike) -> tuple[jax.Array, Residuals]:
-    x, kernel, bias = _affine_inputs("neuron", params, x, kernel_ndim=1)
+    x, kernel, bias = _affine_inputs("backprop.neuron", params, x, kernel_ndim=1)
     z = x @ kernel
     z = z + jnp.broadcast_to(bias, z.shape)
     return jnp.maximum(z, 0), (x, kernel, z)
@@ -151,20 +152,10 @@ def _affine_inputs(
     name: str, params: Params, x: ArrayLike, kernel_ndim: int
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Return x, W and b as arrays; raise where their shapes do not fit."""
-    if not isinstance(params, dict) or set(params) != {"kernel", "bias"}:
-        raise LayerError(
-            f"backprop.{name}: params is {jax.tree.map(jnp.shape, params)}; "
-            'wanted {"kernel": array, "bias": array}'
-        )
+    check_structure(name, params, {"bias": 0, "kernel": 0})
     x, kernel, bias = (jnp.asarray(a) for a in (x, params["kernel"], params["bias"]))
-    if kernel.ndim != kernel_ndim or bias.shape != kernel.shape[1:]:
-        raise LayerError(
-            f"backprop.{name}: kernel has shape {kernel.shape} and bias {bias.shape}; wanted "
-            + ("(inputs, outputs) and (outputs,)" if kernel_ndim == 2 else "(features,) and ()")
-        )
-    if x.ndim == 0 or x.shape[-1] != kernel.shape[0]:
-        raise LayerError(
-            f"backprop.{name}: x has shape {x.shape}; wanted {kernel.shape[0]} features in its "
-            "last axis"
-        )
+    if kernel.ndim != kernel_ndim:
+        wanted = ("(features,)", "(inputs, outputs)")[kernel_ndim - 1]
+        raise LayerError(f"{name}: kernel has shape {kernel.shape}; wanted {wanted}")
+    check_shapes(name, x, kernel, bias, kernel.shape)
     return x, kernel, bias

@@ -38,13 +38,7 @@ from lecture_opt.losses.penalty import l2_penalty
 from lecture_opt.losses.regression import gaussian_nll, mean_absolute_error, mean_squared_error
 
 __all__ = [
-    "binary_cross_entropy",
-    "categorical_cross_entropy",
-    "gaussian_nll",
-    "l2_penalty",
-    "log_likelihood",
-    "mean_absolute_error",
-    "mean_squared_error",
-    "sigmoid_cross_entropy",
+    "binary_cross_entropy", "categorical_cross_entropy", "gaussian_nll", "l2_penalty",
+    "log_likelihood", "mean_absolute_error", "mean_squared_error", "sigmoid_cross_entropy",
     "softmax_cross_entropy",
-]
+]  # fmt: skip
