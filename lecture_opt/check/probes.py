@@ -4,7 +4,7 @@ The canonical tree has two leaves of one shape (so that mixing leaves up shows) 
 Everything is drawn from a seeded NumPy generator, so the same probe is the same everywhere.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -101,6 +101,17 @@ def worst_difference(got: Tree, wanted: Tree) -> Difference | None:
         if not is_key(w)
     ]
     return max(found, key=lambda difference: difference.error, default=None)
+
+
+def first_difference(
+    got: Sequence[Tree], wanted: Sequence[Tree], tolerance: float
+) -> tuple[int, Difference] | None:
+    """The first step at which two sequences of trees part by more than a tolerance, and where."""
+    for step, (a, b) in enumerate(zip(got, wanted, strict=True)):
+        gap = worst_difference(a, b)
+        if gap is not None and gap.error > tolerance:
+            return step, gap
+    return None
 
 
 def structure(tree: Tree) -> Any:

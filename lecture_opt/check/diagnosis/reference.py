@@ -5,9 +5,16 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from lecture_opt.check import clues, probes
-from lecture_opt.check.fit import EQUAL, error, name_the_change, nearest, try_respond
-from lecture_opt.check.identity import measure_decay
+from lecture_opt.check import probes
+from lecture_opt.check.diagnosis import clues
+from lecture_opt.check.diagnosis.fitting import (
+    EQUAL,
+    error,
+    name_the_change,
+    nearest,
+    try_respond,
+)
+from lecture_opt.check.diagnosis.identity import Decay, measure_decay
 from lecture_opt.check.outcome import Outcome, failed, passed
 from lecture_opt.check.subject import Subject, add
 from lecture_opt.environment import enable_x64
@@ -113,7 +120,10 @@ def by_suspects(subject: Subject, reference: Subject) -> str | None:
         if change is None:
             return None
         words, rule, _ = change
-    decays = measure_decay(subject, rule, mine), measure_decay(reference, base, theirs)
+    decays = (
+        measure_decay(rule, mine, try_respond(subject, 1.0)),
+        measure_decay(base, theirs, try_respond(reference, 1.0)),
+    )
     if decays[0] != decays[1] and "unknown" not in (decays[0].kind, decays[1].kind):
         words = "; ".join(filter(None, (words, decay_words(*decays))))
     return f"It matches {reference.name} if {words}." if words else None
@@ -137,10 +147,10 @@ def by_clues(subject: Subject, reference: Subject) -> str:
     )
 
 
-def decay_words(mine: Any, theirs: Any) -> str:
+def decay_words(mine: Decay, theirs: Decay) -> str:
     """How one weight decay becomes the other."""
     how = {
-        "none": "weight decay is left out",
+        "no": "weight decay is left out",
         "coupled": f"weight decay {mine.amount:.4g} is coupled (added to the gradient)",
         "decoupled": f"weight decay {mine.amount:.4g} is decoupled (added to the update)",
     }

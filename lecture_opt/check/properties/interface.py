@@ -3,10 +3,10 @@
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from lecture_opt.check import probes
+from lecture_opt.check.judgments import compare_signature
 from lecture_opt.check.outcome import Outcome, failed, in_words, passed, skipped, trait
 from lecture_opt.check.subject import Subject
 
@@ -80,30 +80,6 @@ def updates_match_params(subject: Subject) -> Outcome:
     params = probes.params_tree()
     updates, _ = subject.update(probes.normal_tree(0), subject.init(params), params)
     return compare_signature(updates, params)
-
-
-def compare_signature(updates: Any, params: Any) -> Outcome:
-    """Pass where two trees agree in structure, shape and dtype, else say where they part."""
-    got, wanted = probes.structure(updates), probes.structure(params)
-    if got != wanted:
-        return failed(
-            f"The updates' tree is {got}, the parameters' is {wanted}.",
-            got=str(got),
-            wanted=str(wanted),
-        )
-    named = jax.tree_util.tree_leaves_with_path(params)
-    for (path, param), update in zip(named, jax.tree.leaves(updates), strict=True):
-        got_type = f"{jnp.asarray(update).dtype}{list(jnp.shape(update))}"
-        wanted_type = f"{param.dtype}{list(param.shape)}"
-        if got_type != wanted_type:
-            leaf = probes.path_name(path)
-            return failed(
-                f"The update of leaf {leaf} is {got_type}, the parameter is {wanted_type}.",
-                leaf=leaf,
-                got=got_type,
-                wanted=wanted_type,
-            )
-    return passed()
 
 
 def updates_finite(subject: Subject) -> Outcome:
@@ -227,14 +203,6 @@ def params_optional(subject: Subject) -> Outcome:
                 with_params=gap.wanted,
             )
     return passed()
-
-
-def needs_extra_arguments(subject: Subject) -> Outcome | None:
-    """A skip for every property where `update` wants more than (grads, state, params)."""
-    said = subject.problem or ""
-    if ("missing" in said and "argument" in said) or "must be provided" in said:
-        return skipped(f"update needs more than (grads, state, params): {subject.problem}")
-    return None
 
 
 FIRST = (update_runs, update_returns_pair)  # asked even where an update fails

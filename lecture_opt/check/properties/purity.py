@@ -7,6 +7,7 @@ import jax
 import numpy as np
 
 from lecture_opt.check import probes
+from lecture_opt.check.needs import JITS, needs
 from lecture_opt.check.outcome import Outcome, failed, in_words, passed, skipped
 from lecture_opt.check.subject import Subject
 
@@ -127,14 +128,13 @@ def same_steps(mixed: Any, wanted: Any) -> Outcome:
     return passed()
 
 
+@needs(JITS)
 def no_leaked_tracers(subject: Subject) -> Outcome:
     """Tracing leaves no tracer behind, and an update outside jit still works afterwards.
 
     Why: a leaked tracer raises later, far from the line that leaked it.
     Usual cause: assigning to `self`, a global or a closure variable inside `init` or `update`.
     """
-    if subject.jit_problem is not None:
-        return skipped("needs an update that jits (see transforms.jit_equals_eager)")
     params, grads = probes.params_tree(), probes.normal_tree(0)
     try:
         with jax.checking_leaks():

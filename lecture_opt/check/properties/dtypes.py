@@ -7,9 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from lecture_opt.check import probes
-from lecture_opt.check.interface import compare_signature
+from lecture_opt.check.judgments import changed, compare_signature
 from lecture_opt.check.outcome import Outcome, failed, in_words, passed, trait
-from lecture_opt.check.state import changed
 from lecture_opt.check.subject import Subject, add
 from lecture_opt.environment import enable_x64
 

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lecture_opt.check import probes
+from lecture_opt.check.needs import JITS, RATE, needs
 from lecture_opt.check.outcome import Outcome, failed, passed, skipped, trait
 from lecture_opt.check.subject import Subject
 
@@ -35,10 +36,9 @@ def counters(subject: Subject) -> list[tuple[int, Any]]:
 
 def sums_rates(subject: Subject) -> bool:
     """Whether what grows by one is no counter but a sum of rates, which another rate changes."""
-    rate, name = subject.learning_rate, subject.rate_name
-    if subject.constructor is None or rate is None or not name:
+    if not RATE.met(subject):
         return False
-    other = counters(subject.rebuilt(**{name: 0.37 * rate}))
+    other = counters(subject.with_rate(lambda rate: 0.37 * rate))
     return not any(jnp.issubdtype(dtype, jnp.floating) for _, dtype in other)
 
 
@@ -168,28 +168,26 @@ def along(updates: Any, grads: Any) -> tuple[float, float]:
     return product, float(np.sqrt(sum(np.sum(probes.float64(u) ** 2) for u, _ in pairs)))
 
 
+@needs(JITS)
 def thousands_of_steps(subject: Subject) -> Outcome:
     """Updates and state stay finite over 2,000 steps of ordinary gradients.
 
     Why: a slow leak to infinity ends a run overnight.
     Usual cause: a sum or product that only grows (`count` in an exponent, moments not averaged).
     """
-    if subject.jit_problem is not None:
-        return skipped("needs an update that jits (see transforms.jit_equals_eager)")
     params = probes.params_tree()
     rng = np.random.default_rng(3)
     grads = jax.tree.map(lambda p: jnp.asarray(rng.normal(size=(200, *p.shape)), p.dtype), params)
     return scan_stays_finite(subject, params, grads, repeats=10, what="standard normal gradients")
 
 
+@needs(JITS)
 def constant_gradients(subject: Subject) -> Outcome:
     """A gradient that soon stops changing, of 0.001 to 1000, keeps updates finite for 400 steps.
 
     Why: linear losses and saturated clipping do this.
     Usual cause: a variance `v - m**2` that rounds below zero under the square root.
     """
-    if subject.jit_problem is not None:
-        return skipped("needs an update that jits (see transforms.jit_equals_eager)")
     values = jnp.asarray(np.geomspace(1e-3, 1e3, 64), jnp.float32)
     params = {"w": jnp.ones(64, jnp.float32)}
     scale = jnp.where(jnp.arange(400) < 10, 10.0, 1.0)  # moments then settle from above

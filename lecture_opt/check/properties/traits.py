@@ -6,6 +6,7 @@ import jax
 import numpy as np
 
 from lecture_opt.check import probes
+from lecture_opt.check.needs import DETERMINISTIC, needs
 from lecture_opt.check.outcome import Outcome, skipped, trait
 from lecture_opt.check.subject import Subject
 
@@ -59,14 +60,13 @@ def bounded_step(subject: Subject) -> Outcome:
     )
 
 
+@needs(DETERMINISTIC)
 def sign_symmetry(subject: Subject) -> Outcome:
     """Whether opposite gradients give opposite updates, at params of zero.
 
     Why: a rule that prefers one direction is rarely meant.
     Usual cause: a clip from one side, noise.
     """
-    if subject.random:
-        return skipped("the state holds a PRNG key: noise has no symmetry")
     zero = probes.full_tree(0.0, probes.params_tree())
     once, mirrored = updates_for(subject, 1.0, zero), updates_for(subject, -1.0, zero)
     symmetric = gap(jax.tree.map(lambda u: -u, mirrored), once) < 1e-5

@@ -7,7 +7,8 @@ import jax
 import numpy as np
 
 from lecture_opt.check import probes
-from lecture_opt.check.outcome import Outcome, failed, passed, skipped
+from lecture_opt.check.needs import DETERMINISTIC, needs
+from lecture_opt.check.outcome import Outcome, failed, passed
 from lecture_opt.check.subject import Subject
 
 QUIET = 200  # at 120 the longest step of Adam passes 1
@@ -90,14 +91,13 @@ def shrinks_everywhere(subject: Subject) -> Outcome:
     return passed()
 
 
+@needs(DETERMINISTIC)
 def rests_without_gradient(subject: Subject) -> Outcome:
     """From a fresh state, zero gradients at parameters of zero move nothing.
 
     Why: a drift without a reason ends wherever it likes.
     Usual cause: a constant or noise added to the gradient or to the update.
     """
-    if subject.random:
-        return skipped("the state holds a PRNG key: the rule may add noise")
     zeros = probes.full_tree(0.0, probes.params_tree())
     updates, _ = subject.updates_over([zeros] * 3, zeros)
     for step, update in enumerate(updates):
@@ -113,6 +113,7 @@ def rests_without_gradient(subject: Subject) -> Outcome:
     return passed()
 
 
+@needs(DETERMINISTIC)
 def mirrored(subject: Subject) -> Outcome:
     """Gradients and parameters of opposite sign get updates of opposite sign, at every scale.
 
@@ -121,8 +122,6 @@ def mirrored(subject: Subject) -> Outcome:
     Why: nothing tells plus from minus in a weight; a rule that does trains a mirrored model worse.
     Usual cause: a clip from one side (`jnp.minimum(g, 1)`), `w**2` or `abs(w)` in the decay, `//`.
     """
-    if subject.random:
-        return skipped("the state holds a PRNG key: noise has no symmetry")
     params = probes.params_tree()
     mirrored_params = jax.tree.map(lambda p: -p, params)
     quiet = [*probes.grads_trees(QUIET, scale=1e-3), *probes.grads_trees(3)]
@@ -147,14 +146,13 @@ def mirrored(subject: Subject) -> Outcome:
     return passed()
 
 
+@needs(DETERMINISTIC)
 def echo_does_not_swing(subject: Subject) -> Outcome:
     """After one gradient, then zeros, the steps do not swing from side to side.
 
     Why: momentum is to carry on; one that turns round at every step brakes instead.
     Usual cause: the sign of the momentum (`g - momentum * v`).
     """
-    if subject.random:
-        return skipped("the state holds a PRNG key: the rule may add noise")
     zeros = probes.full_tree(0.0, probes.params_tree())
     first = probes.normal_tree(0)
     updates, _ = subject.updates_over([first] + [zeros] * 4, zeros)

@@ -1,0 +1,41 @@
+"""What every optimizer should hold, one file per family; `FAMILIES` is the order of the report."""
+
+from lecture_opt.check.properties import (
+    arguments,
+    composition,
+    devices,
+    direction,
+    dtypes,
+    hostile,
+    identity,
+    interface,
+    learning,
+    leaves,
+    long_run,
+    persistence,
+    purity,
+    state,
+    traits,
+    transforms,
+    trees,
+)
+
+FAMILIES = (
+    interface,
+    state,
+    purity,
+    transforms,
+    trees,
+    leaves,
+    dtypes,
+    hostile,
+    long_run,
+    direction,
+    learning,
+    arguments,
+    composition,
+    persistence,
+    devices,
+    traits,
+    identity,
+)
