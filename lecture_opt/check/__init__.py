@@ -8,14 +8,13 @@ True
 """
 
 from lecture_opt.check.battery import (
-    PROPERTIES,
     against,
     assert_ok,
     evaluate,
     run,
 )
 from lecture_opt.check.outcome import Outcome
-from lecture_opt.check.properties import FAMILIES
+from lecture_opt.check.properties import FAMILIES, PROPERTIES
 from lecture_opt.check.pytest_door import as_test
 from lecture_opt.check.report import Report, Result, name_of
 from lecture_opt.check.subject import Subject, from_constructor, make

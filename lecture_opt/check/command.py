@@ -87,7 +87,8 @@ def _ask_for_devices() -> None:
     """Eight devices on the CPU, where neither the user nor a running JAX has settled how many."""
     import jax
 
-    if "device_count" not in os.environ.get("XLA_FLAGS", "") and jax.config.jax_num_cpu_devices < 0:
+    flags, asked = os.environ.get("XLA_FLAGS", ""), jax.config.values["jax_num_cpu_devices"]
+    if "device_count" not in flags and asked < 0:
         with contextlib.suppress(RuntimeError):  # JAX has started its devices already
             jax.config.update("jax_num_cpu_devices", DEVICES)
 

@@ -62,7 +62,7 @@ def equal(got: list[Any], wanted: list[Any], what: str, tolerance: float = 1e-4)
     """Pass where two sequences of updates agree."""
     for step, (a, b) in enumerate(zip(got, wanted, strict=True)):
         gap = probes.worst_difference(a, b)
-        if gap is not None and gap.error > tolerance and abs(gap.got - gap.wanted) > ROUNDING:
+        if gap.error > tolerance and abs(gap.got - gap.wanted) > ROUNDING:
             return failed(f"{what} at step {step}: {gap}.", step=step, leaf=gap.leaf)
     return passed()
 
@@ -79,7 +79,7 @@ def leaves_independent(subject: Subject) -> bool:
             return False
         for a, b in zip(got, wanted, strict=True):
             gap = probes.worst_difference(a | {"kernel": 0}, b | {"kernel": 0})
-            if gap is not None and gap.error > 1e-5:
+            if gap.error > 1e-5:
                 return False
     return True
 

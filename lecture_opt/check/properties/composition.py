@@ -138,16 +138,6 @@ def train_state(subject: Subject) -> Outcome:
         updates, state = subject.update(gradient, state, params)
         params = add(params, updates)
         gap = probes.worst_difference(holder.params, params)
-        if gap is not None and gap.error > 1e-5:
+        if gap.error > 1e-5:
             return failed(f"In a TrainState the parameters differ at step {step}: {gap}.")
     return passed()
-
-
-PROPERTIES = (
-    chain,
-    masked,
-    multi_transform,
-    multi_steps,
-    apply_if_finite,
-    train_state,
-)

@@ -40,13 +40,11 @@ def sharded_equals_unsharded(subject: Subject) -> Outcome:
     for step, gradient in enumerate(grads):
         updates, state = jax.jit(subject.update)(jax.device_put(gradient, cut), state, pieces)
         gap = probes.worst_difference(updates, wanted[step])
-        if gap is not None and gap.error > 1e-3 and not subject.random:
+        if gap.error > 1e-3 and not subject.random:
             return failed(
                 f"Over {DEVICES} devices, step {step} differs from one device: {gap}.",
                 step=step,
-                leaf=gap.leaf,
-                sharded=gap.got,
-                unsharded=gap.wanted,
+                **gap._asdict(),
             )
     for path, leaf in jax.tree_util.tree_leaves_with_path(state):
         like_params = isinstance(leaf, jax.Array) and leaf.shape == params["w"].shape
@@ -94,6 +92,3 @@ def lowers_for_tpu(subject: Subject) -> Outcome:
     Usual cause: as for CUDA, or an operation without a TPU version.
     """
     return lowers_for(subject, "tpu")
-
-
-PROPERTIES = (sharded_equals_unsharded, lowers_for_cuda, lowers_for_tpu)

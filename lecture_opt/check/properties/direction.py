@@ -51,7 +51,7 @@ def decay_shrinks(subject: Subject) -> Outcome:
     zeros = probes.full_tree(0.0, params)
     updates, _ = subject.updates_over([zeros] * 3, params)
     total = {name: sum(probes.float64(u[name]) for u in updates) for name in params}
-    largest = max(float(np.max(np.abs(leaf))) for leaf in total.values())
+    largest = probes.largest(total)
     means = [float(np.mean(leaf)) for leaf in total.values()]
     if subject.random or largest == 0 or not np.isfinite(largest):
         return passed()
@@ -102,13 +102,12 @@ def rests_without_gradient(subject: Subject) -> Outcome:
     updates, _ = subject.updates_over([zeros] * 3, zeros)
     for step, update in enumerate(updates):
         gap = probes.worst_difference(update, zeros)
-        if gap is not None and np.isfinite(gap.got) and gap.got != 0:
+        if np.isfinite(gap.got) and gap.got != 0:
             return failed(
                 f"With zero gradients at parameters of zero, update {step} of leaf {gap.leaf} is "
                 f"{gap.got:.4g}.",
                 step=step,
-                leaf=gap.leaf,
-                update=gap.got,
+                **gap._asdict(),
             )
     return passed()
 
@@ -132,16 +131,13 @@ def mirrored(subject: Subject) -> Outcome:
         got, _ = subject.updates_over(minus, mirrored_params)
         for step in range(len(grads) - 3, len(grads)):
             gap = probes.worst_difference(jax.tree.map(lambda u: -u, got[step]), wanted[step])
-            if gap is not None and gap.error > 1e-3:
+            if gap.error > 1e-3:
                 return failed(
                     f"Gradients {what} at ordinary params: the update of step {step} at "
                     f"{gap.leaf}{list(gap.element)} is {gap.wanted:.6g}; with the signs of all "
                     f"gradients and params changed it is {-gap.got:.6g}, not {-gap.wanted:.6g}.",
                     step=step,
-                    leaf=gap.leaf,
-                    element=gap.element,
-                    update=gap.wanted,
-                    mirrored=-gap.got,
+                    **gap._asdict(),
                 )
     return passed()
 
@@ -192,8 +188,7 @@ def small_gradients_no_giants(subject: Subject) -> Outcome:
     params, longest = probes.params_tree(), []
     for scale in (1.0, 1e-4):
         updates, _ = subject.updates_over(probes.grads_trees(12, scale=scale), params)
-        sizes = [np.max(np.abs(probes.float64(leaf))) for leaf in jax.tree.leaves(updates)]
-        longest.append(float(np.max(sizes)))
+        longest.append(probes.largest(updates))
     ordinary, small = longest
     if small > 100 * ordinary > 0:
         return failed(
@@ -231,15 +226,3 @@ def moves_every_leaf(subject: Subject, grads: Any, params: Any, what: str) -> Ou
                 share_that_moves=share,
             )
     return passed()
-
-
-PROPERTIES = (
-    goes_down,
-    decay_shrinks,
-    rests_without_gradient,
-    mirrored,
-    echo_does_not_swing,
-    small_gradients_move,
-    small_gradients_no_giants,
-    leaves_zero,
-)

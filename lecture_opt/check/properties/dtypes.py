@@ -36,9 +36,8 @@ def keeps(subject: Subject, cast: Any, what: str) -> Outcome:
         if bad:
             return failed(
                 f"With {what} parameters and ordinary gradients, the updates of step {step} hold "
-                f"{bad[1]} at {bad[0]}.",
-                step=step,
-                leaf=bad[0],
+                f"{bad.value} at {bad.leaf}.",
+                **bad._asdict() | {"step": step},
             )
         params, state = add(params, updates), after
     return passed()
@@ -137,6 +136,3 @@ def complex_numbers(subject: Subject) -> Outcome:
         gradient=complex(grads["w"][worst]),
         updates=complex(total[worst]),
     )
-
-
-PROPERTIES = (float32, bfloat16, float16, float64, mixed_tree, complex_numbers)

@@ -107,6 +107,3 @@ def where_they_part(rule: Rule, responses: Responses) -> str:
         f"{responses.grads[step, element]:.4g} it gives {responses.updates[step, element]:.4g} "
         f"and the known rule {got[step, element]:.4g}."
     )
-
-
-PROPERTIES = (what_it_is,)

@@ -96,12 +96,10 @@ def updates_finite(subject: Subject) -> Outcome:
         bad = probes.not_finite(updates)
         if bad:
             return failed(
-                f"With standard normal gradients the update of step {step} is {bad[1]} at leaf "
-                f"{bad[0]}. The state before that step: {ranges(state)}; after it: "
+                f"With standard normal gradients the update of step {step} is {bad.value} at leaf "
+                f"{bad.leaf}. The state before that step: {ranges(state)}; after it: "
                 f"{ranges(after)}.",
-                step=step,
-                leaf=bad[0],
-                update=bad[1],
+                **bad._asdict() | {"step": step},
             )
         state = after
     return passed()
@@ -194,25 +192,12 @@ def params_optional(subject: Subject) -> Outcome:
         if probes.structure(got) != probes.structure(wanted):
             return failed(f"{call} returns another tree than with params.")
         gap = probes.worst_difference(got, wanted)
-        if gap is not None and gap.error > 1e-6:
+        if gap.error > 1e-6:
             return failed(
                 f"{call} silently gives another step than with params: {gap}.",
-                leaf=gap.leaf,
-                element=gap.element,
-                without_params=gap.got,
-                with_params=gap.wanted,
+                **gap._asdict(),
             )
     return passed()
 
 
 FIRST = (update_runs, update_returns_pair)  # asked even where an update fails
-PROPERTIES = (
-    update_runs,
-    init_returns_arrays,
-    update_returns_pair,
-    updates_match_params,
-    updates_finite,
-    depends_on_grads,
-    returns_updates,
-    params_optional,
-)

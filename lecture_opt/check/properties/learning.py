@@ -144,6 +144,3 @@ def logistic_regression(subject: Subject) -> Outcome:
         return jnp.mean(jnp.logaddexp(0.0, logits) - y * logits)
 
     return learns(subject, Task(loss, start, 150, 0.5), "Logistic regression on real data")
-
-
-PROPERTIES = (convex_quadratic, ill_conditioned, rosenbrock, logistic_regression)

@@ -96,7 +96,7 @@ def counter_at_maximum(subject: Subject) -> Outcome:
             )
     bad = probes.not_finite(updates)
     if bad:
-        return failed(f"With the counter at its maximum the update is {bad[1]} at {bad[0]}.")
+        return failed(f"With the counter at its maximum the update is {bad.value} at {bad.leaf}.")
     return passed()
 
 
@@ -126,9 +126,9 @@ def after_a_million_steps(subject: Subject) -> Outcome:
         bad = probes.not_finite(updates)
         if bad:
             return failed(
-                f"After {count} steps the update of leaf {bad[0]} is {bad[1]}.",
+                f"After {count} steps the update of leaf {bad.leaf} is {bad.value}.",
                 count=count,
-                leaf=bad[0],
+                leaf=bad.leaf,
             )
         now, length = along(updates, grads[0])
         if size and not length:
@@ -152,7 +152,7 @@ def after_a_million_steps(subject: Subject) -> Outcome:
                 times=length / size,
             )
     gap = probes.worst_difference(at(MILLION + 2), updates)
-    if gap is not None and gap.error > 0.05 and not subject.random:
+    if gap.error > 0.05 and not subject.random:
         return failed(
             f"The same gradient and moments give at count {MILLION + 2} another update than at "
             f"{MILLION}: {gap}.",
@@ -233,9 +233,7 @@ def scan_stays_finite(
     bad = probes.not_finite(carry)
     if bad:
         return failed(
-            f"After {done} steps of {what} the state holds {bad[1]} at {bad[0]}.", leaf=bad[0]
+            f"After {done} steps of {what} the state holds {bad.value} at {bad.leaf}.",
+            leaf=bad.leaf,
         )
     return passed()
-
-
-PROPERTIES = (counter_at_maximum, after_a_million_steps, thousands_of_steps, constant_gradients)

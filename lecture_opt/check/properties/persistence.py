@@ -34,7 +34,7 @@ def resume(subject: Subject, before: Any, restored: Any, params: Any, how: str) 
                 f"Step {step} after a restore by {how} differs from the run that went on: {gap}. "
                 "Something the rule needs is not in the state.",
                 step=step,
-                difference=str(gap),
+                **gap._asdict(),
             )
     return passed()
 
@@ -108,6 +108,3 @@ def abstract(leaf: Any) -> Any:
     if not isinstance(leaf, jax.Array):
         return leaf
     return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding)
-
-
-PROPERTIES = (flax_serialization, orbax)

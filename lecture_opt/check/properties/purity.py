@@ -27,7 +27,7 @@ def deterministic(subject: Subject) -> Outcome:
             return failed(
                 f"Call 1 and call {call} of update with the same arguments differ: {gap}.",
                 call=call,
-                difference=str(gap),
+                **gap._asdict(),
             )
     if not probes.same_bits(subject.init(params), subject.init(params)):
         return failed("Two calls of init with the same params give different states.")
@@ -123,7 +123,7 @@ def same_steps(mixed: Any, wanted: Any) -> Outcome:
                 f"With a second run in between, step {step} of the first run differs: {gap}. "
                 "Something is remembered outside the state.",
                 step=step,
-                difference=str(gap),
+                **gap._asdict(),
             )
     return passed()
 
@@ -192,13 +192,3 @@ def fresh_noise(subject: Subject) -> Outcome:
             "split the key, one for each leaf."
         )
     return passed()
-
-
-PROPERTIES = (
-    deterministic,
-    inputs_unchanged,
-    no_hidden_state,
-    no_leaked_tracers,
-    donation_safe,
-    fresh_noise,
-)

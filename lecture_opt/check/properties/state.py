@@ -90,7 +90,7 @@ def scans(subject: Subject) -> Outcome:
     if found is None:
         return passed()
     step, gap = found
-    return failed(f"Step {step} of a scan differs from a loop: {gap}.", step=step, leaf=gap.leaf)
+    return failed(f"Step {step} of a scan differs from a loop: {gap}.", step=step, **gap._asdict())
 
 
 def moments_move(subject: Subject) -> Outcome:
@@ -166,6 +166,3 @@ def precise(subject: Subject) -> Outcome:
 def is_count(leaf: Any) -> bool:
     """Whether a leaf of the state is one integer."""
     return np.shape(leaf) == () and jax.numpy.issubdtype(jax.numpy.asarray(leaf).dtype, np.integer)
-
-
-PROPERTIES = (is_fixed_point, traced_once, scans, moments_move, precise)

@@ -47,10 +47,7 @@ def jit_equals_eager(subject: Subject) -> Outcome:
     return failed(
         f"At step {step} the jitted update differs from the one outside jit: {gap}.",
         step=step,
-        leaf=gap.leaf,
-        element=gap.element,
-        jitted=gap.got,
-        eager=gap.wanted,
+        **gap._asdict(),
     )
 
 
@@ -87,10 +84,7 @@ def vmap_equals_loop(subject: Subject) -> Outcome:
                 f"{step}: {gap}.",
                 step=step,
                 run=run,
-                leaf=gap.leaf,
-                element=gap.element,
-                vmap=gap.got,
-                alone=gap.wanted,
+                **gap._asdict(),
             )
     return passed()
 
@@ -142,6 +136,3 @@ def differentiable(subject: Subject) -> Outcome:
         gradient=slope,
         finite_difference=narrow,
     )
-
-
-PROPERTIES = (jit_equals_eager, vmap_equals_loop, differentiable)

@@ -57,7 +57,7 @@ def runs_well(subject: Subject, kind: str, params: Tree, grads: list[Tree]) -> O
         return outcome._replace(message=f"With {kind}: {outcome.message}")
     bad = probes.not_finite(updates)
     if bad:
-        return failed(f"With {kind}, the updates hold {bad[1]} at {bad[0]}.", leaf=bad[0])
+        return failed(f"With {kind}, the updates hold {bad.value} at {bad.leaf}.", leaf=bad.leaf)
     return passed()
 
 
@@ -87,7 +87,7 @@ def containers(subject: Subject) -> Outcome:
                 f"Parameters in {kind} get another update than in a dict at step {step}: {gap}.",
                 container=kind,
                 step=step,
-                leaf=gap.leaf,
+                **gap._asdict(),
             )
     return passed()
 
@@ -165,14 +165,3 @@ def many_axes(subject: Subject) -> Outcome:
     shapes = {"convolution": (2, 1, 4, 3), "last": (3, 1)}
     params, *grads = (probes.normal_tree(seed, shapes=shapes) for seed in range(STEPS + 1))
     return runs_well(subject, "leaves of shapes (2, 1, 4, 3) and (3, 1)", params, grads)
-
-
-PROPERTIES = (
-    containers,
-    empty_tree,
-    none_leaves,
-    scalar_leaves,
-    bare_array,
-    zero_size_leaves,
-    many_axes,
-)
