@@ -15,8 +15,8 @@ say in words which it breaks, at which step, leaf and element.
   lecture-opt check my_optimizers.py:my_adam --reference 'optax:adam(learning_rate=1e-3)'
   lecture-opt check 'my_optimizers.py:my_adam(b1=0.8)' --only dtypes hostile --json report.json
 
-A constructor is called with its own defaults (and a learning rate of 0.01 where it has none);
-with a constructor more can be checked than with a ready (init, update) pair.
+A constructor is called with its own defaults, and with a learning rate of 0.01 where it has no
+default for one. With a constructor more can be checked than with a ready (init, update) pair.
 Exit status: 0 nothing failed, 1 a property failed, 2 the request could not be understood."""
 DEVICES = 8
 
@@ -84,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _ask_for_devices() -> None:
-    """Eight devices on the CPU, where neither the user nor a running JAX has settled how many."""
+    """Ask JAX for eight devices on the CPU, unless the user or a running JAX settled the number."""
     import jax
 
     flags, asked = os.environ.get("XLA_FLAGS", ""), jax.config.values["jax_num_cpu_devices"]

@@ -51,7 +51,7 @@ def float64(leaf: Any) -> Any:
 
 
 def largest(tree: Tree) -> float:
-    """The largest size of an element; NaN where one is NaN, 0 for a tree without elements."""
+    """The largest absolute value in a tree: NaN where it holds a NaN, 0 where it is empty."""
     sizes = [np.max(np.abs(float64(leaf)), initial=0.0) for leaf in jax.tree.leaves(tree)]
     return float(np.max(sizes, initial=0.0))
 

@@ -103,7 +103,7 @@ class Report:
 
 
 def refuse_unwritable(path: str | os.PathLike[str]) -> None:
-    """Make the folder for a report, and raise where it would take none.
+    """Make the folder for a report, and raise where nothing can be written there.
 
     Raises:
         ValueError: The path is a folder, or no file can be made beside it.

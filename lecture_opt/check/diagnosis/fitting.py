@@ -234,7 +234,7 @@ def differing(base: Rule, rule: Rule) -> str:
 
 
 def try_respond(subject: Subject, params: float) -> Responses | str:
-    """The responses, or in words why there are none."""
+    """The responses, or in words why the optimizer gives no usable ones."""
     try:
         responses = respond(subject, params)
     except Exception as error:  # an optimizer that raises has no identity

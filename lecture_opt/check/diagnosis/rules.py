@@ -177,8 +177,8 @@ def simulate(rule: Rule, grads: Array) -> Array:
             unbias = rule.correct_second.at(t, at)
             hat = (old_v if rule.old_second else v) / unbias
             largest, smallest = np.maximum(largest, hat), np.minimum(smallest, hat)
-            kept = {"max": largest, "min": smallest, "centered": hat - mean**2, "mean": hat**2}
-            hat = kept.get(rule.second, hat)
+            hats = {"max": largest, "min": smallest, "centered": hat - mean**2, "mean": hat**2}
+            hat = hats.get(rule.second, hat)
             if rule.second == "adadelta":
                 u = u * np.sqrt(deltas + at.eps_root) / np.sqrt(hat + at.eps_root)
                 deltas = at.b2 * deltas + (1 - at.b2) * u**2

@@ -78,11 +78,11 @@ def schedule_at_the_right_count(subject: Subject) -> Outcome:
         moves = any(np.any(leaf) for leaf in jax.tree.leaves(runs[0][bump]))
         if moves and gap.error > 1e-5:
             return failed(
-                "A schedule that changes its value at count 3 alone changes none of six updates, "
-                "though one that is three times as large everywhere does: it is always called "
+                "A schedule that changes its value at count 3 alone leaves six updates alone; "
+                "one that is three times as large everywhere changes them: it is always called "
                 "with the same count."
             )
-        return trait("A change of the schedule's value at count 3 shows in none of six updates.")
+        return trait("A change of the schedule's value at count 3 does not show in six updates.")
     if parted[0] == bump:
         return passed()
     called = "count + 1" if parted[0] < bump else "count - 1"

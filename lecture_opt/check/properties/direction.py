@@ -158,9 +158,9 @@ def echo_does_not_swing(subject: Subject) -> Outcome:
         echoes.append(float(sum(np.sum(probes.float64(u) * probes.float64(g)) for u, g in pairs)))
     turns = all(a * b < 0 for a, b in itertools.pairwise(echoes))
     if turns and abs(echoes[-1]) > 0.1 * abs(echoes[0]):
-        shown = ", ".join(f"{echo / abs(echoes[0]):.2g}" for echo in echoes)
+        sizes = ", ".join(f"{echo / abs(echoes[0]):.2g}" for echo in echoes)
         return failed(
-            f"One gradient, then zeros: along that gradient the steps are {shown} of the first.",
+            f"One gradient, then zeros: along that gradient the steps are {sizes} of the first.",
             echoes=echoes,
         )
     return passed()

@@ -59,8 +59,8 @@ def update_returns_pair(subject: Subject) -> Outcome:
             returned=describe(result),
         )
     updates, new_state = map(probes.structure, result)
-    wanted, kept = probes.structure(params), probes.structure(state)
-    if updates == kept != wanted and new_state == wanted:
+    wanted, before = probes.structure(params), probes.structure(state)
+    if updates == before != wanted and new_state == wanted:
         return failed("update returned (state, updates): the pair is in the wrong order.")
     return passed()
 

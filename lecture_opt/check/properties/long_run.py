@@ -1,5 +1,6 @@
 """Long runs: counters at their end, a million steps behind, thousands of steps in a row."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -104,7 +105,7 @@ def after_a_million_steps(subject: Subject) -> Outcome:
     """With 30 to a million steps behind, an ordinary update is finite, goes down and is no giant.
 
     Only the counter is set; the moments are those of ten steps. At a million the next counts give
-    nearly the same update.
+    nearly the same update. A schedule that ends at zero and stays there is a trait.
 
     Why: long runs and resumed ones get there.
     Usual cause: a power of the count that overflows (`b1**-t`), a schedule that is not clamped at
@@ -116,31 +117,23 @@ def after_a_million_steps(subject: Subject) -> Outcome:
     params, grads = probes.params_tree(), [probes.normal_tree(0)] * 10
     _, state = subject.updates_over(grads, params)
 
-    def at(count: int) -> Any:
+    def after(count: int) -> Any:
         return subject.step(grads[0], with_counters(state, found, [count] * len(found)), params)[0]
 
-    ordinary, _ = subject.step(grads[0], state, params)
-    down, size = along(ordinary, grads[0])
-    for count in COUNTS:
-        updates = at(count)
+    down, size = along(subject.step(grads[0], state, params)[0], grads[0])
+    for count, before in zip(COUNTS, (1, *COUNTS), strict=False):
+        updates = after(count)
         bad = probes.not_finite(updates)
         if bad:
-            return failed(
-                f"After {count} steps the update of leaf {bad.leaf} is {bad.value}.",
-                count=count,
-                leaf=bad.leaf,
-            )
+            message = f"After {count} steps the update of leaf {bad.leaf} is {bad.value}."
+            return failed(message, count=count, leaf=bad.leaf)
         now, length = along(updates, grads[0])
         if size and not length:
-            return failed(
-                f"After {count} steps an ordinary gradient gives an update of exactly zero.",
-                count=count,
-            )
+            return says_where_it_ends(after, before, count, size)
         if down < 0 < now and not subject.random:
             return failed(
-                f"The gradient that gets a step against itself after 10 steps gets one along "
-                f"itself after {count}: the product of update and gradient is {now:.4g}, it was "
-                f"{down:.4g}.",
+                f"After {count} steps the update goes along a gradient that it went against after "
+                f"10: their product is {now:.4g}, it was {down:.4g}.",
                 count=count,
                 product=now,
             )
@@ -151,7 +144,7 @@ def after_a_million_steps(subject: Subject) -> Outcome:
                 count=count,
                 times=length / size,
             )
-    gap = probes.worst_difference(at(MILLION + 2), updates)
+    gap = probes.worst_difference(after(MILLION + 2), updates)
     if gap.error > 0.05 and not subject.random:
         return failed(
             f"The same gradient and moments give at count {MILLION + 2} another update than at "
@@ -159,6 +152,18 @@ def after_a_million_steps(subject: Subject) -> Outcome:
             error=gap.error,
         )
     return passed()
+
+
+def says_where_it_ends(after: Callable[[int], Any], low: int, high: int, size: float) -> Outcome:
+    """Where updates become zero: a trait where they shrink to it, a failure where they stop."""
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if probes.largest(after(middle)) else (low, middle)
+    says = f"From count {high} on, an ordinary gradient gives an update of exactly zero"
+    last = float(np.sqrt(sum(np.sum(probes.float64(u) ** 2) for u in jax.tree.leaves(after(low)))))
+    if last < 0.2 * size and not probes.largest(after(MILLION)):
+        return trait(f"{says}: the schedule ends there.", count=high)
+    return failed(f"{says}; the one before it has {last / size:.2g} of its usual length.", at=high)
 
 
 def along(updates: Any, grads: Any) -> tuple[float, float]:

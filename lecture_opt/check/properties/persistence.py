@@ -77,7 +77,7 @@ def orbax(subject: Subject) -> Outcome:
     """The state survives an Orbax checkpoint, and the next 10 steps are bit-equal.
 
     Why: it is the checkpoint library of the JAX world.
-    Usual cause: leaves that are no arrays, part of the state kept in a closure.
+    Usual cause: leaves that are not arrays, part of the state kept in a closure.
     """
     import orbax.checkpoint as ocp
 

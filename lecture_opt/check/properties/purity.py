@@ -45,11 +45,13 @@ def inputs_unchanged(subject: Subject) -> Outcome:
     for kind, convert in (("JAX arrays", lambda leaf: leaf), ("NumPy arrays", writable)):
         arguments = jax.tree.map(convert, (grads, state, params))
         try:
-            kept = copy.deepcopy(arguments)
+            copies = copy.deepcopy(arguments)
             subject.update(*arguments)
         except Exception:
             continue
-        for name, before, after in zip(("grads", "state", "params"), kept, arguments, strict=True):
+        for name, before, after in zip(
+            ("grads", "state", "params"), copies, arguments, strict=True
+        ):
             if not probes.same_bits(before, after):
                 return failed(
                     f"update changed its argument {name} in place (given as {kind}).",
