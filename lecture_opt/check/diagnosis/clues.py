@@ -107,8 +107,8 @@ def own_factor_per_leaf(steps: list[Step]) -> str | None:
         return None
     listed = ", ".join(f"{value:.4g}" for value in values)
     return (
-        f"At step {index} each leaf has its own factor to the reference ({listed}): a norm, mean or "
-        "count is taken of each leaf where the reference takes it of all leaves, or the reverse."
+        f"At step {index} each leaf has its own factor to the reference ({listed}): a norm, mean "
+        "or count is taken of each leaf where the reference takes it of all leaves, or the reverse."
     )
 
 

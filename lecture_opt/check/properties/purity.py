@@ -49,9 +49,8 @@ def inputs_unchanged(subject: Subject) -> Outcome:
             subject.update(*arguments)
         except Exception:
             continue
-        for name, before, after in zip(
-            ("grads", "state", "params"), copies, arguments, strict=True
-        ):
+        names = ("grads", "state", "params")
+        for name, before, after in zip(names, copies, arguments, strict=True):
             if not probes.same_bits(before, after):
                 return failed(
                     f"update changed its argument {name} in place (given as {kind}).",
