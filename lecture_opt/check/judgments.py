@@ -16,7 +16,7 @@ STEPS = 3
 
 def compare_signature(updates: Any, params: Any) -> Outcome:
     """Pass where two trees agree in structure, shape and dtype, else say where they part."""
-    got, wanted = jax.tree.structure(updates), jax.tree.structure(params)
+    got, wanted = probes.structure(updates), probes.structure(params)
     if got != wanted:
         return failed(
             f"The updates' tree is {got}, the parameters' is {wanted}.",
@@ -48,7 +48,7 @@ def signature(leaf: Any) -> str:
 
 def changed(before: Any, after: Any) -> tuple[str, str, str] | None:
     """The first leaf whose signature an update changes, or the two structures if those differ."""
-    old, new = jax.tree.structure(before), jax.tree.structure(after)
+    old, new = probes.structure(before), probes.structure(after)
     if old != new:
         return "structure", str(old), str(new)
     named = jax.tree_util.tree_leaves_with_path(before)

@@ -120,9 +120,14 @@ def first_difference(
     return None
 
 
+def structure(tree: Tree) -> Any:
+    """The tree's structure, comparable."""
+    return jax.tree.structure(tree)
+
+
 def same_bits(got: Tree, wanted: Tree) -> bool:
     """Whether two trees have the same structure, dtypes and bits."""
-    if jax.tree.structure(got) != jax.tree.structure(wanted):
+    if structure(got) != structure(wanted):
         return False
     pairs = zip(jax.tree.leaves(got), jax.tree.leaves(wanted), strict=True)
     return all(leaf_bits(a) == leaf_bits(b) for a, b in pairs)

@@ -58,8 +58,8 @@ def update_returns_pair(subject: Subject) -> Outcome:
             f"update returned {describe(result)}; a pair (updates, state) is wanted.",
             returned=describe(result),
         )
-    updates, new_state = map(jax.tree.structure, result)
-    wanted, before = jax.tree.structure(params), jax.tree.structure(state)
+    updates, new_state = map(probes.structure, result)
+    wanted, before = probes.structure(params), probes.structure(state)
     if updates == before != wanted and new_state == wanted:
         return failed("update returned (state, updates): the pair is in the wrong order.")
     return passed()
@@ -189,7 +189,7 @@ def params_optional(subject: Subject) -> Outcome:
             )
         if subject.random:
             continue
-        if jax.tree.structure(got) != jax.tree.structure(wanted):
+        if probes.structure(got) != probes.structure(wanted):
             return failed(f"{call} returns another tree than with params.")
         gap = probes.worst_difference(got, wanted)
         if gap.error > 1e-6:
