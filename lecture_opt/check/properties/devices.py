@@ -7,20 +7,20 @@ import jax.numpy as jnp
 import numpy as np
 
 from lecture_opt.check import probes
+from lecture_opt.check.needs import JITS, needs
 from lecture_opt.check.outcome import Outcome, failed, in_words, passed, skipped, trait
 from lecture_opt.check.subject import Subject
 
 DEVICES = 8
 
 
+@needs(JITS)
 def sharded_equals_unsharded(subject: Subject) -> Outcome:
     """Parameters cut over 8 devices get the updates they get on one; the state is cut like them.
 
     Why: a state that is not sharded fills every device with the whole model.
     Usual cause: moments flattened or concatenated; a callback to the host.
     """
-    if subject.jit_problem is not None:
-        return skipped("needs an update that jits (see transforms.jit_equals_eager)")
     if len(jax.devices()) < DEVICES:
         return skipped(
             f"needs {DEVICES} devices: set XLA_FLAGS=--xla_force_host_platform_device_count="
@@ -40,13 +40,11 @@ def sharded_equals_unsharded(subject: Subject) -> Outcome:
     for step, gradient in enumerate(grads):
         updates, state = jax.jit(subject.update)(jax.device_put(gradient, cut), state, pieces)
         gap = probes.worst_difference(updates, wanted[step])
-        if gap is not None and gap.error > 1e-3 and not subject.random:
+        if gap.error > 1e-3 and not subject.random:
             return failed(
                 f"Over {DEVICES} devices, step {step} differs from one device: {gap}.",
                 step=step,
-                leaf=gap.leaf,
-                sharded=gap.got,
-                unsharded=gap.wanted,
+                **gap._asdict(),
             )
     for path, leaf in jax.tree_util.tree_leaves_with_path(state):
         like_params = isinstance(leaf, jax.Array) and leaf.shape == params["w"].shape
@@ -62,8 +60,6 @@ def sharded_equals_unsharded(subject: Subject) -> Outcome:
 
 def lowers_for(subject: Subject, platform: str) -> Outcome:
     """Pass where one update lowers for a platform."""
-    if subject.jit_problem is not None:
-        return skipped("needs an update that jits (see transforms.jit_equals_eager)")
     params = probes.params_tree()
     arguments: tuple[Any, ...] = (probes.normal_tree(0), subject.init(params), params)
     leaves, structure = jax.tree.flatten(arguments)
@@ -78,6 +74,7 @@ def lowers_for(subject: Subject, platform: str) -> Outcome:
     return passed()
 
 
+@needs(JITS)
 def lowers_for_cuda(subject: Subject) -> Outcome:
     """One update lowers for CUDA GPUs, from a machine without one.
 
@@ -87,6 +84,7 @@ def lowers_for_cuda(subject: Subject) -> Outcome:
     return lowers_for(subject, "cuda")
 
 
+@needs(JITS)
 def lowers_for_tpu(subject: Subject) -> Outcome:
     """One update lowers for TPUs, from a machine without one.
 
@@ -94,6 +92,3 @@ def lowers_for_tpu(subject: Subject) -> Outcome:
     Usual cause: as for CUDA, or an operation without a TPU version.
     """
     return lowers_for(subject, "tpu")
-
-
-PROPERTIES = (sharded_equals_unsharded, lowers_for_cuda, lowers_for_tpu)

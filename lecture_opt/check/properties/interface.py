@@ -3,10 +3,10 @@
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from lecture_opt.check import probes
+from lecture_opt.check.judgments import compare_signature
 from lecture_opt.check.outcome import Outcome, failed, in_words, passed, skipped, trait
 from lecture_opt.check.subject import Subject
 
@@ -59,8 +59,8 @@ def update_returns_pair(subject: Subject) -> Outcome:
             returned=describe(result),
         )
     updates, new_state = map(probes.structure, result)
-    wanted, kept = probes.structure(params), probes.structure(state)
-    if updates == kept != wanted and new_state == wanted:
+    wanted, before = probes.structure(params), probes.structure(state)
+    if updates == before != wanted and new_state == wanted:
         return failed("update returned (state, updates): the pair is in the wrong order.")
     return passed()
 
@@ -82,30 +82,6 @@ def updates_match_params(subject: Subject) -> Outcome:
     return compare_signature(updates, params)
 
 
-def compare_signature(updates: Any, params: Any) -> Outcome:
-    """Pass where two trees agree in structure, shape and dtype, else say where they part."""
-    got, wanted = probes.structure(updates), probes.structure(params)
-    if got != wanted:
-        return failed(
-            f"The updates' tree is {got}, the parameters' is {wanted}.",
-            got=str(got),
-            wanted=str(wanted),
-        )
-    named = jax.tree_util.tree_leaves_with_path(params)
-    for (path, param), update in zip(named, jax.tree.leaves(updates), strict=True):
-        got_type = f"{jnp.asarray(update).dtype}{list(jnp.shape(update))}"
-        wanted_type = f"{param.dtype}{list(param.shape)}"
-        if got_type != wanted_type:
-            leaf = probes.path_name(path)
-            return failed(
-                f"The update of leaf {leaf} is {got_type}, the parameter is {wanted_type}.",
-                leaf=leaf,
-                got=got_type,
-                wanted=wanted_type,
-            )
-    return passed()
-
-
 def updates_finite(subject: Subject) -> Outcome:
     """Ordinary gradients give finite updates, from the first step on.
 
@@ -120,12 +96,10 @@ def updates_finite(subject: Subject) -> Outcome:
         bad = probes.not_finite(updates)
         if bad:
             return failed(
-                f"With standard normal gradients the update of step {step} is {bad[1]} at leaf "
-                f"{bad[0]}. The state before that step: {ranges(state)}; after it: "
+                f"With standard normal gradients the update of step {step} is {bad.value} at leaf "
+                f"{bad.leaf}. The state before that step: {ranges(state)}; after it: "
                 f"{ranges(after)}.",
-                step=step,
-                leaf=bad[0],
-                update=bad[1],
+                **bad._asdict() | {"step": step},
             )
         state = after
     return passed()
@@ -218,33 +192,12 @@ def params_optional(subject: Subject) -> Outcome:
         if probes.structure(got) != probes.structure(wanted):
             return failed(f"{call} returns another tree than with params.")
         gap = probes.worst_difference(got, wanted)
-        if gap is not None and gap.error > 1e-6:
+        if gap.error > 1e-6:
             return failed(
                 f"{call} silently gives another step than with params: {gap}.",
-                leaf=gap.leaf,
-                element=gap.element,
-                without_params=gap.got,
-                with_params=gap.wanted,
+                **gap._asdict(),
             )
     return passed()
 
 
-def needs_extra_arguments(subject: Subject) -> Outcome | None:
-    """A skip for every property where `update` wants more than (grads, state, params)."""
-    said = subject.problem or ""
-    if ("missing" in said and "argument" in said) or "must be provided" in said:
-        return skipped(f"update needs more than (grads, state, params): {subject.problem}")
-    return None
-
-
 FIRST = (update_runs, update_returns_pair)  # asked even where an update fails
-PROPERTIES = (
-    update_runs,
-    init_returns_arrays,
-    update_returns_pair,
-    updates_match_params,
-    updates_finite,
-    depends_on_grads,
-    returns_updates,
-    params_optional,
-)

@@ -1,13 +1,20 @@
 """Reference: step by step against another optimizer, and a guess at why they differ."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 
-from lecture_opt.check import clues, probes
-from lecture_opt.check.fit import EQUAL, error, name_the_change, nearest, try_respond
-from lecture_opt.check.identity import measure_decay
+from lecture_opt.check import probes
+from lecture_opt.check.diagnosis import clues
+from lecture_opt.check.diagnosis.fitting import (
+    EQUAL,
+    error,
+    name_the_change,
+    nearest,
+    try_respond,
+)
+from lecture_opt.check.diagnosis.identity import Decay, measure_decay
 from lecture_opt.check.outcome import Outcome, failed, passed
 from lecture_opt.check.subject import Subject, add
 from lecture_opt.environment import enable_x64
@@ -32,12 +39,13 @@ def step_by_step(subject: Subject, reference: Subject) -> Outcome:
         for what, wrap in TREES.items():
             for seed in range(SEEDS):
                 with enable_x64(dtype is jnp.float64):
-                    found, error = first_difference(subject, reference, wrap, seed, dtype)
+                    parting, error = first_parting(subject, reference, wrap, seed, dtype)
                 worst = max(worst, error)
-                if found:
-                    text = f"{found['text']} ({what}, {found['dtype']}, seed {seed})."
+                if parting:
+                    place = f"{what}, {parting.dtype}, seed {seed}"
                     cause = why(subject, reference)
-                    return failed(f"{text} {cause}", **found, seed=seed, tree=what, cause=cause)
+                    found = parting._asdict() | {"seed": seed, "tree": what, "cause": cause}
+                    return failed(f"{parting} ({place}). {cause}", **found)
     low = sixteen_bits(subject, reference)
     return passed(
         f"Equal to {reference.name} to {worst:.2g} over {STEPS} steps, {SEEDS} seeds, "
@@ -46,38 +54,43 @@ def step_by_step(subject: Subject, reference: Subject) -> Outcome:
     )
 
 
-def first_difference(
+class Parting(NamedTuple):
+    """Where two optimizers first part: the worst element of a step, and by how many ulp."""
+
+    step: int
+    leaf: str
+    element: tuple[int, ...]
+    got: float
+    wanted: float
+    ulp: float
+    dtype: str
+
+    def __str__(self) -> str:
+        return (
+            f"First differs at step {self.step}, leaf {self.leaf}, element {list(self.element)}: "
+            f"{self.got:.9g}, the reference {self.wanted:.9g}, {self.ulp:.3g} ulp apart"
+        )
+
+
+def first_parting(
     subject: Subject,
     reference: Subject,
     wrap: Any,
     seed: int,
     dtype: Any,
     tolerance: float = TOLERANCE,
-) -> tuple[dict[str, Any] | None, float]:
+) -> tuple[Parting | None, float]:
     """Where two optimizers first part on one path (the reference's), and the worst error."""
-    params = wrap(probes.params_tree(dtype))
+    params, name = wrap(probes.params_tree(dtype)), jnp.dtype(dtype).name
     mine, theirs, worst = subject.init(params), reference.init(params), 0.0
     for step, grads in enumerate(probes.grads_trees(STEPS, seed=seed, dtype=dtype)):
         got, mine = subject.step(wrap(grads), mine, params)
         wanted, theirs = reference.step(wrap(grads), theirs, params)
         gap = probes.worst_difference(got, wanted)
-        assert gap is not None
         worst = max(worst, gap.error)
         if gap.error > tolerance:
-            name = jnp.dtype(dtype).name
-            ulp = abs(gap.got - gap.wanted) / float(np.spacing(np.asarray(gap.wanted, name)))
-            return {
-                "text": f"First differs at step {step}, leaf {gap.leaf}, element "
-                f"{list(gap.element)}: {gap.got:.9g}, the reference {gap.wanted:.9g}, "
-                f"{abs(ulp):.3g} ulp apart",
-                "step": step,
-                "leaf": gap.leaf,
-                "element": gap.element,
-                "got": gap.got,
-                "wanted": gap.wanted,
-                "ulp": abs(ulp),
-                "dtype": name,
-            }, worst
+            ulp = abs(gap.got - gap.wanted) / abs(float(np.spacing(np.asarray(gap.wanted, name))))
+            return Parting(step, *gap[:4], ulp, name), worst
         params = add(params, wanted)
     return None, worst
 
@@ -85,7 +98,7 @@ def first_difference(
 def sixteen_bits(subject: Subject, reference: Subject) -> str:
     """How far the two part in bfloat16, where accumulators may be kept in different types."""
     try:
-        _, error = first_difference(
+        _, error = first_parting(
             subject, reference, TREES["a dict"], 0, jnp.bfloat16, tolerance=float("inf")
         )
     except Exception:  # not judged
@@ -113,7 +126,10 @@ def by_suspects(subject: Subject, reference: Subject) -> str | None:
         if change is None:
             return None
         words, rule, _ = change
-    decays = measure_decay(subject, rule, mine), measure_decay(reference, base, theirs)
+    decays = (
+        measure_decay(rule, mine, try_respond(subject, 1.0)),
+        measure_decay(base, theirs, try_respond(reference, 1.0)),
+    )
     if decays[0] != decays[1] and "unknown" not in (decays[0].kind, decays[1].kind):
         words = "; ".join(filter(None, (words, decay_words(*decays))))
     return f"It matches {reference.name} if {words}." if words else None
@@ -137,10 +153,10 @@ def by_clues(subject: Subject, reference: Subject) -> str:
     )
 
 
-def decay_words(mine: Any, theirs: Any) -> str:
+def decay_words(mine: Decay, theirs: Decay) -> str:
     """How one weight decay becomes the other."""
     how = {
-        "none": "weight decay is left out",
+        "no": "weight decay is left out",
         "coupled": f"weight decay {mine.amount:.4g} is coupled (added to the gradient)",
         "decoupled": f"weight decay {mine.amount:.4g} is decoupled (added to the update)",
     }

@@ -7,9 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from lecture_opt.check import probes
-from lecture_opt.check.interface import compare_signature
+from lecture_opt.check.judgments import changed, compare_signature
 from lecture_opt.check.outcome import Outcome, failed, in_words, passed, trait
-from lecture_opt.check.state import changed
 from lecture_opt.check.subject import Subject, add
 from lecture_opt.environment import enable_x64
 
@@ -37,9 +36,8 @@ def keeps(subject: Subject, cast: Any, what: str) -> Outcome:
         if bad:
             return failed(
                 f"With {what} parameters and ordinary gradients, the updates of step {step} hold "
-                f"{bad[1]} at {bad[0]}.",
-                step=step,
-                leaf=bad[0],
+                f"{bad.value} at {bad.leaf}.",
+                **bad._asdict() | {"step": step},
             )
         params, state = add(params, updates), after
     return passed()
@@ -138,6 +136,3 @@ def complex_numbers(subject: Subject) -> Outcome:
         gradient=complex(grads["w"][worst]),
         updates=complex(total[worst]),
     )
-
-
-PROPERTIES = (float32, bfloat16, float16, float64, mixed_tree, complex_numbers)

@@ -7,7 +7,8 @@ import jax
 import numpy as np
 
 from lecture_opt.check import probes
-from lecture_opt.check.outcome import Outcome, failed, passed, skipped
+from lecture_opt.check.needs import DETERMINISTIC, needs
+from lecture_opt.check.outcome import Outcome, failed, passed
 from lecture_opt.check.subject import Subject
 
 QUIET = 200  # at 120 the longest step of Adam passes 1
@@ -50,7 +51,7 @@ def decay_shrinks(subject: Subject) -> Outcome:
     zeros = probes.full_tree(0.0, params)
     updates, _ = subject.updates_over([zeros] * 3, params)
     total = {name: sum(probes.float64(u[name]) for u in updates) for name in params}
-    largest = max(float(np.max(np.abs(leaf))) for leaf in total.values())
+    largest = probes.largest(total)
     means = [float(np.mean(leaf)) for leaf in total.values()]
     if subject.random or largest == 0 or not np.isfinite(largest):
         return passed()
@@ -90,29 +91,28 @@ def shrinks_everywhere(subject: Subject) -> Outcome:
     return passed()
 
 
+@needs(DETERMINISTIC)
 def rests_without_gradient(subject: Subject) -> Outcome:
     """From a fresh state, zero gradients at parameters of zero move nothing.
 
     Why: a drift without a reason ends wherever it likes.
     Usual cause: a constant or noise added to the gradient or to the update.
     """
-    if subject.random:
-        return skipped("the state holds a PRNG key: the rule may add noise")
     zeros = probes.full_tree(0.0, probes.params_tree())
     updates, _ = subject.updates_over([zeros] * 3, zeros)
     for step, update in enumerate(updates):
         gap = probes.worst_difference(update, zeros)
-        if gap is not None and np.isfinite(gap.got) and gap.got != 0:
+        if np.isfinite(gap.got) and gap.got != 0:
             return failed(
                 f"With zero gradients at parameters of zero, update {step} of leaf {gap.leaf} is "
                 f"{gap.got:.4g}.",
                 step=step,
-                leaf=gap.leaf,
-                update=gap.got,
+                **gap._asdict(),
             )
     return passed()
 
 
+@needs(DETERMINISTIC)
 def mirrored(subject: Subject) -> Outcome:
     """Gradients and parameters of opposite sign get updates of opposite sign, at every scale.
 
@@ -121,8 +121,6 @@ def mirrored(subject: Subject) -> Outcome:
     Why: nothing tells plus from minus in a weight; a rule that does trains a mirrored model worse.
     Usual cause: a clip from one side (`jnp.minimum(g, 1)`), `w**2` or `abs(w)` in the decay, `//`.
     """
-    if subject.random:
-        return skipped("the state holds a PRNG key: noise has no symmetry")
     params = probes.params_tree()
     mirrored_params = jax.tree.map(lambda p: -p, params)
     quiet = [*probes.grads_trees(QUIET, scale=1e-3), *probes.grads_trees(3)]
@@ -133,28 +131,24 @@ def mirrored(subject: Subject) -> Outcome:
         got, _ = subject.updates_over(minus, mirrored_params)
         for step in range(len(grads) - 3, len(grads)):
             gap = probes.worst_difference(jax.tree.map(lambda u: -u, got[step]), wanted[step])
-            if gap is not None and gap.error > 1e-3:
+            if gap.error > 1e-3:
                 return failed(
                     f"Gradients {what} at ordinary params: the update of step {step} at "
                     f"{gap.leaf}{list(gap.element)} is {gap.wanted:.6g}; with the signs of all "
                     f"gradients and params changed it is {-gap.got:.6g}, not {-gap.wanted:.6g}.",
                     step=step,
-                    leaf=gap.leaf,
-                    element=gap.element,
-                    update=gap.wanted,
-                    mirrored=-gap.got,
+                    **gap._asdict(),
                 )
     return passed()
 
 
+@needs(DETERMINISTIC)
 def echo_does_not_swing(subject: Subject) -> Outcome:
     """After one gradient, then zeros, the steps do not swing from side to side.
 
     Why: momentum is to carry on; one that turns round at every step brakes instead.
     Usual cause: the sign of the momentum (`g - momentum * v`).
     """
-    if subject.random:
-        return skipped("the state holds a PRNG key: the rule may add noise")
     zeros = probes.full_tree(0.0, probes.params_tree())
     first = probes.normal_tree(0)
     updates, _ = subject.updates_over([first] + [zeros] * 4, zeros)
@@ -164,9 +158,9 @@ def echo_does_not_swing(subject: Subject) -> Outcome:
         echoes.append(float(sum(np.sum(probes.float64(u) * probes.float64(g)) for u, g in pairs)))
     turns = all(a * b < 0 for a, b in itertools.pairwise(echoes))
     if turns and abs(echoes[-1]) > 0.1 * abs(echoes[0]):
-        shown = ", ".join(f"{echo / abs(echoes[0]):.2g}" for echo in echoes)
+        sizes = ", ".join(f"{echo / abs(echoes[0]):.2g}" for echo in echoes)
         return failed(
-            f"One gradient, then zeros: along that gradient the steps are {shown} of the first.",
+            f"One gradient, then zeros: along that gradient the steps are {sizes} of the first.",
             echoes=echoes,
         )
     return passed()
@@ -194,8 +188,7 @@ def small_gradients_no_giants(subject: Subject) -> Outcome:
     params, longest = probes.params_tree(), []
     for scale in (1.0, 1e-4):
         updates, _ = subject.updates_over(probes.grads_trees(12, scale=scale), params)
-        sizes = [np.max(np.abs(probes.float64(leaf))) for leaf in jax.tree.leaves(updates)]
-        longest.append(float(np.max(sizes)))
+        longest.append(probes.largest(updates))
     ordinary, small = longest
     if small > 100 * ordinary > 0:
         return failed(
@@ -233,15 +226,3 @@ def moves_every_leaf(subject: Subject, grads: Any, params: Any, what: str) -> Ou
                 share_that_moves=share,
             )
     return passed()
-
-
-PROPERTIES = (
-    goes_down,
-    decay_shrinks,
-    rests_without_gradient,
-    mirrored,
-    echo_does_not_swing,
-    small_gradients_move,
-    small_gradients_no_giants,
-    leaves_zero,
-)

@@ -7,6 +7,7 @@ import jax
 import numpy as np
 
 from lecture_opt.check import probes
+from lecture_opt.check.needs import JITS, needs
 from lecture_opt.check.outcome import Outcome, failed, in_words, passed, skipped
 from lecture_opt.check.subject import Subject
 
@@ -26,7 +27,7 @@ def deterministic(subject: Subject) -> Outcome:
             return failed(
                 f"Call 1 and call {call} of update with the same arguments differ: {gap}.",
                 call=call,
-                difference=str(gap),
+                **gap._asdict(),
             )
     if not probes.same_bits(subject.init(params), subject.init(params)):
         return failed("Two calls of init with the same params give different states.")
@@ -44,11 +45,12 @@ def inputs_unchanged(subject: Subject) -> Outcome:
     for kind, convert in (("JAX arrays", lambda leaf: leaf), ("NumPy arrays", writable)):
         arguments = jax.tree.map(convert, (grads, state, params))
         try:
-            kept = copy.deepcopy(arguments)
+            copies = copy.deepcopy(arguments)
             subject.update(*arguments)
         except Exception:
             continue
-        for name, before, after in zip(("grads", "state", "params"), kept, arguments, strict=True):
+        names = ("grads", "state", "params")
+        for name, before, after in zip(names, copies, arguments, strict=True):
             if not probes.same_bits(before, after):
                 return failed(
                     f"update changed its argument {name} in place (given as {kind}).",
@@ -122,19 +124,18 @@ def same_steps(mixed: Any, wanted: Any) -> Outcome:
                 f"With a second run in between, step {step} of the first run differs: {gap}. "
                 "Something is remembered outside the state.",
                 step=step,
-                difference=str(gap),
+                **gap._asdict(),
             )
     return passed()
 
 
+@needs(JITS)
 def no_leaked_tracers(subject: Subject) -> Outcome:
     """Tracing leaves no tracer behind, and an update outside jit still works afterwards.
 
     Why: a leaked tracer raises later, far from the line that leaked it.
     Usual cause: assigning to `self`, a global or a closure variable inside `init` or `update`.
     """
-    if subject.jit_problem is not None:
-        return skipped("needs an update that jits (see transforms.jit_equals_eager)")
     params, grads = probes.params_tree(), probes.normal_tree(0)
     try:
         with jax.checking_leaks():
@@ -192,13 +193,3 @@ def fresh_noise(subject: Subject) -> Outcome:
             "split the key, one for each leaf."
         )
     return passed()
-
-
-PROPERTIES = (
-    deterministic,
-    inputs_unchanged,
-    no_hidden_state,
-    no_leaked_tracers,
-    donation_safe,
-    fresh_noise,
-)

@@ -13,7 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from lecture_opt.check import probes
-from lecture_opt.check.outcome import Outcome, failed, passed, skipped
+from lecture_opt.check.needs import JITS, RATE, installed, needs
+from lecture_opt.check.outcome import Outcome, failed, passed
 from lecture_opt.check.subject import Subject, add
 
 FACTORS = tuple(10.0 ** (power / 2) for power in range(-8, 9))
@@ -30,15 +31,12 @@ class Task(NamedTuple):
 
 def learns(subject: Subject, task: Task, what: str) -> Outcome:
     """Pass where some factor, on the updates or else on the rate, brings the loss below target."""
-    if subject.jit_problem is not None:
-        return skipped("needs an update that jits (see transforms.jit_equals_eager)")
     first, last = train(task, lambda _: subject, times_updates=True)
     where = "the updates"
-    rate, name = subject.learning_rate, subject.rate_name
-    if not np.nanmin(last) < task.target * first and rate is not None and name:
+    if not np.nanmin(last) < task.target * first and RATE.met(subject):
 
         def build(factor: Any) -> Any:
-            return subject.rebuilt(**{name: rate * factor})
+            return subject.with_rate(lambda rate: rate * factor)
 
         try:
             first, last = train(task, build, times_updates=False)
@@ -89,6 +87,7 @@ def quadratic(condition: float) -> Callable[[Any], Any]:
     return lambda params: 0.5 * jnp.sum(curvatures * params["w"] ** 2)
 
 
+@needs(JITS)
 def convex_quadratic(subject: Subject) -> Outcome:
     """A quadratic of condition 4 falls to a hundredth of its first loss in 1,000 steps.
 
@@ -99,6 +98,7 @@ def convex_quadratic(subject: Subject) -> Outcome:
     return learns(subject, Task(quadratic(4.0), start, 1000, 1e-2), "Convex quadratic")
 
 
+@needs(JITS)
 def ill_conditioned(subject: Subject) -> Outcome:
     """A quadratic of condition 100 falls to a tenth of its first loss in 600 steps.
 
@@ -109,6 +109,7 @@ def ill_conditioned(subject: Subject) -> Outcome:
     return learns(subject, Task(quadratic(100.0), start, 600, 0.1), "Ill-conditioned quadratic")
 
 
+@needs(JITS)
 def rosenbrock(subject: Subject) -> Outcome:
     """From (-1.2, 1), Rosenbrock's loss of 24.2 falls to a third in 600 steps.
 
@@ -124,16 +125,15 @@ def rosenbrock(subject: Subject) -> Outcome:
     return learns(subject, Task(loss, start, 600, 1 / 3), "Rosenbrock")
 
 
+@needs(JITS, installed("sklearn", "'lecture_opt[judge]'"))
 def logistic_regression(subject: Subject) -> Outcome:
     """Logistic regression on the breast cancer data gets below half its first loss.
 
     Why: the smallest real problem: 569 tumours, 30 measurements, convex.
     Usual cause: as for the quadratics; scales between leaves (weights, one bias) mixed up.
     """
-    try:
-        from sklearn.datasets import load_breast_cancer
-    except ImportError:
-        return skipped("needs scikit-learn: pip install 'lecture_opt[judge]'")
+    from sklearn.datasets import load_breast_cancer
+
     inputs, labels = load_breast_cancer(return_X_y=True)
     inputs = (inputs - inputs.mean(axis=0)) / inputs.std(axis=0)
     x, y = jnp.asarray(inputs, jnp.float32), jnp.asarray(labels, jnp.float32)
@@ -144,6 +144,3 @@ def logistic_regression(subject: Subject) -> Outcome:
         return jnp.mean(jnp.logaddexp(0.0, logits) - y * logits)
 
     return learns(subject, Task(loss, start, 150, 0.5), "Logistic regression on real data")
-
-
-PROPERTIES = (convex_quadratic, ill_conditioned, rosenbrock, logistic_regression)

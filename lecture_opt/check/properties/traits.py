@@ -6,6 +6,7 @@ import jax
 import numpy as np
 
 from lecture_opt.check import probes
+from lecture_opt.check.needs import DETERMINISTIC, needs
 from lecture_opt.check.outcome import Outcome, skipped, trait
 from lecture_opt.check.subject import Subject
 
@@ -20,8 +21,7 @@ def updates_for(subject: Subject, factor: float = 1.0, params: Any = None) -> An
 
 def gap(got: Any, wanted: Any) -> float:
     """The worst relative difference over all steps."""
-    worst = probes.worst_difference(got, wanted)
-    return worst.error if worst else 0.0
+    return probes.worst_difference(got, wanted).error
 
 
 def gradient_scale(subject: Subject) -> Outcome:
@@ -47,8 +47,7 @@ def bounded_step(subject: Subject) -> Outcome:
     """
     sizes = []
     for factor in (1e-3, 1.0, 1e3, 1e6):
-        leaves = jax.tree.leaves(updates_for(subject, factor))
-        sizes.append(max(float(np.max(np.abs(probes.float64(leaf)))) for leaf in leaves))
+        sizes.append(probes.largest(updates_for(subject, factor)))
     bounded = sizes[3] < 2 * max(sizes[1], 1e-30)
     says = "bounded" if bounded else "not bounded"
     return trait(
@@ -59,14 +58,13 @@ def bounded_step(subject: Subject) -> Outcome:
     )
 
 
+@needs(DETERMINISTIC)
 def sign_symmetry(subject: Subject) -> Outcome:
     """Whether opposite gradients give opposite updates, at params of zero.
 
     Why: a rule that prefers one direction is rarely meant.
     Usual cause: a clip from one side, noise.
     """
-    if subject.random:
-        return skipped("the state holds a PRNG key: noise has no symmetry")
     zero = probes.full_tree(0.0, probes.params_tree())
     once, mirrored = updates_for(subject, 1.0, zero), updates_for(subject, -1.0, zero)
     symmetric = gap(jax.tree.map(lambda u: -u, mirrored), once) < 1e-5
@@ -137,14 +135,3 @@ def first_step(subject: Subject) -> Outcome:
     rate = subject.learning_rate
     relative = f", {size / rate:.3g} times the learning rate {rate:g}" if rate else ""
     return trait(f"First step: {size:.3g} per parameter on average{relative}.", size=size)
-
-
-PROPERTIES = (
-    gradient_scale,
-    bounded_step,
-    sign_symmetry,
-    uses_params,
-    memory,
-    half_life,
-    first_step,
-)

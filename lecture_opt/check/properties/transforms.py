@@ -1,13 +1,15 @@
 """The update under JAX's transformations: jit, vmap, grad."""
 
 import math
+import operator
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from lecture_opt.check import probes
-from lecture_opt.check.outcome import Outcome, failed, in_words, passed, skipped, trait
+from lecture_opt.check.needs import JITS, needs
+from lecture_opt.check.outcome import Outcome, failed, in_words, passed, trait
 from lecture_opt.check.subject import Subject, add
 from lecture_opt.environment import enable_x64
 
@@ -36,31 +38,26 @@ def jit_equals_eager(subject: Subject) -> Outcome:
             raised=in_words(error),
         )
     params = probes.params_tree()
-    state = jitted_state = subject.init(params)
-    for step, grads in enumerate(probes.grads_trees(5)):
-        updates, state = subject.update(grads, state, params)
-        jitted, jitted_state = subject.jitted(grads, jitted_state, params)
-        gap = probes.worst_difference(jitted, updates)
-        if gap is not None and gap.error > 1e-3:
-            return failed(
-                f"At step {step} the jitted update differs from the one outside jit: {gap}.",
-                step=step,
-                leaf=gap.leaf,
-                element=gap.element,
-                jitted=gap.got,
-                eager=gap.wanted,
-            )
-    return passed()
+    grads = probes.grads_trees(5)
+    eager, _ = subject.updates_over(grads, params, jit=False)
+    found = probes.first_difference(subject.updates_over(grads, params)[0], eager, 1e-3)
+    if found is None:
+        return passed()
+    step, gap = found
+    return failed(
+        f"At step {step} the jitted update differs from the one outside jit: {gap}.",
+        step=step,
+        **gap._asdict(),
+    )
 
 
+@needs(JITS)
 def vmap_equals_loop(subject: Subject) -> Outcome:
     """`vmap` over three models (three seeds) gives what three separate runs give.
 
     Why: seeds and hyperparameters are swept with one compiled program.
     Usual cause: reductions over all axes of a reshaped leaf, Python shapes, side effects.
     """
-    if subject.jit_problem is not None:
-        return skipped("needs an update that jits (see transforms.jit_equals_eager)")
     runs = [probes.normal_tree(seed) for seed in (50, 51, 52)]
     grads = [[probes.normal_tree(10 * seed + t) for seed in range(3)] for t in range(3)]
 
@@ -78,23 +75,21 @@ def vmap_equals_loop(subject: Subject) -> Outcome:
         return failed(f"vmap over three models raised {in_words(error)}", raised=in_words(error))
     for run, model in enumerate(runs):
         alone, _ = subject.updates_over([gradient[run] for gradient in grads], model)
-        for step, wanted in enumerate(alone):
-            got = jax.tree.map(lambda leaf: leaf[run], together[step])  # noqa: B023
-            gap = probes.worst_difference(got, wanted)
-            if gap is not None and gap.error > 1e-3:
-                return failed(
-                    f"Model {run} of three under vmap differs from the same model alone at step "
-                    f"{step}: {gap}.",
-                    step=step,
-                    run=run,
-                    leaf=gap.leaf,
-                    element=gap.element,
-                    vmap=gap.got,
-                    alone=gap.wanted,
-                )
+        got = [jax.tree.map(operator.itemgetter(run), updates) for updates in together]
+        found = probes.first_difference(got, alone, 1e-3)
+        if found:
+            step, gap = found
+            return failed(
+                f"Model {run} of three under vmap differs from the same model alone at step "
+                f"{step}: {gap}.",
+                step=step,
+                run=run,
+                **gap._asdict(),
+            )
     return passed()
 
 
+@needs(JITS)
 def differentiable(subject: Subject) -> Outcome:
     """The gradient through three training steps is finite and equals finite differences.
 
@@ -102,8 +97,6 @@ def differentiable(subject: Subject) -> Outcome:
     Usual cause: `sqrt` at zero (its derivative is infinite), a hand-written derivative,
     `where` around a NaN.
     """
-    if subject.jit_problem is not None:
-        return skipped("needs an update that jits (see transforms.jit_equals_eager)")
     with enable_x64(True):
         start = probes.params_tree(jnp.float64)
         target = probes.normal_tree(7, dtype=jnp.float64)
@@ -143,6 +136,3 @@ def differentiable(subject: Subject) -> Outcome:
         gradient=slope,
         finite_difference=narrow,
     )
-
-
-PROPERTIES = (jit_equals_eager, vmap_equals_loop, differentiable)

@@ -1,5 +1,6 @@
 """The constructor's arguments: each does something, may be traced, and the rate is honoured."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -7,10 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from lecture_opt.check import probes
-from lecture_opt.check.composition import equal
+from lecture_opt.check.judgments import equal
+from lecture_opt.check.needs import NUMBERS, RATE, needs
 from lecture_opt.check.outcome import Outcome, failed, in_words, passed, skipped, trait
 from lecture_opt.check.subject import RATE_NAMES, Subject
-from lecture_opt.check.trees import run_eagerly
 
 USUAL = (
     *RATE_NAMES,
@@ -19,21 +20,18 @@ USUAL = (
 )
 
 
+@needs(RATE)
 def rate_scales_the_step(subject: Subject) -> Outcome:
     """Twice the learning rate gives twice the first step.
 
     Why: every schedule and every table of rates relies on it.
     Usual cause: the rate ignored, or applied twice (then the step is four times as long).
     """
-    rate = subject.learning_rate
-    if subject.constructor is None or rate is None or not subject.rate_name:
-        return skipped("needs a constructor that takes a learning rate")
-    params = probes.params_tree()
-    grads = probes.grads_trees(5)
+    rate, params, grads = subject.learning_rate, probes.params_tree(), probes.grads_trees(5)
+    assert rate is not None
     sizes = []
     for factor in (1.0, 2.0):
-        rebuilt = subject.rebuilt(**{subject.rate_name: rate * factor})
-        updates, _ = rebuilt.updates_over(grads, params)
+        updates, _ = subject.with_rate(lambda r: factor * r).updates_over(grads, params)  # noqa: B023
         size = [sum(np.abs(probes.float64(x)).sum() for x in jax.tree.leaves(u)) for u in updates]
         sizes.append(np.asarray(size))
     moved = np.flatnonzero(sizes[0])
@@ -54,43 +52,37 @@ def rate_scales_the_step(subject: Subject) -> Outcome:
     return trait(f"Twice the learning rate multiplies step {first} by {ratio:.4g}.", **evidence)
 
 
+@needs(RATE)
 def schedule_at_the_right_count(subject: Subject) -> Outcome:
     """A schedule is called with 0 at the first update, 1 at the second.
 
     Why: off by one, warm-up starts too late and a restart resumes at the wrong rate.
     Usual cause: the count incremented before the schedule is called.
     """
-    rate, bump = subject.learning_rate, 3
-    if subject.constructor is None or rate is None or not subject.rate_name:
-        return skipped("needs a constructor that takes a learning rate")
-    params, grads = probes.params_tree(), probes.grads_trees(6)
-    runs = []
+    bump, params, grads = 3, probes.params_tree(), probes.grads_trees(6)
+
+    def tripled(when: Callable[[Any], Any]) -> list[Any]:
+        def schedule(rate: float) -> Callable[[Any], Any]:
+            return lambda count: jnp.where(when(count), 3.0 * rate, rate)
+
+        return subject.with_rate(schedule).updates_over(grads, params)[0]
+
     try:
-        for at in (-1, bump):
-
-            def schedule(count: Any) -> Any:
-                return jnp.where(count == at, 3.0 * rate, rate)  # noqa: B023
-
-            updates, _ = subject.rebuilt(**{subject.rate_name: schedule}).updates_over(
-                grads, params
-            )
-            runs.append(updates)
+        runs = tripled(lambda count: count == -1), tripled(lambda count: count == bump)
     except Exception as error:  # a constructor may take numbers only
         return skipped(f"the learning rate cannot be a schedule ({in_words(error)})")
     gaps = [probes.worst_difference(a, b) for a, b in zip(*runs, strict=True)]
-    parted = [step for step, gap in enumerate(gaps) if gap is not None and gap.error > 1e-5]
+    parted = [step for step, gap in enumerate(gaps) if gap.error > 1e-5]
     if not parted:
-        tripled = subject.rebuilt(**{subject.rate_name: lambda _: 3.0 * rate})
-        updates, _ = tripled.updates_over(grads, params)
-        gap = probes.worst_difference(updates, runs[0])
+        gap = probes.worst_difference(tripled(lambda count: count > -1), runs[0])
         moves = any(np.any(leaf) for leaf in jax.tree.leaves(runs[0][bump]))
-        if moves and gap is not None and gap.error > 1e-5:
+        if moves and gap.error > 1e-5:
             return failed(
-                "A schedule that changes its value at count 3 alone changes none of six updates, "
-                "though one that is three times as large everywhere does: it is always called "
+                "A schedule that changes its value at count 3 alone leaves six updates alone; "
+                "one that is three times as large everywhere changes them: it is always called "
                 "with the same count."
             )
-        return trait("A change of the schedule's value at count 3 shows in none of six updates.")
+        return trait("A change of the schedule's value at count 3 does not show in six updates.")
     if parted[0] == bump:
         return passed()
     called = "count + 1" if parted[0] < bump else "count - 1"
@@ -102,15 +94,14 @@ def schedule_at_the_right_count(subject: Subject) -> Outcome:
     )
 
 
+@needs(NUMBERS)
 def inject_hyperparams(subject: Subject) -> Outcome:
     """Every floating argument may be traced, as `optax.inject_hyperparams` does.
 
     Why: sweeps by vmap, and rates changed in the middle of a run, pass arrays.
     Usual cause: `if learning_rate > 0`, `float(b1)`, `math.sqrt`, NumPy on a hyperparameter.
     """
-    values = floats(subject)
-    if not values:
-        return skipped("needs a constructor with numeric arguments")
+    values = subject.floats
     try:
         got = updates_with_traced(subject, values)
     except Exception as error:  # then find which argument it is
@@ -131,15 +122,14 @@ def inject_hyperparams(subject: Subject) -> Outcome:
     return equal(got, wanted, f"With {', '.join(values)} traced the update differs", 2e-2)
 
 
+@needs(NUMBERS)
 def each_matters(subject: Subject) -> Outcome:
     """Every usual argument changes something: another value gives another update.
 
     Why: a number that does nothing is tuned in vain, and hides another one used in its place.
     Usual cause: a constant written out in the formula, `b1` where `b2` was meant.
     """
-    values = floats(subject)
-    if not values:
-        return skipped("needs a constructor with numeric arguments")
+    values = subject.floats
     try:
         base, ask = updates_with_traced(subject, values), updates_with_traced
     except Exception:  # inject_hyperparams says so
@@ -169,13 +159,6 @@ def other_values(value: float) -> tuple[float, ...]:
     return 0.5 * value, 100 * value, 0.1 + value
 
 
-def floats(subject: Subject) -> dict[str, float]:
-    """The constructor's floating arguments, by name; none where there is no constructor."""
-    if subject.constructor is None:
-        return {}
-    return {name: value for name, value in subject.arguments.items() if isinstance(value, float)}
-
-
 def unlike_grads() -> list[Any]:
     """Gradients of size 1e-6, 1 (three of them) and 1000: to some step each argument matters."""
     sizes = (1e-6, 1, 1, 1, 1e3)
@@ -184,7 +167,7 @@ def unlike_grads() -> list[Any]:
 
 def moves(updates: list[Any]) -> bool:
     """Whether some step is more than the rounding of ordinary params in float32."""
-    return any(np.max(np.abs(probes.float64(leaf))) > 1e-6 for leaf in jax.tree.leaves(updates))
+    return probes.largest(updates) > 1e-6
 
 
 def late_grads() -> list[Any]:
@@ -204,8 +187,8 @@ def matters_later(subject: Subject, name: str, value: float, others: tuple[float
 
 def updates_with(subject: Subject, values: dict[str, Any]) -> list[Any]:
     """The updates for unlike gradients, of the optimizer built with these arguments."""
-    updates, _ = run_eagerly(subject.rebuilt(**values), unlike_grads(), probes.params_tree())
-    return updates
+    rebuilt = subject.rebuilt(**values)
+    return rebuilt.updates_over(unlike_grads(), probes.params_tree(), jit=False)[0]
 
 
 compiled = jax.jit(updates_with, static_argnums=0)
@@ -216,11 +199,3 @@ def updates_with_traced(subject: Subject, values: dict[str, float]) -> list[Any]
     arrays = {name: jnp.asarray(value, jnp.float32) for name, value in values.items()}
     found: list[Any] = compiled(subject, arrays)
     return found
-
-
-PROPERTIES = (
-    rate_scales_the_step,
-    schedule_at_the_right_count,
-    inject_hyperparams,
-    each_matters,
-)

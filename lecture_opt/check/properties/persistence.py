@@ -8,6 +8,7 @@ from typing import Any
 import jax
 
 from lecture_opt.check import probes
+from lecture_opt.check.needs import installed, needs
 from lecture_opt.check.outcome import Outcome, failed, in_words, passed, skipped, trait
 from lecture_opt.check.subject import Subject, add
 
@@ -20,8 +21,7 @@ def resume(subject: Subject, before: Any, restored: Any, params: Any, how: str) 
     The restored run uses a rebuilt optimizer where there is a constructor, as a new process does.
     """
     again = subject.rebuilt() if subject.constructor else subject
-    lost = probes.same_bits(restored, before)
-    if not lost:
+    if not probes.same_bits(restored, before):
         return failed(f"The state restored by {how} is not the one saved: {restored!r:.200}")
     other = params
     for step, grads in enumerate(probes.grads_trees(STEPS, seed=5)):
@@ -34,7 +34,7 @@ def resume(subject: Subject, before: Any, restored: Any, params: Any, how: str) 
                 f"Step {step} after a restore by {how} differs from the run that went on: {gap}. "
                 "Something the rule needs is not in the state.",
                 step=step,
-                difference=str(gap),
+                **gap._asdict(),
             )
     return passed()
 
@@ -49,16 +49,15 @@ def trained(subject: Subject) -> tuple[Any, Any]:
     return params, state
 
 
+@needs(installed("flax", "flax"))
 def flax_serialization(subject: Subject) -> Outcome:
     """The state survives `flax.serialization.to_bytes`, and the next 10 steps are bit-equal.
 
     Why: it is how Flax checkpoints.
     Usual cause: part of the state kept in a closure, or in a class Flax does not know.
     """
-    try:
-        from flax import serialization
-    except ImportError:
-        return skipped("needs flax: pip install flax")
+    from flax import serialization
+
     params, state = trained(subject)
     if any(probes.is_key(leaf) for leaf in jax.tree.leaves(state)):
         return skipped("flax.serialization does not know typed PRNG keys")
@@ -73,16 +72,15 @@ def flax_serialization(subject: Subject) -> Outcome:
     return resume(subject, state, jax.tree.map(jax.numpy.asarray, restored), params, "flax")
 
 
+@needs(installed("orbax", "orbax-checkpoint"))
 def orbax(subject: Subject) -> Outcome:
     """The state survives an Orbax checkpoint, and the next 10 steps are bit-equal.
 
     Why: it is the checkpoint library of the JAX world.
-    Usual cause: leaves that are no arrays, part of the state kept in a closure.
+    Usual cause: leaves that are not arrays, part of the state kept in a closure.
     """
-    try:
-        import orbax.checkpoint as ocp
-    except ImportError:
-        return skipped("needs orbax-checkpoint: pip install orbax-checkpoint")
+    import orbax.checkpoint as ocp
+
     params, state = trained(subject)
     if not jax.tree.leaves(state):
         return passed("The state is empty.")
@@ -110,6 +108,3 @@ def abstract(leaf: Any) -> Any:
     if not isinstance(leaf, jax.Array):
         return leaf
     return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding)
-
-
-PROPERTIES = (flax_serialization, orbax)

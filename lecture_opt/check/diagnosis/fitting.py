@@ -1,15 +1,15 @@
 """Measuring a rule from its responses: which point of the family gives these updates."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
+from lecture_opt.check.diagnosis.rules import KNOWN, Array, Rule, free, simulate
+from lecture_opt.check.diagnosis.suspects import neighbours
 from lecture_opt.check.outcome import in_words
-from lecture_opt.check.rules import KNOWN, Array, Rule, free, simulate
 from lecture_opt.check.subject import Subject
-from lecture_opt.check.suspects import neighbours
 from lecture_opt.environment import enable_x64
 
 STEPS, SIZES = 40, 12
@@ -80,20 +80,14 @@ def fit(rule: Rule, responses: Responses, iterations: int = 25) -> tuple[Rule, f
     rule = with_rate(rule, responses)
     if error(plain := rounded(rule, responses), responses) < 1e-9:
         return plain, error(plain, responses)
-    names, sign = free(rule), np.sign(rule.learning_rate) or 1.0
-    at = np.array([to_line(name, getattr(rule, name)) for name in names])
+    names, sign = free(rule), np.sign(rule.numbers.learning_rate) or 1.0
+    at = np.array([to_line(name, getattr(rule.numbers, name)) for name in names])
 
     def moved(points: Any) -> Rule:
-        values: dict[str, Any] = {
-            name: from_line(name, points[..., i]) for i, name in enumerate(names)
-        }
+        values = {name: from_line(name, points[..., i]) for i, name in enumerate(names)}
         values["learning_rate"] = sign * values["learning_rate"]
-        shaped: dict[str, Any]
-        if points.ndim == 1:
-            shaped = {name: float(value) for name, value in values.items()}
-        else:
-            shaped = {name: value[:, None] for name, value in values.items()}
-        return replace(rule, **shaped)
+        shape = (lambda value: value[:, None]) if points.ndim > 1 else float
+        return rule.at(**{name: shape(value) for name, value in values.items()})
 
     width, damping = 1e-6, 1e-3
     now = residuals(moved(at), responses).ravel()
@@ -124,24 +118,23 @@ def fit(rule: Rule, responses: Responses, iterations: int = 25) -> tuple[Rule, f
 def with_rate(rule: Rule, responses: Responses) -> Rule:
     """The rule with the learning rate that fits best, all else fixed."""
     scale = np.sqrt(np.mean(responses.updates**2, axis=0)) + 1e-300
-    unit = simulate(replace(rule, learning_rate=1.0), responses.grads) / scale
+    unit = simulate(rule.at(learning_rate=1.0), responses.grads) / scale
     wanted = responses.updates / scale
     unit = np.nan_to_num(np.clip(unit, -1e12, 1e12))
     rate = float(np.sum(unit * wanted) / (np.sum(unit**2) + 1e-300))
-    return replace(rule, learning_rate=rate if rate else 1e-12)
+    return rule.at(learning_rate=rate if rate else 1e-12)
 
 
 def rounded(rule: Rule, responses: Responses) -> Rule:
     """The same rule with hyperparameters of few digits, as people write them, where those fit."""
     reached = max(error(rule, responses), 1e-9)
     for name in free(rule):
-        value = getattr(rule, name)
+        value = getattr(rule.numbers, name)
         for digits in (1, 2, 3, 4):
             plain = float(f"{value:.{digits}g}")
             if name in DECAYS:
                 plain = round(1 - float(f"{1 - value:.{digits}g}"), 12)
-            changes: dict[str, Any] = {name: plain}
-            trial = replace(rule, **changes)
+            trial = rule.at(**{name: plain})
             if error(trial, responses) < 3 * reached + 1e-7:
                 rule = trial
                 break
@@ -161,7 +154,9 @@ def nearest(responses: Responses) -> list[tuple[float, Rule]]:
     for known in exact or KNOWN:
         rule, gap = fit(known, responses)
         unusual = sum(
-            not np.isclose(getattr(rule, name), getattr(known, name), rtol=1e-6, atol=0)
+            not np.isclose(
+                getattr(rule.numbers, name), getattr(known.numbers, name), rtol=1e-6, atol=0
+            )
             for name in free(known)
             if name != "learning_rate"
         )
@@ -228,16 +223,18 @@ def known_but_for(responses: Responses) -> tuple[str, Rule, float] | None:
 def differing(base: Rule, rule: Rule) -> str:
     """In words, the hyperparameters of a rule that are not those of the base."""
     changed = [
-        f"{name} is {getattr(rule, name):.4g} instead of {getattr(base, name):.4g}"
+        f"{name} is {getattr(rule.numbers, name):.4g} instead of {getattr(base.numbers, name):.4g}"
         for name in free(rule)
         if name in free(base)
-        and not np.isclose(getattr(rule, name), getattr(base, name), rtol=1e-3, atol=0)
+        and not np.isclose(
+            getattr(rule.numbers, name), getattr(base.numbers, name), rtol=1e-3, atol=0
+        )
     ]
     return " and ".join(changed)
 
 
 def try_respond(subject: Subject, params: float) -> Responses | str:
-    """The responses, or in words why there are none."""
+    """The responses, or in words why the optimizer gives no usable ones."""
     try:
         responses = respond(subject, params)
     except Exception as error:  # an optimizer that raises has no identity

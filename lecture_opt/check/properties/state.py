@@ -1,35 +1,18 @@
 """The state is a fixed point: an update changes its numbers and nothing else."""
 
+import operator
 from typing import Any
 
 import jax
 import numpy as np
 
 from lecture_opt.check import probes
-from lecture_opt.check.outcome import Outcome, failed, in_words, passed, skipped, trait
+from lecture_opt.check.judgments import changed
+from lecture_opt.check.needs import JITS, needs
+from lecture_opt.check.outcome import Outcome, failed, in_words, passed, trait
 from lecture_opt.check.subject import Subject, add
 
 STEPS = 100
-
-
-def signature(leaf: Any) -> str:
-    """Shape, dtype and weak type of a leaf: what a compiled program depends on."""
-    if not isinstance(leaf, jax.Array | np.ndarray | np.generic):
-        return f"a Python {type(leaf).__name__}"
-    weak = " (weakly typed)" if getattr(leaf, "weak_type", False) else ""
-    return f"{leaf.dtype}{list(leaf.shape)}{weak}"
-
-
-def changed(before: Any, after: Any) -> tuple[str, str, str] | None:
-    """The first leaf whose signature an update changes, or the two structures if those differ."""
-    old, new = probes.structure(before), probes.structure(after)
-    if old != new:
-        return "structure", str(old), str(new)
-    named = jax.tree_util.tree_leaves_with_path(before)
-    for (path, first), second in zip(named, jax.tree.leaves(after), strict=True):
-        if signature(first) != signature(second):
-            return probes.path_name(path), signature(first), signature(second)
-    return None
 
 
 def is_fixed_point(subject: Subject) -> Outcome:
@@ -57,14 +40,13 @@ def is_fixed_point(subject: Subject) -> Outcome:
     return passed()
 
 
+@needs(JITS)
 def traced_once(subject: Subject) -> Outcome:
     """A jitted update is traced once for 100 steps.
 
     Why: a retrace is a recompile, seconds on a real model, and it may happen at every step.
     Usual cause: a Python number or a step count kept outside the arrays of the state.
     """
-    if subject.jit_problem is not None:
-        return skipped("needs an update that jits (see transforms.jit_equals_eager)")
     traces: list[int] = []
 
     def counted(grads: Any, state: Any, params: Any) -> Any:
@@ -85,14 +67,13 @@ def traced_once(subject: Subject) -> Outcome:
     )
 
 
+@needs(JITS)
 def scans(subject: Subject) -> Outcome:
     """The state is a legal carry of `lax.scan`, and the scan gives what a loop gives.
 
     Why: compiled training loops are scans.
     Usual cause: a state that changes type; values computed in Python at trace time.
     """
-    if subject.jit_problem is not None:
-        return skipped("needs an update that jits (see transforms.jit_equals_eager)")
     params, grads = probes.params_tree(), probes.grads_trees(5)
     stacked = jax.tree.map(lambda *leaves: jax.numpy.stack(leaves), *grads)
 
@@ -104,25 +85,18 @@ def scans(subject: Subject) -> Outcome:
         _, scanned = jax.jit(lambda s, g: jax.lax.scan(body, s, g))(subject.init(params), stacked)
     except Exception as error:  # what scan says is the verdict
         return failed(f"lax.scan over the update raised {in_words(error)}", raised=in_words(error))
-    looped, _ = subject.updates_over(grads, params)
-    for step, wanted in enumerate(looped):
-        gap = probes.worst_difference(jax.tree.map(lambda leaf: leaf[step], scanned), wanted)  # noqa: B023
-        if gap is not None and gap.error > 1e-3:
-            return failed(
-                f"Step {step} of a scan differs from a loop: {gap}.",
-                step=step,
-                leaf=gap.leaf,
-                element=gap.element,
-                scan=gap.got,
-                loop=gap.wanted,
-            )
-    return passed()
+    steps = [jax.tree.map(operator.itemgetter(step), scanned) for step in range(len(grads))]
+    found = probes.first_difference(steps, subject.updates_over(grads, params)[0], 1e-3)
+    if found is None:
+        return passed()
+    step, gap = found
+    return failed(f"Step {step} of a scan differs from a loop: {gap}.", step=step, **gap._asdict())
 
 
 def moments_move(subject: Subject) -> Outcome:
-    """Moments that start from zero become something else, and some counter, if there are any.
+    """Moments that start from zero move, and so does one counter at least.
 
-    Nor does the state, where every step moves the parameters, ever become what it was at first.
+    Where every step moves the parameters, the state never becomes again what `init` made it.
 
     Why: a moment that stays zero is memory for nothing, and the rule is not the one meant.
     Usual cause: `update` returns the old state, or the old count in a new one; a reset meant
@@ -152,7 +126,8 @@ def moments_move(subject: Subject) -> Outcome:
     if counts and not moved & counts.keys():
         _, state = subject.step(probes.full_tree(np.nan, params), state, params)
         leaves = jax.tree.leaves(state)
-        if not any(np.any(np.asarray(leaves[index])) for index in counts):  # nor of bad steps
+        counts_bad_steps = any(np.any(np.asarray(leaves[index])) for index in counts)
+        if not counts_bad_steps:
             stuck += counts.values()
     if not stuck:
         return passed()
@@ -164,7 +139,7 @@ def moments_move(subject: Subject) -> Outcome:
 
 
 def precise(subject: Subject) -> Outcome:
-    """For float32 parameters no number of the state stands alone in fewer bits.
+    """For float32 parameters every scalar of the state has 32 bits or more.
 
     Arrays in fewer bits, which do save memory, are a trait.
 
@@ -191,6 +166,3 @@ def precise(subject: Subject) -> Outcome:
 def is_count(leaf: Any) -> bool:
     """Whether a leaf of the state is one integer."""
     return np.shape(leaf) == () and jax.numpy.issubdtype(jax.numpy.asarray(leaf).dtype, np.integer)
-
-
-PROPERTIES = (is_fixed_point, traced_once, scans, moments_move, precise)

@@ -1,5 +1,6 @@
 """Long runs: counters at their end, a million steps behind, thousands of steps in a row."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -7,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lecture_opt.check import probes
+from lecture_opt.check.needs import JITS, RATE, needs
 from lecture_opt.check.outcome import Outcome, failed, passed, skipped, trait
 from lecture_opt.check.subject import Subject
 
@@ -35,10 +37,9 @@ def counters(subject: Subject) -> list[tuple[int, Any]]:
 
 def sums_rates(subject: Subject) -> bool:
     """Whether what grows by one is no counter but a sum of rates, which another rate changes."""
-    rate, name = subject.learning_rate, subject.rate_name
-    if subject.constructor is None or rate is None or not name:
+    if not RATE.met(subject):
         return False
-    other = counters(subject.rebuilt(**{name: 0.37 * rate}))
+    other = counters(subject.with_rate(lambda rate: 0.37 * rate))
     return not any(jnp.issubdtype(dtype, jnp.floating) for _, dtype in other)
 
 
@@ -96,7 +97,7 @@ def counter_at_maximum(subject: Subject) -> Outcome:
             )
     bad = probes.not_finite(updates)
     if bad:
-        return failed(f"With the counter at its maximum the update is {bad[1]} at {bad[0]}.")
+        return failed(f"With the counter at its maximum the update is {bad.value} at {bad.leaf}.")
     return passed()
 
 
@@ -104,7 +105,7 @@ def after_a_million_steps(subject: Subject) -> Outcome:
     """With 30 to a million steps behind, an ordinary update is finite, goes down and is no giant.
 
     Only the counter is set; the moments are those of ten steps. At a million the next counts give
-    nearly the same update.
+    nearly the same update. A schedule that ends at zero and stays there is a trait.
 
     Why: long runs and resumed ones get there.
     Usual cause: a power of the count that overflows (`b1**-t`), a schedule that is not clamped at
@@ -116,31 +117,23 @@ def after_a_million_steps(subject: Subject) -> Outcome:
     params, grads = probes.params_tree(), [probes.normal_tree(0)] * 10
     _, state = subject.updates_over(grads, params)
 
-    def at(count: int) -> Any:
+    def after(count: int) -> Any:
         return subject.step(grads[0], with_counters(state, found, [count] * len(found)), params)[0]
 
-    ordinary, _ = subject.step(grads[0], state, params)
-    down, size = along(ordinary, grads[0])
-    for count in COUNTS:
-        updates = at(count)
+    down, size = along(subject.step(grads[0], state, params)[0], grads[0])
+    for count, before in zip(COUNTS, (1, *COUNTS), strict=False):
+        updates = after(count)
         bad = probes.not_finite(updates)
         if bad:
-            return failed(
-                f"After {count} steps the update of leaf {bad[0]} is {bad[1]}.",
-                count=count,
-                leaf=bad[0],
-            )
+            message = f"After {count} steps the update of leaf {bad.leaf} is {bad.value}."
+            return failed(message, count=count, leaf=bad.leaf)
         now, length = along(updates, grads[0])
         if size and not length:
-            return failed(
-                f"After {count} steps an ordinary gradient gives an update of exactly zero.",
-                count=count,
-            )
+            return says_where_it_ends(after, before, count, size)
         if down < 0 < now and not subject.random:
             return failed(
-                f"The gradient that gets a step against itself after 10 steps gets one along "
-                f"itself after {count}: the product of update and gradient is {now:.4g}, it was "
-                f"{down:.4g}.",
+                f"After {count} steps the update goes along a gradient that it went against after "
+                f"10: their product is {now:.4g}, it was {down:.4g}.",
                 count=count,
                 product=now,
             )
@@ -151,14 +144,26 @@ def after_a_million_steps(subject: Subject) -> Outcome:
                 count=count,
                 times=length / size,
             )
-    gap = probes.worst_difference(at(MILLION + 2), updates)
-    if gap is not None and gap.error > 0.05 and not subject.random:
+    gap = probes.worst_difference(after(MILLION + 2), updates)
+    if gap.error > 0.05 and not subject.random:
         return failed(
             f"The same gradient and moments give at count {MILLION + 2} another update than at "
             f"{MILLION}: {gap}.",
             error=gap.error,
         )
     return passed()
+
+
+def says_where_it_ends(after: Callable[[int], Any], low: int, high: int, size: float) -> Outcome:
+    """Where updates become zero: a trait where they shrink to it, a failure where they stop."""
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if probes.largest(after(middle)) else (low, middle)
+    says = f"From count {high} on, an ordinary gradient gives an update of exactly zero"
+    last = float(np.sqrt(sum(np.sum(probes.float64(u) ** 2) for u in jax.tree.leaves(after(low)))))
+    if last < 0.2 * size and not probes.largest(after(MILLION)):
+        return trait(f"{says}: the schedule ends there.", count=high)
+    return failed(f"{says}; the one before it has {last / size:.2g} of its usual length.", at=high)
 
 
 def along(updates: Any, grads: Any) -> tuple[float, float]:
@@ -168,28 +173,26 @@ def along(updates: Any, grads: Any) -> tuple[float, float]:
     return product, float(np.sqrt(sum(np.sum(probes.float64(u) ** 2) for u, _ in pairs)))
 
 
+@needs(JITS)
 def thousands_of_steps(subject: Subject) -> Outcome:
     """Updates and state stay finite over 2,000 steps of ordinary gradients.
 
     Why: a slow leak to infinity ends a run overnight.
     Usual cause: a sum or product that only grows (`count` in an exponent, moments not averaged).
     """
-    if subject.jit_problem is not None:
-        return skipped("needs an update that jits (see transforms.jit_equals_eager)")
     params = probes.params_tree()
     rng = np.random.default_rng(3)
     grads = jax.tree.map(lambda p: jnp.asarray(rng.normal(size=(200, *p.shape)), p.dtype), params)
     return scan_stays_finite(subject, params, grads, repeats=10, what="standard normal gradients")
 
 
+@needs(JITS)
 def constant_gradients(subject: Subject) -> Outcome:
     """A gradient that soon stops changing, of 0.001 to 1000, keeps updates finite for 400 steps.
 
     Why: linear losses and saturated clipping do this.
     Usual cause: a variance `v - m**2` that rounds below zero under the square root.
     """
-    if subject.jit_problem is not None:
-        return skipped("needs an update that jits (see transforms.jit_equals_eager)")
     values = jnp.asarray(np.geomspace(1e-3, 1e3, 64), jnp.float32)
     params = {"w": jnp.ones(64, jnp.float32)}
     scale = jnp.where(jnp.arange(400) < 10, 10.0, 1.0)  # moments then settle from above
@@ -235,9 +238,7 @@ def scan_stays_finite(
     bad = probes.not_finite(carry)
     if bad:
         return failed(
-            f"After {done} steps of {what} the state holds {bad[1]} at {bad[0]}.", leaf=bad[0]
+            f"After {done} steps of {what} the state holds {bad.value} at {bad.leaf}.",
+            leaf=bad.leaf,
         )
     return passed()
-
-
-PROPERTIES = (counter_at_maximum, after_a_million_steps, thousands_of_steps, constant_gradients)

@@ -7,11 +7,12 @@ import jax.numpy as jnp
 import optax
 
 from lecture_opt.check import probes
-from lecture_opt.check.outcome import Outcome, failed, passed, skipped
+from lecture_opt.check.judgments import equal
+from lecture_opt.check.needs import DETERMINISTIC, installed, needs
+from lecture_opt.check.outcome import Outcome, failed, passed
 from lecture_opt.check.subject import Subject, add
 
 STEPS = 3
-ROUNDING = 1e-6  # of params of size 1 to 3, for rules that return new params minus old
 
 
 def wrapped(subject: Subject) -> optax.GradientTransformation:
@@ -29,23 +30,13 @@ def run(optimizer: Any, grads: list[Any], params: Any, *, jit: bool = False) -> 
     return seen
 
 
-def equal(got: list[Any], wanted: list[Any], what: str, tolerance: float = 1e-4) -> Outcome:
-    """Pass where two sequences of updates agree."""
-    for step, (a, b) in enumerate(zip(got, wanted, strict=True)):
-        gap = probes.worst_difference(a, b)
-        if gap is not None and gap.error > tolerance and abs(gap.got - gap.wanted) > ROUNDING:
-            return failed(f"{what} at step {step}: {gap}.", step=step, leaf=gap.leaf)
-    return passed()
-
-
+@needs(DETERMINISTIC)
 def chain(subject: Subject) -> Outcome:
     """In `optax.chain`, between loose clipping and weight decay, it does what it does alone.
 
     Why: chains are how optax users build everything.
     Usual cause: state or params taken by position, an `update` without a params argument.
     """
-    if subject.random:
-        return skipped("the state holds a PRNG key")
     params, grads = probes.params_tree(), probes.grads_trees(STEPS)
     together = optax.chain(
         optax.clip_by_global_norm(1e9), wrapped(subject), optax.add_decayed_weights(1e-2)
@@ -59,14 +50,13 @@ def chain(subject: Subject) -> Outcome:
     return equal(got, wanted, "In a chain the update differs")
 
 
+@needs(DETERMINISTIC)
 def masked(subject: Subject) -> Outcome:
     """Under `optax.masked`, the masked-in leaves get what they get alone; the rest passes through.
 
     Why: biases and norms are masked out of many rules.
     Usual cause: leaves listed at construction, `len(leaves)` kept in the state, params by name.
     """
-    if subject.random:
-        return skipped("the state holds a PRNG key")
     params, grads = probes.params_tree(), probes.grads_trees(STEPS)
     mask = {"bias": False, "gain": True, "kernel": True}
     got = run(optax.masked(wrapped(subject), mask), grads, params)
@@ -79,14 +69,13 @@ def masked(subject: Subject) -> Outcome:
     return equal(got, wanted, "Under optax.masked the update differs")
 
 
+@needs(DETERMINISTIC)
 def multi_transform(subject: Subject) -> Outcome:
     """Under `optax.multi_transform`, its leaves get what they get alone, the others their own rule.
 
     Why: fine-tuning gives each part of a model its own optimizer.
     Usual cause: as for masked.
     """
-    if subject.random:
-        return skipped("the state holds a PRNG key")
     params, grads = probes.params_tree(), probes.grads_trees(STEPS)
     labels = {"bias": "zero", "gain": "rule", "kernel": "rule"}
     both = {"zero": optax.set_to_zero(), "rule": wrapped(subject)}
@@ -101,14 +90,13 @@ def multi_transform(subject: Subject) -> Outcome:
     return equal(got, wanted, "Under optax.multi_transform the update differs")
 
 
+@needs(DETERMINISTIC)
 def multi_steps(subject: Subject) -> Outcome:
     """Under `optax.MultiSteps(k=2)`, two half batches give what their mean gives.
 
     Why: gradient accumulation is how large batches fit.
     Usual cause: an update that does not trace in `lax.cond`, a state that changes type.
     """
-    if subject.random:
-        return skipped("the state holds a PRNG key")
     params, grads = probes.params_tree(), probes.grads_trees(4)
     got = run(optax.MultiSteps(wrapped(subject), 2), grads, params, jit=True)
     means = [
@@ -118,14 +106,13 @@ def multi_steps(subject: Subject) -> Outcome:
     return equal([got[1], got[3]], wanted, "Under optax.MultiSteps the update differs", 1e-3)
 
 
+@needs(DETERMINISTIC)
 def apply_if_finite(subject: Subject) -> Outcome:
     """Under `optax.apply_if_finite`, a NaN gradient is skipped and training goes on as before.
 
     Why: it is the standard guard against bad batches.
     Usual cause: an update that does not trace in `lax.cond`, a state that changes type.
     """
-    if subject.random:
-        return skipped("the state holds a PRNG key")
     params, grads = probes.params_tree(), probes.grads_trees(3)
     nan = probes.full_tree(float("nan"), params)
     guarded = optax.apply_if_finite(wrapped(subject), 5)
@@ -134,18 +121,15 @@ def apply_if_finite(subject: Subject) -> Outcome:
     return equal([got[0], *got[2:]], wanted, "Under optax.apply_if_finite the update differs", 1e-3)
 
 
+@needs(DETERMINISTIC, installed("flax", "flax"))
 def train_state(subject: Subject) -> Outcome:
     """Inside Flax's `TrainState`, `apply_gradients` makes the same steps.
 
     Why: most Flax code trains through it.
     Usual cause: state that is not a pytree of arrays, updates of another structure.
     """
-    try:
-        from flax.training.train_state import TrainState
-    except ImportError:
-        return skipped("needs flax: pip install flax")
-    if subject.random:
-        return skipped("the state holds a PRNG key")
+    from flax.training.train_state import TrainState
+
     params, grads = probes.params_tree(), probes.grads_trees(STEPS)
     holder = TrainState.create(apply_fn=lambda *_: None, params=params, tx=wrapped(subject))
     state = subject.init(params)
@@ -154,16 +138,6 @@ def train_state(subject: Subject) -> Outcome:
         updates, state = subject.update(gradient, state, params)
         params = add(params, updates)
         gap = probes.worst_difference(holder.params, params)
-        if gap is not None and gap.error > 1e-5:
+        if gap.error > 1e-5:
             return failed(f"In a TrainState the parameters differ at step {step}: {gap}.")
     return passed()
-
-
-PROPERTIES = (
-    chain,
-    masked,
-    multi_transform,
-    multi_steps,
-    apply_if_finite,
-    train_state,
-)

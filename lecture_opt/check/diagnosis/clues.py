@@ -87,10 +87,10 @@ def multiple(steps: list[Step]) -> str | None:
         if numbers == list(range(first, len(steps))):
             where = f"from step {first} on"
         return f"Its updates are {values[0]:.6g} times the reference's {where}, all elements alike."
-    shown = ", ".join(f"{values[i]:.4g}" for i in range(min(4, len(values))))
+    listed = ", ".join(f"{values[i]:.4g}" for i in range(min(4, len(values))))
     return (
         f"All elements of a step have one factor to the reference, which changes from step to "
-        f"step ({shown}, ... from step {first}): the rate or its schedule, a bias correction, or "
+        f"step ({listed}, ... from step {first}): the rate or its schedule, a bias correction, or "
         "a norm over all leaves."
     )
 
@@ -105,10 +105,10 @@ def own_factor_per_leaf(steps: list[Step]) -> str | None:
     values = [factor for factor in factors if factor is not None]
     if len(values) < 2 or len(values) < len(factors) or np.ptp(values) <= ALMOST * max(values):
         return None
-    shown = ", ".join(f"{value:.4g}" for value in values)
+    listed = ", ".join(f"{value:.4g}" for value in values)
     return (
-        f"At step {index} each leaf has its own factor to the reference ({shown}): a norm, mean or "
-        "count is taken of each leaf where the reference takes it of all leaves, or the reverse."
+        f"At step {index} each leaf has its own factor to the reference ({listed}): a norm, mean "
+        "or count is taken of each leaf where the reference takes it of all leaves, or the reverse."
     )
 
 
@@ -130,8 +130,8 @@ def follows_the_params(steps: list[Step]) -> str | None:
         text = f"At step {factors[0][0]} the difference is {factors[0][1]:.4g} times the {words}"
         later = [factor for _, factor in factors[:4] if factor]
         if len(later) > 2 and np.ptp(later) > 0.1 * abs(later[0]):
-            shown = ", ".join(f"{factor:.4g}" for factor in later)
-            return f"{text}; the factor changes from step to step ({shown}, ...)."
+            listed = ", ".join(f"{factor:.4g}" for factor in later)
+            return f"{text}; the factor changes from step to step ({listed}, ...)."
         return f"{text}."
     return None
 
