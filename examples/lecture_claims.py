@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lecture_opt import compare, specs
-from lecture_opt.compare.statistics import paired
+from lecture_opt.compare.results.statistics import paired
 
 SEEDS = 10
 LATE = 10**6

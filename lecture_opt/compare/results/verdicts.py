@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lecture_opt.compare.protocol import Protocol
-from lecture_opt.compare.statistics import paired
+from lecture_opt.compare.results.statistics import paired
 
 Cell = Mapping[str, Any]
 

@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lecture_opt import files, specs
-from lecture_opt.compare import space, verdicts
+from lecture_opt.compare import space
+from lecture_opt.compare.results import verdicts
 from lecture_opt.compare.protocol import Protocol
-from lecture_opt.compare.statistics import across, estimates, paired
+from lecture_opt.compare.results.statistics import across, estimates, paired
 
 FORMAT = 2
 MARGIN = 0.05
