@@ -24,8 +24,8 @@ import numpy as np
 import optax
 from jax.sharding import Mesh, PartitionSpec
 
-from lecture_opt.compare.tasks.base import Task, examples
 from lecture_opt.environment import lenient
+from lecture_opt.problems.task import Task, examples
 
 
 class Trained(NamedTuple):
