@@ -12,10 +12,10 @@ print(*study.verdicts, sep="\n")
 
 from lecture_opt.compare.protocol import Protocol
 from lecture_opt.compare.results import read, write
-from lecture_opt.compare.store import Store
-from lecture_opt.compare.study import DEFAULT_OPTIMIZERS, run
-from lecture_opt.compare.tasks import TASKS, Task, split
-from lecture_opt.compare.tasks import load_all as load_tasks
+from lecture_opt.compare.runs.store import Store
+from lecture_opt.compare.runs.study import DEFAULT_OPTIMIZERS, run
+from lecture_opt.problems import TASKS, Task, split
+from lecture_opt.problems import load_all as load_tasks
 
 __all__ = [
     "DEFAULT_OPTIMIZERS",

@@ -39,7 +39,7 @@ WRITTEN = ("report.html", "results.json", "runs.csv", "curves.csv", "tables.tex"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of `compare`."""
-    from lecture_opt.compare.tasks import DEFAULT, TASKS
+    from lecture_opt.problems import DEFAULT, TASKS
 
     names = ", ".join(TASKS)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
@@ -137,7 +137,7 @@ def chosen(
 ) -> "tuple[list[Task], list[specs.OptimizerSpec], Protocol]":
     """What the options ask for; ValueError where it makes no sense."""
     from lecture_opt import compare, specs
-    from lecture_opt.compare.tasks import QUICK
+    from lecture_opt.problems import QUICK
 
     optimizers = [specs.parse(text) for text in args.optimizer or compare.DEFAULT_OPTIMIZERS]
     names = [spec.name for spec in optimizers]

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from lecture_opt import cli, compare, specs
-from lecture_opt.compare import command, study
+from lecture_opt.compare import command
 from lecture_opt.compare import results as results_module
+from lecture_opt.compare.runs import study
 from lecture_opt.compare.show import terminal
 
 FAST = ["--quick", "--steps", "20", "--budget", "3", "--task", "cancer-logistic"]

@@ -75,9 +75,9 @@ def legend(protocol: Protocol) -> str:
     """What the columns mean."""
     return (
         f"Interval: {protocol.level:.0%}, over {protocol.seeds} seeds. Verdict: against "
-        f"{protocol.baseline}. Steps: median and its interval, and how many runs reached the target. Decades: of rates within "
-        "5 % of the best. Diverged: share of the tuning runs. µs: one step of one run, evaluations "
-        "included. !: on the edge of its range."
+        f"{protocol.baseline}. Steps: median and its interval; reached: runs that got there. "
+        "Decades: of rates within 5 % of the best. Diverged: share of the tuning runs. µs: one "
+        "step of one run, evaluations included. !: on the edge of its range."
     )
 
 

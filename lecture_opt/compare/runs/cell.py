@@ -8,11 +8,12 @@ import jax
 import numpy as np
 
 from lecture_opt import specs
-from lecture_opt.compare import engine, results, space
+from lecture_opt.compare import results, space
 from lecture_opt.compare.protocol import Protocol
-from lecture_opt.compare.store import Stage
-from lecture_opt.compare.tasks.base import Task, examples
+from lecture_opt.compare.runs import engine
+from lecture_opt.compare.runs.store import Stage
 from lecture_opt.environment import lenient
+from lecture_opt.problems.task import Task, examples
 
 
 class Prepared(NamedTuple):

@@ -18,11 +18,12 @@ import numpy as np
 import optax
 
 from lecture_opt import specs
-from lecture_opt.compare import cell, results
+from lecture_opt.compare import results
 from lecture_opt.compare.protocol import Protocol
-from lecture_opt.compare.store import Store
-from lecture_opt.compare.tasks.base import Task, examples
+from lecture_opt.compare.runs import cell
+from lecture_opt.compare.runs.store import Store
 from lecture_opt.environment import lenient
+from lecture_opt.problems.task import Task, examples
 
 BASELINES = (
     ("lecture:sgd", "optax:sgd"),
