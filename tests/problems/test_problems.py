@@ -5,20 +5,20 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lecture_opt.compare import tasks
-from lecture_opt.compare.tasks import fetched, synthetic, tables, text
+from lecture_opt import problems
+from lecture_opt.problems import fetched, synthetic, tables, text
 
 FETCHED = ("mnist-mlp", "fashion-mnist-mlp", "newsgroups")
 OFFLINE = [
-    name if name in tasks.DEFAULT else pytest.param(name, marks=pytest.mark.slow)
-    for name in tasks.TASKS
+    name if name in problems.DEFAULT else pytest.param(name, marks=pytest.mark.slow)
+    for name in problems.TASKS
     if name not in FETCHED
 ]
 
 
 @pytest.mark.parametrize("name", OFFLINE)
 def test_every_task_has_a_finite_gradient_a_metric_and_three_parts(name, key):
-    task = tasks.load(name)
+    task = problems.load(name)
     assert task.name == name
     assert task.description.endswith(".")
     small = jax.tree.map(lambda leaf: leaf[:64], task.train)
@@ -35,12 +35,12 @@ def test_every_task_has_a_finite_gradient_a_metric_and_three_parts(name, key):
     leaves = jax.tree.leaves(grads)
     assert all(np.all(np.isfinite(leaf)) for leaf in leaves)
     assert any(np.any(leaf != 0) for leaf in leaves)
-    assert tasks.base.examples(task.train) > 2 * tasks.base.examples(task.validation)
+    assert problems.task.examples(task.train) > 2 * problems.task.examples(task.validation)
 
 
 def test_the_parts_share_no_example():
     x = np.arange(100.0)[:, None]
-    parts = tasks.split(x, np.arange(100), standardise=False)
+    parts = problems.split(x, np.arange(100), standardise=False)
     rows = np.concatenate([y for _, y in parts])
     np.testing.assert_array_equal(np.sort(rows), np.arange(100))
     assert [len(y) for _, y in parts] == [60, 20, 20]
@@ -50,7 +50,7 @@ def test_the_parts_share_no_example():
 
 def test_only_the_training_part_sets_the_scale():
     x = np.random.default_rng(0).normal(5, 3, (100, 2))
-    train = tasks.split(x, np.arange(100))[0][0]
+    train = problems.split(x, np.arange(100))[0][0]
     np.testing.assert_allclose(train.mean(axis=0), 0, atol=1e-5)
     np.testing.assert_allclose(train.std(axis=0), 1, rtol=1e-5)
 
@@ -123,7 +123,7 @@ def test_without_a_network_a_fetched_task_says_so(monkeypatch):
     monkeypatch.setattr(datasets, "fetch_openml", fails)
     monkeypatch.setattr(datasets, "fetch_20newsgroups_vectorized", fails)
     for make in (fetched.mnist_mlp, fetched.fashion_mnist_mlp, fetched.newsgroups):
-        with pytest.raises(tasks.TaskError, match=r"needs a network once"):
+        with pytest.raises(problems.TaskError, match=r"needs a network once"):
             make()
 
 
@@ -162,24 +162,24 @@ number = 3
 def test_your_own_task_is_found_in_a_file(tmp_path):
     path = tmp_path / "tasks_of_mine.py"
     path.write_text(MINE)
-    assert tasks.load(f"{path}:mine").name == "mine"
-    assert tasks.load(f"{path}:made").name == "mine"
-    with pytest.raises(tasks.TaskError, match="raised RuntimeError: no data"):
-        tasks.load(f"{path}:broken")
-    with pytest.raises(tasks.TaskError, match="is a int; wanted"):
-        tasks.load(f"{path}:number")
-    with pytest.raises(tasks.TaskError, match="given twice"):
-        tasks.load_all([f"{path}:mine", f"{path}:made"])
+    assert problems.load(f"{path}:mine").name == "mine"
+    assert problems.load(f"{path}:made").name == "mine"
+    with pytest.raises(problems.TaskError, match="raised RuntimeError: no data"):
+        problems.load(f"{path}:broken")
+    with pytest.raises(problems.TaskError, match="is a int; wanted"):
+        problems.load(f"{path}:number")
+    with pytest.raises(problems.TaskError, match="given twice"):
+        problems.load_all([f"{path}:mine", f"{path}:made"])
 
 
 def test_a_task_takes_no_arguments():
     with pytest.raises(ValueError, match=r"wanted path/to/file\.py:NAME"):
-        tasks.load("my_file.py:mine(a=1)")
+        problems.load("my_file.py:mine(a=1)")
 
 
 def test_unknown_names_are_told_the_known():
-    with pytest.raises(tasks.TaskError, match="there are digits-mlp"):
-        tasks.load("mnist")
+    with pytest.raises(problems.TaskError, match="there are digits-mlp"):
+        problems.load("mnist")
 
 
 @pytest.mark.parametrize(
@@ -192,5 +192,5 @@ def test_unknown_names_are_told_the_known():
     ],
 )
 def test_data_without_sense_are_refused(data, says):
-    with pytest.raises(tasks.TaskError, match=says):
-        tasks.Task("bad", None, None, None, data)
+    with pytest.raises(problems.TaskError, match=says):
+        problems.Task("bad", None, None, None, data)

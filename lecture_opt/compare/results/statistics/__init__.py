@@ -5,6 +5,6 @@
 - `across`: what many tasks say together
 """
 
-from lecture_opt.compare.statistics import across, estimates, paired
+from lecture_opt.compare.results.statistics import across, estimates, paired
 
 __all__ = ["across", "estimates", "paired"]

@@ -1,61 +1,63 @@
 """The results in words."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from lecture_opt.compare.protocol import Protocol
-from lecture_opt.compare.statistics import paired
+from lecture_opt.compare.results.measured import Facts
+from lecture_opt.compare.results.statistics import paired
+from lecture_opt.compare.results.types import Cell, Estimate, Overall, Ranks, Task
 
-Cell = Mapping[str, Any]
 
-
-def sentence(cell: Cell, task: str, metric: str, protocol: Protocol) -> str:
+def sentence(
+    name: str,
+    gain: Estimate,
+    p_holm: float,
+    verdict: paired.Verdict,
+    facts: Facts,
+    protocol: Protocol,
+) -> str:
     """One optimizer against the baseline on one task."""
-    gain, name, seeds = cell["gain"], cell["optimizer"], protocol.seeds
-    head = f"{task}: {name}"
-    if gain["verdict"] != "cannot be told apart":
-        low, high = sorted((abs(gain["low"]), abs(gain["high"])))
+    seeds, needed = protocol.seeds, verdict.seeds_needed
+    head = f"{facts.name}: {name}"
+    if verdict.word != "cannot be told apart":
+        low, high = sorted((abs(gain.low), abs(gain.high)))
         return (
-            f"{head} is {gain['verdict']} than {protocol.baseline} by {abs(gain['mean']):.3g} in "
-            f"{metric} ({protocol.level:.0%} interval {low:.3g} to {high:.3g}; "
-            f"p = {gain['p_holm']:.2g} after Holm's correction)."
+            f"{head} is {verdict.word} than {protocol.baseline} by {abs(gain.mean):.3g} in "
+            f"{facts.metric} ({protocol.level:.0%} interval {low:.3g} to {high:.3g}; "
+            f"p = {p_holm:.2g} after Holm's correction)."
         )
     head += f" cannot be told apart from {protocol.baseline} with {seeds} seeds"
-    if gain["ties"] == seeds:
+    if gain.low == gain.high == 0:
         return f"{head}: all runs end alike."
-    if gain["seeds_needed"] is None:
+    if needed is None:
         return f"{head}; there is no difference to look for."
-    if gain["seeds_needed"] <= seeds:
+    if needed <= seeds:
         return f"{head}, though a difference of this size often shows with as many."
-    return (
-        f"{head}; about {gain['seeds_needed']:,} would be needed to see a difference of this size."
-    )
+    return f"{head}; about {needed:,} would be needed to see a difference of this size."
 
 
 def warnings(cells: Sequence[Cell]) -> list[str]:
     """What to know before believing a task's table."""
     found = []
     for cell in cells:
-        for name in cell["on_edge"]:
+        for name in cell.on_edge:
             found.append(
-                f"{cell['optimizer']}: the best {name}, {cell['hyperparameters'][name]:.3g}, lies "
+                f"{cell.optimizer}: the best {name}, {cell.hyperparameters[name]:.3g}, lies "
                 "on the edge of its range; a better one may lie beyond."
             )
-        if cell["diverged"]["reporting"]:
+        if cell.diverged.reporting:
             found.append(
-                f"{cell['optimizer']}: {cell['diverged']['reporting']} of the reported runs "
+                f"{cell.optimizer}: {cell.diverged.reporting} of the reported runs "
                 "diverged and count as untrained."
             )
     return found
 
 
-def summary(
-    tasks: Sequence[Mapping[str, Any]], overall: Mapping[str, Any], protocol: Protocol
-) -> list[str]:
+def summary(tasks: Sequence[Task], overall: Overall, protocol: Protocol) -> list[str]:
     """The study in a few sentences, the most important first."""
     found = []
-    comparisons = max(len(task["cells"]) - 1 for task in tasks)
+    comparisons = max(len(task.cells) - 1 for task in tasks)
     fewest = paired.fewest_pairs(1 - protocol.level, max(comparisons, 1))
     if comparisons and protocol.seeds < fewest:
         found.append(
@@ -64,17 +66,17 @@ def summary(
         )
     if comparisons:
         found += _against_baseline(tasks, protocol)
-    if overall["ranks"] is not None:
-        found.append(_ranking(overall["ranks"]))
+    if overall.ranks is not None:
+        found.append(_ranking(overall.ranks))
     return found
 
 
-def _against_baseline(tasks: Sequence[Mapping[str, Any]], protocol: Protocol) -> list[str]:
+def _against_baseline(tasks: Sequence[Task], protocol: Protocol) -> list[str]:
     words: dict[str, Counter[str]] = {}
     for task in tasks:
-        for cell in task["cells"]:
-            if cell["gain"] is not None:
-                words.setdefault(cell["optimizer"], Counter())[cell["gain"]["verdict"]] += 1
+        for cell in task.cells:
+            if cell.gain is not None:
+                words.setdefault(cell.optimizer, Counter())[cell.gain.verdict] += 1
     alike: dict[tuple[int, int], list[str]] = {}
     for name, count in words.items():
         alike.setdefault((count["better"], count["worse"]), []).append(name)
@@ -100,11 +102,11 @@ def _counted(better: int, worse: int, names: Sequence[str], tasks: int, protocol
     return f"Against {protocol.baseline}, {', '.join(parts)} of {tasks} tasks: {shown}."
 
 
-def _ranking(ranks: Mapping[str, Any]) -> str:
-    mean, tasks = ranks["mean"], ranks["tasks"]
+def _ranking(ranks: Ranks) -> str:
+    mean, tasks = ranks.mean, ranks.tasks
     best = min(mean.values())
     leaders = [name for name, rank in mean.items() if rank == best]
-    behind = [n for n, rank in mean.items() if rank - best > ranks["critical_difference"]]
+    behind = [n for n, rank in mean.items() if rank - best > ranks.critical_difference]
     text = f"Over {tasks} tasks {' and '.join(leaders)} {'have' if leaders[1:] else 'has'}"
     text += f" the best mean rank, {best:.2g}"
     if not behind:

@@ -8,11 +8,12 @@ import jax
 import numpy as np
 
 from lecture_opt import specs
-from lecture_opt.compare import engine, results, space
+from lecture_opt.compare import results, space
 from lecture_opt.compare.protocol import Protocol
-from lecture_opt.compare.store import Stage
-from lecture_opt.compare.tasks.base import Task, examples
+from lecture_opt.compare.runs import engine
+from lecture_opt.compare.runs.store import Stage
 from lecture_opt.environment import lenient
+from lecture_opt.problems.task import Task, examples
 
 
 class Prepared(NamedTuple):
@@ -81,50 +82,53 @@ class Cell:
         self._kept = kept
         self._draws = space.draw(protocol.space(spec), protocol.draws)
 
-    def tuned(self) -> dict[str, np.ndarray]:
-        """Every draw with every tuning seed: last validation metric and divergence."""
-        return self._kept("tuned", self._tune)
+    def tuned(self) -> results.Tuned:
+        """Every setting with every tuning seed."""
+        return results.Tuned(self._draws, **self._kept("tuned", self._tune))
 
     def measured(self) -> results.Measured:
-        """All that is said of the cell: tuned, and reported at the draw that tuning chose."""
+        """All that is said of the cell: tuned, and reported at the settings that tuning chose."""
         tuned = self.tuned()
-        reported = self._kept("reported", self._report)
-        return results.Measured(**tuned, **reported)
+        arrays = dict(self._kept("reported", self._report))
+        seconds, sizes = arrays.pop("seconds").tolist(), arrays.pop("bytes").tolist()
+        cost = results.Cost(*seconds, *sizes)
+        return results.Measured(tuned, results.Reported(**arrays), cost)
 
     def _tune(self) -> dict[str, np.ndarray]:
         seeds, draws = len(self.protocol.tuning_seeds), self.protocol.draws
         hyperparameters = {name: np.tile(v, seeds) for name, v in self._draws.items()}
         trained = self._train(hyperparameters, np.repeat(np.arange(seeds), draws))
         return {
-            "tuning_validation": trained.validation[:, -1].reshape(seeds, draws),
-            "tuning_diverged": trained.diverged.reshape(seeds, draws),
+            "validation": trained.validation[:, -1].reshape(seeds, draws),
+            "diverged": trained.diverged.reshape(seeds, draws),
         }
 
     def _report(self) -> dict[str, np.ndarray]:
-        chosen = results.choose(**self.tuned(), facts=self.facts)
+        chosen = results.choose(self.tuned(), higher_is_better=self.facts.higher_is_better)
         count, first = self.protocol.seeds, len(self.protocol.tuning_seeds)
-        hyperparameters = {name: np.full(count, v[chosen]) for name, v in self._draws.items()}
+        hyperparameters = {name: np.repeat(v[chosen], count) for name, v in self._draws.items()}
         program = self._compiled()
         began = time.perf_counter()
-        trained = self._train(hyperparameters, first + np.arange(count))
+        trained = self._train(hyperparameters, np.tile(first + np.arange(count), len(chosen)))
         seconds = time.perf_counter() - began
         with lenient():
             test = np.asarray(self.prepared.evaluate(trained.params, self.prepared.task.test))
-        calls = -(-count // program.runs)
-        cost = {
-            "step_seconds": seconds / (calls * program.runs * self.protocol.steps),
-            "run_seconds": seconds,
-            "trace_seconds": program.trace_seconds,
-            "compile_seconds": program.compile_seconds,
-            **self._bytes(),
-        }
-        return {
+        untrained = np.tile(self.prepared.untrained_test, len(chosen))
+        calls = -(-len(test) // program.runs)
+        clocks = [
+            seconds / (calls * program.runs * self.protocol.steps),
+            seconds,
+            program.trace_seconds,
+            program.compile_seconds,
+        ]
+        arrays = {
             "losses": trained.losses,
             "validation": trained.validation,
-            "test": np.where(trained.diverged, self.prepared.untrained_test, test),
+            "test": np.where(trained.diverged, untrained, test),
             "diverged": trained.diverged,
-            "cost": np.array([cost[name] for name in results.COSTS]),
         }
+        shaped = {k: v.reshape(len(chosen), count, *v.shape[1:]) for k, v in arrays.items()}
+        return {"settings": chosen, "seconds": np.array(clocks), "bytes": self._bytes(), **shaped}
 
     def _train(self, hyperparameters: dict[str, np.ndarray], seeds: np.ndarray) -> engine.Trained:
         prepared = self.prepared
@@ -143,12 +147,12 @@ class Cell:
             )
         return self._program
 
-    def _bytes(self) -> dict[str, int]:
+    def _bytes(self) -> np.ndarray:
         params = jax.tree.map(lambda leaf: leaf[0], self.prepared.start.params)
         scalars = {name: np.float32(v[0]) for name, v in self._draws.items()}
         with lenient():
             state = jax.eval_shape(lambda p: specs.build(self.spec, **scalars).init(p), params)
-        return {"state_bytes": _bytes(state), "parameter_bytes": _bytes(params)}
+        return np.array([_bytes(state), _bytes(params)])
 
 
 def _bytes(tree: Any) -> int:

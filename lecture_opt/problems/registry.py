@@ -1,19 +1,10 @@
-"""The tasks that optimizers are compared on: real data, small models.
-
-- `base`: what a `Task` is, and `split`, which makes its data
-- `tables`: handwritten digits, patients, tumours and wines, which scikit-learn carries
-- `text`: Python's own documentation, which every installation carries
-- `synthetic`: deep narrow networks and the noisy quadratic
-- `fetched`: data sets that need a network once
-
-`TASKS` has them all by name; `load` finds one by name or in a file of the user's.
-"""
+"""Every problem by its name."""
 
 from collections.abc import Callable, Sequence
 
 from lecture_opt import specs
-from lecture_opt.compare.tasks import fetched, synthetic, tables, text
-from lecture_opt.compare.tasks.base import Task, TaskError, split
+from lecture_opt.problems import fetched, synthetic, tables, text
+from lecture_opt.problems.task import Task, TaskError
 
 TASKS: dict[str, Callable[[], Task]] = {
     "digits-mlp": tables.digits_mlp,
@@ -34,15 +25,13 @@ TASKS: dict[str, Callable[[], Task]] = {
 DEFAULT = tuple(TASKS)[:6]
 QUICK = ("digits-mlp", "diabetes-mlp", "text-bag-of-words")
 
-__all__ = ["DEFAULT", "QUICK", "TASKS", "Task", "TaskError", "load", "split"]
-
 
 def load(name: str) -> Task:
     """The task of this name, or the one that `path/to/file.py:name` or `module:name` holds.
 
     Raises:
-        TaskError: There is none; or what is there is neither a `Task` nor a function that makes
-            one.
+        TaskError: No task has this name; or what the file holds is neither a `Task` nor a function
+            that makes one.
     """
     if ":" not in name:
         if name not in TASKS:
@@ -66,7 +55,7 @@ def load(name: str) -> Task:
 
 
 def load_all(names: Sequence[str]) -> list[Task]:
-    """The tasks of these names, the default six where none is given."""
+    """The tasks of these names; the default six where `names` is empty."""
     tasks = [load(name) for name in names or DEFAULT]
     known = [task.name for task in tasks]
     twice = {name for name in known if known.count(name) > 1}

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from lecture_opt.compare.charts import Chart
+from lecture_opt.compare.show.charts import Chart
 from lecture_opt.pages.styles import Style, styles
 
 FORMATS = ("png", "svg")
@@ -83,7 +83,7 @@ def _size(panels: Sequence[Chart]) -> tuple[float, float]:
 def _lines(ax: Any, chart: Chart, look: Mapping[str, Style]) -> None:
     for series in chart.series:
         style = look[series.name]
-        x, y = _numbers(series.x), _numbers(series.y)
+        x, y = series.x, series.y
         ax.plot(
             x,
             y,
@@ -96,8 +96,7 @@ def _lines(ax: Any, chart: Chart, look: Mapping[str, Style]) -> None:
             label=series.name,
         )
         if series.low is not None and series.high is not None and series.joined:
-            low, high = _numbers(series.low), _numbers(series.high)
-            ax.fill_between(x, low, high, color=style.colour, alpha=0.08, linewidth=0)
+            ax.fill_between(x, series.low, series.high, color=style.colour, alpha=0.08, linewidth=0)
     if chart.line is not None:
         ax.axhline(chart.line, color="#555", linewidth=0.8, linestyle=":", zorder=0)
         ax.annotate(
@@ -122,8 +121,9 @@ def _lines(ax: Any, chart: Chart, look: Mapping[str, Style]) -> None:
 def _differences(ax: Any, chart: Chart, look: Mapping[str, Style]) -> None:
     for row, series in enumerate(chart.series):
         (mean,), colour = series.x, look[series.name].colour
-        ends = [_numbers(end or [None])[0] for end in (series.low, series.high)]
-        ax.plot(ends, [row, row], color=colour, linewidth=2, solid_capstyle="butt")
+        ax.plot(
+            [series.low, series.high], [row, row], color=colour, linewidth=2, solid_capstyle="butt"
+        )
         ax.plot([mean], [row], "o", color=colour, markersize=5)
     ax.axvline(0, color="#555", linewidth=0.8)
     ax.set_yticks(range(len(chart.series)), [series.name for series in chart.series])
@@ -147,7 +147,7 @@ def _ranks(ax: Any, chart: Chart, look: Mapping[str, Style]) -> None:
             va="center",
             fontsize="small",
         )
-    ranks = [series.x[0] or 0.0 for series in order]
+    ranks = [series.x[0] for series in order]
     left, right = min(ranks), max(max(ranks), min(ranks) + (chart.line or 0))
     wide = (right - left) or 1.0
     for i, group in enumerate(chart.groups):
@@ -183,10 +183,6 @@ def _plain_ticks(axis: Any) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
-def _numbers(values: Sequence[float | None]) -> np.ndarray:
-    return np.array([np.nan if value is None else value for value in values], float)
-
-
 def _positive(chart: Chart) -> bool:
-    values = np.concatenate([_numbers(series.y) for series in chart.series])
+    values = np.concatenate([series.y for series in chart.series])
     return bool(np.all(values[~np.isnan(values)] > 0))

@@ -31,7 +31,7 @@ class Store:
         self, about: Mapping[str, Any], protocol: Protocol, task: str, spec: specs.OptimizerSpec
     ) -> Stage:
         """A function (stage, compute) -> arrays that computes what is not kept yet."""
-        identity = [about, protocol.as_dict(), str(protocol.rates), task, spec.text, _file(spec)]
+        identity = [about, repr(protocol), task, spec.text, _file(spec)]
         digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:24]
         memory: dict[str, Arrays] = {}
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lecture_opt import models
-from lecture_opt.compare.tasks.base import Params, Task, TaskError, classifier, split
+from lecture_opt.problems.task import Params, Task, TaskError, classifier, split
 
 LONGEST = 128
 

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from lecture_opt import models
-from lecture_opt.compare.tasks import tables
-from lecture_opt.compare.tasks.base import Data, Params, Task, binary_classifier
+from lecture_opt.problems import tables
+from lecture_opt.problems.task import Data, Params, Task, binary_classifier
 
 LAYERS, WIDTH = 8, 10
 CURVATURES = np.logspace(-2, 0, 50, dtype=np.float32)

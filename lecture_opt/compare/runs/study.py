@@ -6,6 +6,7 @@ share out the optimizers, each on its own devices, and all end with the same res
 """
 
 import os
+import pickle
 import platform
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,11 +18,12 @@ import numpy as np
 import optax
 
 from lecture_opt import specs
-from lecture_opt.compare import cell, results
+from lecture_opt.compare import results
 from lecture_opt.compare.protocol import Protocol
-from lecture_opt.compare.store import Store
-from lecture_opt.compare.tasks.base import Task, examples
+from lecture_opt.compare.runs import cell
+from lecture_opt.compare.runs.store import Store
 from lecture_opt.environment import lenient
+from lecture_opt.problems.task import Task, examples
 
 BASELINES = (
     ("lecture:sgd", "optax:sgd"),
@@ -43,8 +45,8 @@ def run(
     *,
     store: Store | None = None,
     on_stage: OnStage = lambda *_: None,
-) -> dict[str, Any]:
-    """Compares the optimizers on the tasks; returns plain data, as `results.json` holds it.
+) -> results.Study:
+    """Compares the optimizers on the tasks.
 
     Args:
         tasks: What to train.
@@ -76,20 +78,17 @@ def run(
     return results.assemble(protocol, optimizers, facts, measured, about())
 
 
-def about() -> dict[str, Any]:
+def about() -> results.About:
     """What the numbers depend on beside the protocol."""
     packages = ("lecture_opt", "jax", "jaxlib", "optax", "numpy", "scipy")
     versions = {name: metadata.version(name) for name in packages}
     device = jax.devices()[0]
-    return {
-        "versions": {**versions, "python": platform.python_version()},
-        "device": {
-            "platform": device.platform,
-            "kind": device.device_kind,
-            "devices": jax.device_count(),
-            "processes": jax.process_count(),
-        },
-    }
+    return results.About(
+        {**versions, "python": platform.python_version()},
+        results.Device(
+            device.platform, device.device_kind, jax.device_count(), jax.process_count()
+        ),
+    )
 
 
 def check(
@@ -176,7 +175,13 @@ def _measure(
 ) -> list[results.Measured]:
     """One task: its optimizers tuned side by side, then reported one by one."""
     cells = [
-        cell.Cell(prepared, facts, spec, protocol, store.cell(about(), protocol, facts.name, spec))
+        cell.Cell(
+            prepared,
+            facts,
+            spec,
+            protocol,
+            store.cell(results.plain(about()), protocol, facts.name, spec),
+        )
         if _is_ours(i)
         else None
         for i, spec in enumerate(optimizers)
@@ -194,7 +199,7 @@ def _measure(
         if ours is not None:
             one = ours.measured()
             on_stage("reported", facts.name, ours.spec.name)
-        measured.append(_shared(one, i, protocol))
+        measured.append(_shared(one, i))
     return measured
 
 
@@ -202,14 +207,18 @@ def _is_ours(index: int) -> bool:
     return index % jax.process_count() == jax.process_index()
 
 
-def _shared(one: results.Measured | None, index: int, protocol: Protocol) -> results.Measured:
+def _shared(one: results.Measured | None, index: int) -> results.Measured:
     """The measurement of the process that has it, given to all."""
     if jax.process_count() == 1:
         assert one is not None
         return one
     from jax.experimental import multihost_utils
 
-    given = one or results.Measured.empty(protocol)
-    flat = multihost_utils.broadcast_one_to_all(tuple(given), is_source=_is_ours(index))
-    arrays = [np.asarray(leaf, like.dtype) for leaf, like in zip(flat, given, strict=True)]
-    return results.Measured(*arrays)
+    def given(value: np.ndarray) -> np.ndarray:
+        return np.asarray(multihost_utils.broadcast_one_to_all(value, is_source=_is_ours(index)))
+
+    data = np.frombuffer(pickle.dumps(one), np.uint8)
+    size = int(given(np.array(len(data))))
+    whole = given(np.resize(data, size))
+    measured: results.Measured = pickle.loads(whole.astype(np.uint8).tobytes())
+    return measured
