@@ -12,7 +12,7 @@ import pytest
 import lecture_opt as lo
 
 PACKAGE = Path(lo.__file__).parent
-FIRST = ("losses", "models", "optimizers", "rows", "backprop", "training", "specs")
+FIRST = ("losses", "models", "optimizers", "rows", "backprop", "training", "specs", "equals")
 """The core and the loop, in order. What isn't named here is a judge, above all of them."""
 LAST = ("cli", "__main__")
 RUNTIME = {"jax", "jaxlib", "optax", "numpy", "lecture_opt"}

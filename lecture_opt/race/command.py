@@ -21,9 +21,6 @@ arguments in brackets. One that is given no learning rate runs, on each surface,
 rates from 1e-4 to 3.2 whose mean height over the path is within 1.5 times the least.
 """
 MOST_STEPS = 5000
-DEFAULT = tuple(
-    f"lecture:{name}" for name in ("sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam")
-)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Races and writes; returns the exit status."""
     try:
-        from lecture_opt import files, race, specs
+        from lecture_opt import equals, files, race, specs
         from lecture_opt.race import page, pictures
     except ImportError as error:
         print(f"race needs {error.name}: pip install 'lecture_opt[judge]'", file=sys.stderr)
@@ -51,7 +48,8 @@ def run(args: argparse.Namespace) -> int:
         surfaces = _surfaces(args.surface)
         _check(args, surfaces)
         start = None if args.start is None else (args.start[0], args.start[1])
-        optimizers = [specs.parse(text) for text in dict.fromkeys(args.optimizer or DEFAULT)]
+        texts = args.optimizer or [pair.lecture for pair in equals.PAIRS]
+        optimizers = [specs.parse(text) for text in dict.fromkeys(texts)]
         files.make_folder("--output", args.output)
         lanes = race.run(
             optimizers, surfaces, steps=args.steps, learning_rate=args.learning_rate, start=start
