@@ -4,6 +4,7 @@ import argparse
 import functools
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 DESCRIPTION = """\
@@ -56,8 +57,7 @@ def run(args: argparse.Namespace) -> int:
     except ImportError:
         print("check: needs rich: pip install 'lecture_opt[judge]'", file=sys.stderr)
         return 2
-    from lecture_opt import check
-    from lecture_opt.check.report import refuse_unwritable
+    from lecture_opt import check, files
     from lecture_opt.specs import SpecError
 
     if args.list:
@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
         if args.optimizer is None:
             raise ValueError("check: which optimizer? for example: lecture-opt check optax:adam")
         if args.json:
-            refuse_unwritable(args.json)
+            files.make_room("--output", Path(args.json))
         subject = _subject(args.optimizer)
         reference = _subject(args.reference) if args.reference else None
         console, errors = Console(), Console(stderr=True)

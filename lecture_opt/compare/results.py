@@ -105,25 +105,12 @@ def assemble(
         "overall": overall,
         "verdicts": verdicts.summary(tasks, overall, protocol),
     }
-    return plain(result)
+    return dict(files.plain(result))
 
 
 def write(results: Any, path: Path) -> None:
     """Writes plain data as strict JSON, whole or not at all."""
-    files.write_json(path, plain(results))
-
-
-def plain(value: Any) -> Any:
-    """Arrays as lists, NaN and infinities as None, float32 in its shortest decimals."""
-    if isinstance(value, Mapping):
-        return {key: plain(item) for key, item in value.items()}
-    if isinstance(value, np.ndarray | list | tuple):
-        return [plain(item) for item in value]
-    if isinstance(value, np.float32):
-        value = float(str(value))
-    if isinstance(value, np.generic):
-        value = value.item()
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    files.write_json(path, results)
 
 
 def _task(

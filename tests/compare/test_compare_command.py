@@ -284,19 +284,6 @@ def test_what_is_kept_serves_no_other_comparison(tmp_path):
     assert len(calls) == 7
 
 
-def test_float32_is_written_in_its_shortest_decimals():
-    assert results_module.plain(np.float32(0.1)) == 0.1
-    assert results_module.plain([np.inf, np.nan, np.int32(3), np.bool_(True)]) == [
-        None,
-        None,
-        3,
-        True,
-    ]
-    values = np.random.default_rng(0).normal(size=100).astype(np.float32)
-    again = np.array(results_module.plain(values), np.float32)
-    np.testing.assert_array_equal(values, again)
-
-
 def test_the_progress_is_of_every_stage(ran):
     seen = []
     protocol = compare.Protocol(steps=20, evaluations=2, draws=2, seeds=2, tuning_seed_count=1)
