@@ -15,7 +15,6 @@ HEADS = ("setting", "test", "interval", "verdict", "steps to target", "decades",
 
 def show(results: Results, console: Console) -> None:
     """Prints everything there is to read."""
-    console.width = max(console.width, 180)  # narrower, the tables break their numbers
 
     def say(text: str) -> None:
         console.print(escape(text), highlight=False, soft_wrap=True)

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from lecture_opt import cli, compare, specs
-from lecture_opt.compare import command, study, tables
+from lecture_opt.cli import compare as command
 from lecture_opt.compare import results as results_module
+from lecture_opt.compare import study, tables
 
 FAST = ["--quick", "--steps", "20", "--budget", "3", "--task", "cancer-logistic"]
 PAIR = ["--optimizer", "lecture:adam", "--optimizer", "optax:adam"]
