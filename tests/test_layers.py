@@ -47,7 +47,7 @@ def rank(module: str) -> int:
     name = layer(module)
     if name in FIRST:
         return FIRST.index(name)
-    return len(FIRST) + (name in LAST)
+    return len(FIRST) + (1 + LAST.index(name) if name in LAST else 0)
 
 
 @pytest.mark.parametrize("module", [m for m in FILES if layer(m)])
