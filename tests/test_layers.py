@@ -12,7 +12,9 @@ import pytest
 import lecture_opt as lo
 
 PACKAGE = Path(lo.__file__).parent
-FIRST = ("numerics", "losses", "models", "optimizers", "rows", "backprop", "training", "specs")
+FIRST = (
+    "numerics", "meshes", "losses", "models", "optimizers", "rows", "backprop", "training", "specs",
+)  # fmt: skip
 """The core and the loop, in order. What isn't named here is a judge, above all of them."""
 LAST = ("cli", "__main__")
 RUNTIME = {"jax", "jaxlib", "optax", "numpy", "lecture_opt"}

@@ -44,7 +44,7 @@ import optax
 from jax import lax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from lecture_opt.rows import _meshes
+from lecture_opt import meshes
 from lecture_opt.training.checks import check_optimizer
 
 PyTree: TypeAlias = Any
@@ -137,14 +137,14 @@ class Placement(NamedTuple):
 
 def find_mesh(*trees: PyTree) -> Mesh | None:
     """The mesh that an array lies on, or None; an error where there are two."""
-    meshes: set[Any] = {
+    found: set[Any] = {
         leaf.sharding.mesh
         for leaf in jax.tree.leaves(trees)
         if isinstance(leaf, jax.Array) and isinstance(leaf.sharding, NamedSharding)
     }
-    if len(meshes) > 1:
-        raise ValueError(f"fit: params, opt_state and data lie on {len(meshes)} meshes: {meshes}")
-    return meshes.pop() if meshes else None
+    if len(found) > 1:
+        raise ValueError(f"fit: params, opt_state and data lie on {len(found)} meshes: {found}")
+    return found.pop() if found else None
 
 
 def check_explicit(mesh: Mesh | None) -> None:
@@ -190,7 +190,7 @@ def gathered(params: PyTree, axes: frozenset[str]) -> PyTree:
         where = jax.typeof(leaf).sharding
         if axes.isdisjoint(_typed_names(leaf)):
             return leaf
-        spec = [tuple(n for n in _meshes.names(a) if n not in axes) or None for a in where.spec]
+        spec = [tuple(n for n in meshes.names(a) if n not in axes) or None for a in where.spec]
         return jax.sharding.reshard(leaf, NamedSharding(where.mesh, PartitionSpec(*spec)))
 
     return jax.tree.map(gather, params)
@@ -237,14 +237,12 @@ def entered(mesh: Mesh | None) -> Iterator[None]:
 def _parts(leaf: Any) -> int:
     if not isinstance(leaf.sharding, NamedSharding) or not leaf.sharding.spec:
         return 1
-    return math.prod(
-        leaf.sharding.mesh.shape[name] for name in _meshes.names(leaf.sharding.spec[0])
-    )
+    return math.prod(leaf.sharding.mesh.shape[name] for name in meshes.names(leaf.sharding.spec[0]))
 
 
 def _typed_names(leaf: Any) -> set[str]:
     """The Explicit mesh axes that cut an array."""
-    return {name for axis in _meshes.cut(leaf) for name in _meshes.names(axis)}
+    return {name for axis in meshes.cut(leaf) for name in meshes.names(axis)}
 
 
 def _cut(leaf: Any, mesh: Mesh) -> NamedSharding:
