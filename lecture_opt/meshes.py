@@ -35,7 +35,7 @@ def looked_up(ids: jax.Array, table: jax.Array) -> Cut:
 
 
 def placed(function: Callable[..., Any], result: Cut, *args: jax.Array) -> Any:
-    """`function(*args)`; if an argument is on Explicit axes, `result` says how what returns is cut."""
+    """`function(*args)`; on Explicit axes `result` says how what it returns is cut."""
     for arg in args:
         mesh = jax.typeof(arg).sharding.mesh
         if mesh.explicit_axes:

@@ -39,11 +39,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from lecture_opt.training import checkpoints, checks, sharding
-from lecture_opt.training.batches import start_batches
-from lecture_opt.training.checkpoints import Checkpoint, History
+from lecture_opt.training import batches, checkpoints, checks, contents, sharding
+from lecture_opt.training.checkpoints import Checkpoint, History, Snapshot, Store
 from lecture_opt.training.progress import progress_bar
-from lecture_opt.training.steps import Carry, LossFn, compiled, current
+from lecture_opt.training.steps import Carry, IdsFn, LossFn, compiled, current
 
 PyTree: TypeAlias = Any
 
@@ -66,6 +65,20 @@ class FitResult(NamedTuple):
     """Whether `until` ended the run."""
 
 
+class Watch(NamedTuple):
+    """When the host looks at a run, and what it does then."""
+
+    start: int
+    end: int
+    chunk: int
+    eval_fn: Callable[[PyTree], Any] | None
+    eval_every: int | None
+    until: Callable[[Any], bool] | None
+    callback: Callable[[int, PyTree, np.ndarray], None] | None
+    report: Callable[[int, float], None]
+    store: Store | None
+
+
 def fit(
     loss_fn: LossFn,
     params: PyTree,
@@ -83,7 +96,7 @@ def fit(
     chunk: int | None = None,
     opt_state: PyTree = None,
     start_step: int = 0,
-    ids_fn: Callable[[PyTree], PyTree] | None = None,
+    ids_fn: IdsFn | None = None,
     checkpoint: str | os.PathLike[str] | Checkpoint | None = None,
 ) -> FitResult:
     """Train `params` for `steps` steps; a run that diverges is no error, its losses show it.
@@ -121,65 +134,61 @@ def fit(
     checks.check_functions(loss_fn, optimizer)
     checks.check_params(params)
     checks.check_evaluation(eval_fn, eval_every, until)
-    checkpoint = checks.check_checkpoint(checkpoint, eval_fn)
-    data, examples = checks.check_data(data)
-    chunk = checks.check_count("chunk", chunk, 1) if chunk is not None else None
-    if batch_size is not None:
-        key = checks.check_key(key)
-        batch_size = checks.check_batch_size(batch_size, examples, sharding.parts(data))
-    mesh = sharding.find_mesh(params, opt_state, data)
-    sharding.check_explicit(mesh)
+    saving = checkpoints.configured(checkpoint, eval_fn)
+    source = batches.source(data, batch_size, key)
+    stops = [n for n in (eval_every, saving and saving.every) if n]
+    chunk = _chunk_length(steps, *stops) if chunk is None else checks.check_count("chunk", chunk, 1)
     with contextlib.ExitStack() as stack:
-        stack.enter_context(sharding.entered(mesh))
-        params = _copy(sharding.place(params, mesh))
-        if opt_state is None:
-            opt_state = optimizer.init(params)
-        else:
-            checks.check_opt_state(opt_state, optimizer, params)
-        # The loop overwrites its buffers, and a fresh state may share some with params.
-        opt_state = _copy(sharding.place(opt_state, mesh))
-        data = sharding.place(data, mesh)
-        evaluate = eval_fn and _on_gathered(eval_fn, sharding.explicit_axes(data))
+        place = stack.enter_context(sharding.entered(params, opt_state, source.data))
+        source = source._replace(data=place(source.data), key=place(source.key))
+        params = _copy(place(params))
+        opt_state = _copy(place(_state(opt_state, optimizer, params)))
+        evaluate = eval_fn and _on_gathered(eval_fn, source.data)
+        begun, store = Snapshot(start_step, params, opt_state, History([], [])), None
+        if saving is not None:
+            facts = contents.facts(source, start_step)
+            store = stack.enter_context(checkpoints.opened(saving, facts))
+            begun = checkpoints.restore(store, start_step + steps, begun, evaluate)
+        carry = Carry(begun.params, begun.opt_state, place(batches.start(source, begun.step)))
+        where = sharding.placement(carry, source.data)
+        program = compiled(loss_fn, optimizer, ids_fn)
 
-        step, end, history, store = start_step, start_step + steps, History([], []), None
-        if checkpoint is not None:
-            run = _run_facts(data, batch_size, key, start_step)
-            store = stack.enter_context(checkpoints.opened(checkpoint, run))
-            found = checkpoints.restore(store, end, params, opt_state, evaluate)
-            if found is not None:
-                step, params, opt_state, history = found
-        reached = _reached(until, history, step)
+        def advance(carry: Carry, length: int) -> tuple[Carry, jax.Array]:
+            return program(carry, source.data, source.key, length, source.batch_size, where)
 
-        batches = None
-        if batch_size is not None:
-            batches = sharding.place(start_batches(key, examples, batch_size, step), mesh)
-        carry = Carry(params, opt_state, batches)
-        placement = sharding.placement(mesh, carry, data)
-        run_chunk = compiled(loss_fn, optimizer, batch_size, placement, ids_fn)
-        key = sharding.place(key, mesh)
-        stops = [n for n in (eval_every, checkpoint and checkpoint.every) if n]
-        chunk = chunk or _chunk_length(steps, *stops)
         report = stack.enter_context(progress_bar(progress, steps))
-        saved = len(history.losses)
-        while step < end and not reached:
-            look = min(_next_multiple(step, every) for every in (*stops, end + 1))
-            look = min(end, look)
-            carry, chunk_losses = run_chunk(carry, data, key, min(chunk, look - step))
-            history.losses.append(np.array(chunk_losses))
-            step += history.losses[-1].size
-            report(step - start_step, history.losses[-1][-1])
-            if callback is not None:
-                callback(step, _copy(current(carry).params), history.losses[-1])
-            if evaluate is not None and (step == end or (eval_every and step % eval_every == 0)):
-                value = jax.tree.map(np.array, evaluate(current(carry).params))
-                history.evaluations.append((step, value))
-                reached = _reached(until, history, step)
-            if store is not None and (step == end or reached or step % store.checkpoint.every == 0):
-                score = _score(store.checkpoint, step, history, saved)
-                saved_params, saved_state = _copy((carry.params, carry.opt_state))
-                checkpoints.save(store, step, saved_params, saved_state, history, score)
-                saved = len(history.losses)
-        carry = current(carry)
+        watch = Watch(
+            start_step,
+            start_step + steps,
+            chunk,
+            evaluate,
+            eval_every,
+            until,
+            callback,
+            report,
+            store,
+        )
+        return _run(advance, carry, begun.step, begun.history, watch)
+
+
+# ---- the run ------------------------------------------------------------------------------
+
+
+def _run(
+    advance: Callable[[Carry, int], tuple[Carry, jax.Array]],
+    carry: Carry,
+    step: int,
+    history: History,
+    watch: Watch,
+) -> FitResult:
+    """Chunks of steps to the end, or to the evaluation that ends the run."""
+    reached = _reached(watch, step, history)
+    while step < watch.end and not reached:
+        carry, losses = advance(carry, _next_stop(watch, step) - step)
+        step += losses.size
+        history.losses.append(np.array(losses))
+        reached = _look(watch, step, carry, history)
+    carry = current(carry)
     return FitResult(
         carry.params,
         carry.opt_state,
@@ -190,7 +199,39 @@ def fit(
     )
 
 
-# ---- between chunks -----------------------------------------------------------------------
+def _look(watch: Watch, step: int, carry: Carry, history: History) -> bool:
+    """What the host does after a chunk; whether the run has reached what was asked of it."""
+    losses = history.losses[-1]
+    watch.report(step - watch.start, losses[-1])
+    if watch.callback is not None:
+        watch.callback(step, _copy(current(carry).params), losses)
+    reached = False
+    if watch.eval_fn is not None and _due(watch, step, watch.eval_every):
+        value = jax.tree.map(np.array, watch.eval_fn(current(carry).params))
+        history.evaluations.append((step, value))
+        reached = _reached(watch, step, history)
+    if watch.store is not None and (reached or _due(watch, step, watch.store.checkpoint.every)):
+        params, opt_state = _copy((carry.params, carry.opt_state))
+        checkpoints.save(watch.store, Snapshot(step, params, opt_state, history))
+    return reached
+
+
+def _reached(watch: Watch, step: int, history: History) -> bool:
+    """Whether the evaluation of this step, if there is one, ends the run."""
+    if watch.until is None or not history.evaluations or history.evaluations[-1][0] != step:
+        return False
+    return bool(watch.until(history.evaluations[-1][1]))
+
+
+def _due(watch: Watch, step: int, every: int | None) -> bool:
+    return step == watch.end or (every is not None and step % every == 0)
+
+
+def _next_stop(watch: Watch, step: int) -> int:
+    """The step at which the chunk that starts here ends."""
+    saves = watch.store and watch.store.checkpoint.every
+    looks = [step - step % every + every for every in (watch.eval_every, saves) if every]
+    return min(step + watch.chunk, watch.end, *looks)
 
 
 def _chunk_length(steps: int, *stops: int) -> int:
@@ -201,8 +242,14 @@ def _chunk_length(steps: int, *stops: int) -> int:
     return even if even >= min(part, _SHORTEST_CHUNK) else _LONGEST_CHUNK
 
 
-def _next_multiple(step: int, every: int) -> int:
-    return step - step % every + every
+# ---- what the run starts from -------------------------------------------------------------
+
+
+def _state(opt_state: PyTree, optimizer: optax.GradientTransformation, params: PyTree) -> PyTree:
+    if opt_state is None:
+        return optimizer.init(params)
+    checks.check_opt_state(opt_state, optimizer, params)
+    return opt_state
 
 
 def _copy(tree: PyTree) -> PyTree:
@@ -210,35 +257,7 @@ def _copy(tree: PyTree) -> PyTree:
     return jax.tree.map(lambda leaf: jnp.array(leaf, dtype=jnp.result_type(leaf)), tree)
 
 
-def _on_gathered(eval_fn: Callable[[PyTree], Any], axes: frozenset[str]) -> Callable[[PyTree], Any]:
+def _on_gathered(eval_fn: Callable[[PyTree], Any], data: PyTree) -> Callable[[PyTree], Any]:
     """The evaluation, given the parameters as a loss is."""
+    axes = sharding.explicit_axes(data)
     return lambda params: eval_fn(sharding.gathered(params, axes))
-
-
-def _reached(until: Callable[[Any], bool] | None, history: History, step: int) -> bool:
-    """Whether the evaluation of this step, if there is one, ends the run."""
-    if until is None or not history.evaluations or history.evaluations[-1][0] != step:
-        return False
-    return bool(until(history.evaluations[-1][1]))
-
-
-def _score(checkpoint: Checkpoint, step: int, history: History, saved: int) -> float:
-    """What a checkpoint's best is the lowest of; NaN does not compete."""
-    if checkpoint.best is None:
-        return float(np.mean(np.concatenate(history.losses[saved:]), dtype=np.float64))
-    at, value = history.evaluations[-1] if history.evaluations else (None, None)
-    return float(checkpoint.best(value)) if at == step else math.nan
-
-
-def _run_facts(data: PyTree, batch_size: int | None, key: Any, start_step: int) -> dict[str, Any]:
-    """What decides the batches, and so must be the same where a run is gone on with."""
-    leaves = jax.tree_util.tree_leaves_with_path(data)
-    return {
-        "start_step": start_step,
-        "batch_size": batch_size,
-        "key": None if batch_size is None else np.asarray(jax.random.key_data(key)).tolist(),
-        "data": {
-            f"data{jax.tree_util.keystr(path)}": [list(leaf.shape), str(leaf.dtype)]
-            for path, leaf in leaves
-        },
-    }

@@ -10,12 +10,12 @@ import optax
 from jax import lax
 
 from lecture_opt import rows
-from lecture_opt.training import sharding
-from lecture_opt.training.batches import next_batch
+from lecture_opt.training import batches, sharding
 from lecture_opt.training.checks import check_loss
 
 PyTree: TypeAlias = Any
 LossFn: TypeAlias = Callable[[PyTree, PyTree], jax.Array]
+IdsFn: TypeAlias = Callable[[PyTree], PyTree]
 
 
 class Carry(NamedTuple):
@@ -23,34 +23,27 @@ class Carry(NamedTuple):
 
     params: PyTree
     opt_state: PyTree
-    batches: PyTree
-    """`Batches`, or None where each batch is all the data."""
+    place: batches.Place | None
 
 
 def current(carry: Carry) -> Carry:
-    """The carry with the rows that the optimizer left behind brought up; others as they are."""
+    """The carry, where tables of `rows` have made up the steps that their rows missed."""
     params, opt_state = rows.finalize(carry.params, carry.opt_state)
     return carry._replace(params=params, opt_state=opt_state)
 
 
 @functools.lru_cache(maxsize=32)
 def compiled(
-    loss_fn: LossFn,
-    optimizer: optax.GradientTransformation,
-    batch_size: int | None,
-    placement: sharding.Placement | None = None,
-    ids_fn: Callable[[PyTree], PyTree] | None = None,
-) -> Callable[[Carry, PyTree, Any, int], tuple[Carry, jax.Array]]:
-    """The chunk of steps, compiled once per shapes and length for the same two functions."""
+    loss_fn: LossFn, optimizer: optax.GradientTransformation, ids_fn: IdsFn | None = None
+) -> Callable[..., tuple[Carry, jax.Array]]:
+    """The chunk of steps, compiled once per shapes, shardings and length for these functions."""
     update = optax.with_extra_args_support(optimizer).update
 
-    def step(carry: Carry, data: PyTree, key: Any) -> tuple[Carry, jax.Array]:
-        params, opt_state, batches = carry
-        if batch_size is None:
-            batch = data
-        else:
-            batch, batches = next_batch(batches, data, key, batch_size, placement)
-
+    def step(
+        carry: Carry, data: PyTree, key: Any, batch_size: int | None, where: sharding.Placement
+    ) -> tuple[Carry, jax.Array]:
+        params, opt_state, place = carry
+        batch, place = batches.draw(place, data, key, batch_size, where.data)
         axes = sharding.explicit_axes(data)
 
         def value_fn(params: PyTree) -> jax.Array:
@@ -73,10 +66,21 @@ def compiled(
                     "optimizer of lecture_opt.rows; rows.lazy(optimizer) makes one of any"
                 )
             raise
-        carry = Carry(rows.apply_updates(params, updates), opt_state, batches)
-        return (carry if placement is None else sharding.keep(carry, placement.carry)), loss
+        carry = Carry(rows.apply_updates(params, updates), opt_state, place)
+        return sharding.keep(carry, where.carry), loss
 
-    def run_chunk(carry: Carry, data: PyTree, key: Any, length: int) -> tuple[Carry, jax.Array]:
-        return lax.scan(lambda carry, _: step(carry, data, key), carry, length=length)
+    def run_chunk(
+        carry: Carry,
+        data: PyTree,
+        key: Any,
+        length: int,
+        batch_size: int | None,
+        where: sharding.Placement,
+    ) -> tuple[Carry, jax.Array]:
+        def body(carry: Carry, _: None) -> tuple[Carry, jax.Array]:
+            return step(carry, data, key, batch_size, where)
 
-    return jax.jit(run_chunk, static_argnums=3, donate_argnums=0)
+        return lax.scan(body, carry, length=length)
+
+    static = ("length", "batch_size", "where")
+    return jax.jit(run_chunk, static_argnames=static, donate_argnames="carry")
