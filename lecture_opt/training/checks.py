@@ -120,8 +120,10 @@ def check_evaluation(eval_fn: Any, eval_every: Any, until: Any) -> None:
 
 def check_opt_state(
     opt_state: PyTree, optimizer: optax.GradientTransformation, params: PyTree
-) -> None:
-    """That the state is one of this optimizer for these params."""
+) -> PyTree:
+    """The state, if it is one of this optimizer for these params; by default their first."""
+    if opt_state is None:
+        return optimizer.init(params)
     like = jax.eval_shape(optimizer.init, params)
     wanted: Any = jax.tree.structure(like)
     if jax.tree.structure(opt_state) != wanted:
@@ -136,6 +138,7 @@ def check_opt_state(
                 f"fit: opt_state{jax.tree_util.keystr(path)} has shape {jnp.shape(leaf)}; this "
                 f"optimizer and params want {one.shape}"
             )
+    return opt_state
 
 
 def check_loss(loss: Any) -> jax.Array:

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from jax import export
 
 from lecture_opt.training import FitResult, batches, fit, sharding
-from lecture_opt.training.loop import _chunk_length
 from lecture_opt.training.steps import Carry, compiled
+from lecture_opt.training.watches import chunk_length
 
 BATCH_KEY = jax.random.key(11)
 SGD = optax.sgd(0.1)
@@ -263,8 +263,8 @@ def test_steps_beyond_any_integer_of_the_device():
         (5, 7, 100),
     ],
 )
-def test_default_chunk_length(steps, eval_every, length):
-    assert _chunk_length(steps, *([eval_every] if eval_every else [])) == length
+def test_defaultchunk_length(steps, eval_every, length):
+    assert chunk_length(steps, *([eval_every] if eval_every else [])) == length
 
 
 @pytest.mark.parametrize(
