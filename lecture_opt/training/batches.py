@@ -1,15 +1,14 @@
 """The order of the examples: epoch e goes through `permutation(fold_in(key, e), n)`."""
 
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from lecture_opt.numerics import PyTree
 from lecture_opt.training import checks, sharding
-
-PyTree: TypeAlias = Any
 
 
 class Source(NamedTuple):

@@ -12,14 +12,14 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
+from lecture_opt.numerics import PyTree
 from lecture_opt.training import checks, contents
 
-PyTree: TypeAlias = Any
 _TRASH = "deleted"
 
 

@@ -1,14 +1,14 @@
 """What `fit` asks of its arguments, told before any step."""
 
 import operator
-from typing import Any, TypeAlias
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
-PyTree: TypeAlias = Any
+from lecture_opt.numerics import PyTree
 
 
 def check_count(name: str, value: Any, least: int) -> int:

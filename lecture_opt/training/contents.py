@@ -1,14 +1,13 @@
 """What a checkpoint holds: arrays by name, their shapes and dtypes, and the facts of the run."""
 
-from typing import Any, TypeAlias
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lecture_opt.numerics import PyTree
 from lecture_opt.training.batches import Source
-
-PyTree: TypeAlias = Any
 
 
 def named(**trees: PyTree) -> dict[str, Any]:

@@ -30,19 +30,18 @@ Example:
 
 import os
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 import optax
 
 from lecture_opt import rows
+from lecture_opt.numerics import PyTree
 from lecture_opt.training import batches, checks, sharding, watches
 from lecture_opt.training.checkpoints import Checkpoint, History, Snapshot
 from lecture_opt.training.steps import Carry, IdsFn, LossFn, chunks
 from lecture_opt.training.watches import own
-
-PyTree: TypeAlias = Any
 
 
 class FitResult(NamedTuple):

@@ -35,7 +35,7 @@ Example:
 import contextlib
 import math
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -45,9 +45,8 @@ from jax import lax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from lecture_opt import meshes
+from lecture_opt.numerics import PyTree
 from lecture_opt.training.checks import check_optimizer
-
-PyTree: TypeAlias = Any
 
 
 def shard_data(data: PyTree, mesh: Mesh) -> PyTree:

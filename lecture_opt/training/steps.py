@@ -10,10 +10,10 @@ import optax
 from jax import lax
 
 from lecture_opt import rows
+from lecture_opt.numerics import PyTree
 from lecture_opt.training import batches, sharding
 from lecture_opt.training.checks import check_loss
 
-PyTree: TypeAlias = Any
 LossFn: TypeAlias = Callable[[PyTree, PyTree], jax.Array]
 IdsFn: TypeAlias = Callable[[PyTree], PyTree]
 

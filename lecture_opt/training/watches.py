@@ -4,18 +4,17 @@ import contextlib
 import math
 import os
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from lecture_opt import rows
+from lecture_opt.numerics import PyTree
 from lecture_opt.training import checkpoints, checks, contents, progress, sharding
 from lecture_opt.training.batches import Source
 from lecture_opt.training.checkpoints import Checkpoint, Snapshot, Store
-
-PyTree: TypeAlias = Any
 
 _LONGEST_CHUNK = 100
 _SHORTEST_CHUNK = 10
