@@ -1,5 +1,7 @@
 """Accelerators: everything lowers for them from here, and `-m gpu` is what to run on one."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,7 +9,7 @@ import pytest
 from jax import export
 
 import lecture_opt as lo
-from lecture_opt.training.batches import start_batches
+from lecture_opt.training import batches, sharding
 from lecture_opt.training.steps import Carry, compiled
 
 PLATFORMS = ("cuda", "rocm", "tpu")
@@ -56,11 +58,12 @@ def problem(make):
 @pytest.mark.parametrize("make", SIX, ids=lambda make: make.__name__)
 def test_the_step_of_fit_lowers(make):
     loss_fn, params, optimizer, data = problem(make)
-    key = jax.random.key(1)
-    carry = Carry(params, optimizer.init(params), start_batches(key, 32, 8, step=0))
-    run = compiled(loss_fn, optimizer, 8)
-    program = jax.jit(lambda carry, data: run(carry, data, key, 10))
-    exported = export.export(program, platforms=PLATFORMS)(carry, data)
+    source = batches.source(data, 8, jax.random.key(1))
+    carry = Carry(params, optimizer.init(params), batches.start(source, step=0))
+    where = sharding.placement(carry, source.data)
+    run = functools.partial(compiled(loss_fn, optimizer), length=10, batch_size=8, where=where)
+    program = export.export(jax.jit(run), platforms=PLATFORMS)
+    exported = program(carry, source.data, source.key)
     assert exported.out_avals[-1].shape == (10,)
 
 
