@@ -124,12 +124,12 @@ def fit(
         begun = Snapshot(asked.start, params, opt_state, History([], []))
         with watches.opened(asked, source, begun) as (watch, begun):
             carry = Carry(begun.params, begun.opt_state, place(batches.start(source, begun.step)))
-            advance = chunks(loss_fn, optimizer, ids_fn, source)
+            advance = chunks(loss_fn, optimizer, ids_fn, source, carry)
             return _run(advance, carry, begun, watch)
 
 
 def _run(
-    advance: Callable[[Carry, int], tuple[Carry, jax.Array]],
+    advance: Callable[[Carry, int], tuple[Carry, np.ndarray]],
     carry: Carry,
     begun: Snapshot,
     watch: watches.Watch,
@@ -138,7 +138,7 @@ def _run(
     now, reached = begun, watches.reached(watch, begun)
     while now.step < watch.end and not reached:
         carry, losses = advance(carry, watches.next_stop(watch, now.step) - now.step)
-        now.history.losses.append(np.array(losses))
+        now.history.losses.append(losses)
         now = Snapshot(now.step + losses.size, carry.params, carry.opt_state, now.history)
         reached = watches.look(watch, now)
     params, opt_state = rows.finalize(now.params, now.opt_state)

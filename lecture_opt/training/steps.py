@@ -1,11 +1,12 @@
-"""The compiled chunk: many steps as one `lax.scan`."""
+"""The compiled step, and how many of them run: as one `lax.scan`, or one by one from the host."""
 
-import functools
+import re
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax import lax
 
@@ -13,6 +14,8 @@ from lecture_opt import rows
 from lecture_opt.numerics import PyTree
 from lecture_opt.training import batches, sharding
 from lecture_opt.training.checks import check_loss
+from lecture_opt.training.driver import prefers_host_steps
+from lecture_opt.training.programs import Found, kept
 
 LossFn: TypeAlias = Callable[[PyTree, PyTree], jax.Array]
 IdsFn: TypeAlias = Callable[[PyTree], PyTree]
@@ -26,58 +29,80 @@ class Carry(NamedTuple):
     place: batches.Place | None
 
 
+class Program(NamedTuple):
+    """A compiled step, and many of them as one `scan`; both overwrite the carry.
+
+    They take `(carry, data, key, batch_size, where)`, and `chunk` a length, too.
+    """
+
+    step: Any
+    chunk: Any
+
+
 def chunks(
     loss_fn: LossFn,
     optimizer: optax.GradientTransformation,
     ids_fn: IdsFn | None,
     source: batches.Source,
-) -> Callable[[Carry, int], tuple[Carry, jax.Array]]:
-    """A function that takes so many steps from a carry, which it overwrites."""
-    program = compiled(loss_fn, optimizer, ids_fn)
+    carry: Carry,
+) -> Callable[[Carry, int], tuple[Carry, np.ndarray]]:
+    """A function that takes so many steps, by `scan` or one by one, and gives their losses."""
+    program = kept(build, loss_fn, optimizer.update, ids_fn)
+    where = sharding.placement(carry, source.data)
+    rest = source.data, source.key, source.batch_size, where
+    jaxpr = program.step.trace(carry, *rest).jaxpr
 
-    def advance(carry: Carry, length: int) -> tuple[Carry, jax.Array]:
-        where = sharding.placement(carry, source.data)
-        return program(carry, source.data, source.key, length, source.batch_size, where)
+    def scanned(carry: Carry, length: int) -> tuple[Carry, np.ndarray]:
+        carry, losses = program.chunk(carry, *rest, length)
+        return carry, np.array(losses)
 
-    return advance
+    def one_by_one(carry: Carry, length: int) -> tuple[Carry, np.ndarray]:
+        losses = []
+        for _ in range(length):
+            carry, loss = program.step(carry, *rest)
+            losses.append(loss)
+        return carry, np.stack(jax.device_get(losses))
+
+    platform = min(device.platform for device in jax.tree.leaves(carry.params)[0].devices())
+    return one_by_one if prefers_host_steps(jaxpr, platform) else scanned
 
 
-@functools.lru_cache(maxsize=32)
-def compiled(
-    loss_fn: LossFn, optimizer: optax.GradientTransformation, ids_fn: IdsFn | None = None
-) -> Callable[..., tuple[Carry, jax.Array]]:
-    """The program of a chunk, compiled once per shapes, shardings and length."""
+def build(loss: Found, update: Found, ids: Found) -> Program:
+    """The programs of these functions, compiled once per shapes, shardings and length."""
 
-    def run_chunk(
+    def step(
+        carry: Carry, data: PyTree, key: Any, batch_size: int | None, where: sharding.Placement
+    ) -> tuple[Carry, jax.Array]:
+        loss_fn, ids_fn = loss(), ids()
+        batch, place = batches.draw(carry.place, data, key, batch_size, where.data)
+        axes = sharding.explicit_axes(data)
+
+        def value_fn(params: PyTree) -> jax.Array:
+            return check_loss(loss_fn(sharding.gathered(params, axes), batch))
+
+        rows_of = None if ids_fn is None else ids_fn(batch)
+        params, opt_state, value = _moved(value_fn, update(), carry, rows_of)
+        return sharding.keep(Carry(params, opt_state, place), where.carry), value
+
+    one = jax.jit(step, static_argnums=(3, 4), donate_argnums=0)
+
+    def chunk(
         carry: Carry,
         data: PyTree,
         key: Any,
-        length: int,
         batch_size: int | None,
         where: sharding.Placement,
+        length: int,
     ) -> tuple[Carry, jax.Array]:
-        def step(carry: Carry, _: None) -> tuple[Carry, jax.Array]:
-            batch, place = batches.draw(carry.place, data, key, batch_size, where.data)
-            axes = sharding.explicit_axes(data)
+        return lax.scan(
+            lambda carry, _: one(carry, data, key, batch_size, where), carry, length=length
+        )
 
-            def value_fn(params: PyTree) -> jax.Array:
-                return check_loss(loss_fn(sharding.gathered(params, axes), batch))
-
-            ids = None if ids_fn is None else ids_fn(batch)
-            params, opt_state, loss = _moved(value_fn, optimizer, carry, ids)
-            return sharding.keep(Carry(params, opt_state, place), where.carry), loss
-
-        return lax.scan(step, carry, length=length)
-
-    static = ("length", "batch_size", "where")
-    return jax.jit(run_chunk, static_argnames=static, donate_argnames="carry")
+    return Program(one, jax.jit(chunk, static_argnums=(3, 4, 5), donate_argnums=0))
 
 
 def _moved(
-    value_fn: Callable[[PyTree], jax.Array],
-    optimizer: optax.GradientTransformation,
-    carry: Carry,
-    ids: PyTree,
+    value_fn: Callable[[PyTree], jax.Array], update: Any, carry: Carry, ids: PyTree
 ) -> tuple[PyTree, PyTree, jax.Array]:
     """The parameters and the state after a step, and the loss before it."""
     params, opt_state, _ = carry
@@ -87,11 +112,9 @@ def _moved(
         grad_fn = rows.value_and_row_grad(value_fn, lambda: ids)
         loss, grads = grad_fn(params, opt_state=opt_state)
     grads = jax.tree.map(jnp.conj, grads)  # a complex gradient descends by its conjugate
-    update = optax.with_extra_args_support(optimizer).update
+    extra = {"value": loss, "grad": grads, "value_fn": value_fn}
     try:
-        updates, opt_state = update(
-            grads, opt_state, params, value=loss, grad=grads, value_fn=value_fn
-        )
+        updates, opt_state = _updated(update, grads, opt_state, params, extra)
     except (TypeError, ValueError) as error:
         if ids is not None:
             error.add_note(
@@ -100,3 +123,17 @@ def _moved(
             )
         raise
     return rows.apply_updates(params, updates), opt_state, loss
+
+
+def _updated(
+    update: Any, grads: PyTree, opt_state: PyTree, params: PyTree, extra: dict[str, Any]
+) -> tuple[PyTree, PyTree]:
+    """The optimizer's update, given those of the extra arguments that it takes."""
+    try:
+        return update(grads, opt_state, params, **extra)
+    except TypeError as error:
+        refused = re.search(r"unexpected keyword argument '(\w+)'", str(error))
+        if refused is None or refused[1] not in extra:
+            raise
+    taken = {name: value for name, value in extra.items() if name != refused[1]}
+    return _updated(update, grads, opt_state, params, taken)

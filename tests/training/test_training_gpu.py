@@ -1,7 +1,5 @@
 """Accelerators: everything lowers for them from here, and `-m gpu` is what to run on one."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,7 +8,8 @@ from jax import export
 
 import lecture_opt as lo
 from lecture_opt.training import batches, sharding
-from lecture_opt.training.steps import Carry, compiled
+from lecture_opt.training.programs import kept
+from lecture_opt.training.steps import Carry, build
 
 PLATFORMS = ("cuda", "rocm", "tpu")
 SIX = (lo.sgd, lo.momentum, lo.nesterov, lo.adagrad, lo.rmsprop, lo.adam)
@@ -60,9 +59,10 @@ def test_the_step_of_fit_lowers(make):
     loss_fn, params, optimizer, data = problem(make)
     source = batches.source(data, 8, jax.random.key(1))
     carry = Carry(params, optimizer.init(params), batches.start(source, step=0))
-    where = sharding.placement(carry, source.data)
-    run = functools.partial(compiled(loss_fn, optimizer), length=10, batch_size=8, where=where)
-    program = export.export(jax.jit(run), platforms=PLATFORMS)
+    static = 8, sharding.placement(carry, source.data), 10
+    chunk = kept(build, loss_fn, optimizer.update, None).chunk
+    run = jax.jit(lambda *arguments: chunk(*arguments, *static))
+    program = export.export(run, platforms=PLATFORMS)
     exported = program(carry, source.data, source.key)
     assert exported.out_avals[-1].shape == (10,)
 
