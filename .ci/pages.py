@@ -58,9 +58,25 @@ def on_page_content(content, **_):
 
 def _mathml(match):
     inline, block = match[2], match[3]
-    formula = html.unescape(inline if block is None else block).strip()
-    mathml = convert(formula, display="inline" if block is None else "block")
-    return f"<div>{mathml}</div>" if block is not None else mathml
+    if block is not None:
+        return f'<div class="formula">{_converted(block, "block")}</div>'
+    return " ".join(_converted(part, "inline") for part in _parts(html.unescape(inline)))
+
+
+def _converted(formula, display):
+    return convert(html.unescape(formula).strip(), display=display)
+
+
+def _parts(formula):
+    """An inline formula cut before each `=` outside braces, where a line may then break."""
+    depth, part = 0, ""
+    for character in formula:
+        depth += (character in "{([") - (character in "})]")
+        if character == "=" and depth == 0 and part.strip():
+            yield part
+            part = ""
+        part += character
+    yield part
 
 
 class Examples(griffe.Extension):
