@@ -1,7 +1,6 @@
 """`lecture-opt compare`: parses, calls, prints."""
 
 import argparse
-import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -40,7 +39,7 @@ WRITTEN = ("report.html", "results.json", "runs.csv", "curves.csv", "tables.tex"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of `compare`."""
-    from lecture_opt.compare.tasks import DEFAULT, TASKS
+    from lecture_opt.problems import DEFAULT, TASKS
 
     names = ", ".join(TASKS)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
@@ -105,7 +104,7 @@ def run(args: argparse.Namespace) -> int:
         import rich.console
 
         from lecture_opt import compare
-        from lecture_opt.compare import report, tables
+        from lecture_opt.compare.show import report, terminal
     except ImportError as error:
         print(f"compare needs {error.name}: pip install 'lecture_opt[judge]'", file=sys.stderr)
         return 2
@@ -115,7 +114,7 @@ def run(args: argparse.Namespace) -> int:
         tasks, optimizers, protocol = chosen(args)
         store = _output(args.output, resume=args.resume or jax.process_index() > 0)
         with _progress(len(tasks) * len(optimizers)) as on_stage:
-            results = compare.run(tasks, optimizers, protocol, store=store, on_stage=on_stage)
+            found = compare.run(tasks, optimizers, protocol, store=store, on_stage=on_stage)
     except (ValueError, OSError, ImportError) as error:
         print(f"lecture-opt compare: {error}", file=sys.stderr)
         return 2
@@ -125,10 +124,10 @@ def run(args: argparse.Namespace) -> int:
     if jax.process_index() > 0:
         return 0
     path = args.output / "results.json"
-    compare.write(results, path)
+    compare.write(found, path)
     store.remove()
-    tables.show(results, rich.console.Console())
-    report.write(json.loads(path.read_text(encoding="utf-8")), args.output)
+    terminal.show(found, rich.console.Console())
+    report.write(compare.read(path), args.output)
     print(f"Written to {args.output}: {', '.join(WRITTEN)}")
     return 0
 
@@ -138,7 +137,7 @@ def chosen(
 ) -> "tuple[list[Task], list[specs.OptimizerSpec], Protocol]":
     """What the options ask for; ValueError where it makes no sense."""
     from lecture_opt import compare, specs
-    from lecture_opt.compare.tasks import QUICK
+    from lecture_opt.problems import QUICK
 
     optimizers = [specs.parse(text) for text in args.optimizer or compare.DEFAULT_OPTIMIZERS]
     names = [spec.name for spec in optimizers]
