@@ -11,6 +11,7 @@ from latex2mathml.converter import convert
 _FORMULA = re.compile(
     r'<(span|div) class="arithmatex">(?:\\\((.*?)\\\)|\\\[(.*?)\\\])</\1>', re.DOTALL
 )
+_LOG = re.compile(r"<mi>(?:log|exp)</mi>(?!<mo)")
 _PROMPT = re.compile(r"(?:^|(?<=\n\n))( *)>>> .*?(?=\n\n|\Z)", re.DOTALL)
 _ARGS = re.compile(r"^Args:\n(?: +.*\n?)+", re.MULTILINE)
 _JOINT = re.compile(r"^( +)(\w+(?:, \w+)+): (.*\n(?:\1 .*\n)*)", re.MULTILINE)
@@ -60,15 +61,18 @@ def _mathml(match):
     inline, block = match[2], match[3]
     if block is not None:
         return f'<div class="formula">{_converted(block, "block")}</div>'
-    return " ".join(_converted(part, "inline") for part in _parts(html.unescape(inline)))
+    formula = html.unescape(inline)
+    parts = _parts(formula) if len(formula) > 30 else [formula]
+    return " ".join(_converted(part, "inline") for part in parts)
 
 
 def _converted(formula, display):
-    return convert(html.unescape(formula).strip(), display=display)
+    mathml = convert(html.unescape(formula).strip(), display=display)
+    return _LOG.sub(r"\g<0><mspace width='0.17em'/>", mathml)
 
 
 def _parts(formula):
-    """An inline formula cut before each `=` outside braces, where a line may then break."""
+    """A long inline formula cut before each `=` outside braces, where a line may then break."""
     depth, part = 0, ""
     for character in formula:
         depth += (character in "{([") - (character in "})]")
