@@ -1,5 +1,6 @@
 """The constructor's arguments: each does something, may be traced, and the rate is honoured."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,7 @@ from lecture_opt.check.judgments import equal
 from lecture_opt.check.needs import NUMBERS, RATE, needs
 from lecture_opt.check.outcome import Outcome, failed, in_words, passed, skipped, trait
 from lecture_opt.check.subject import RATE_NAMES, Subject
+from lecture_opt.environment import fast_jit
 
 USUAL = (
     *RATE_NAMES,
@@ -191,11 +193,13 @@ def updates_with(subject: Subject, values: dict[str, Any]) -> list[Any]:
     return rebuilt.updates_over(unlike_grads(), probes.params_tree(), jit=False)[0]
 
 
-compiled = jax.jit(updates_with, static_argnums=0)
+@functools.lru_cache(maxsize=1)
+def compiled(subject: Subject) -> Callable[..., list[Any]]:
+    """`updates_with` for one optimizer as a compiled function of the arguments."""
+    return fast_jit(functools.partial(updates_with, subject))
 
 
 def updates_with_traced(subject: Subject, values: dict[str, float]) -> list[Any]:
     """The same in one compiled program, which the arguments enter as tracers."""
     arrays = {name: jnp.asarray(value, jnp.float32) for name, value in values.items()}
-    found: list[Any] = compiled(subject, arrays)
-    return found
+    return compiled(subject)(arrays)

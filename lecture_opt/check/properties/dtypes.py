@@ -45,7 +45,7 @@ def keeps(subject: Subject, cast: Any, what: str) -> Outcome:
 
 def to(dtype: Any) -> Any:
     """A function that casts a tree."""
-    return lambda tree: jax.tree.map(lambda leaf: leaf.astype(dtype), tree)
+    return lambda tree: jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf), dtype), tree)
 
 
 def float32(subject: Subject) -> Outcome:
@@ -96,7 +96,7 @@ def mixed_tree(subject: Subject) -> Outcome:
         types = {"bias": low, "gain": jnp.float32, "kernel": low}
 
         def cast(tree: Any) -> Any:
-            return {key: leaf.astype(types[key]) for key, leaf in tree.items()}  # noqa: B023
+            return {key: to(types[key])(leaf) for key, leaf in tree.items()}  # noqa: B023
 
         outcome = keeps(subject, cast, f"mixed {jnp.dtype(low).name} and float32")
         if outcome.status == "fail":

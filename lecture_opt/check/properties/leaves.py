@@ -33,8 +33,8 @@ def names_and_order(subject: Subject) -> Outcome:
     def by_alphabet(tree: Any) -> Any:
         return dict(sorted(rename(tree).items()))
 
-    wanted, _ = subject.updates_over(grads, params, jit=False)
-    got, _ = subject.updates_over([by_alphabet(g) for g in grads], rename(params), jit=False)
+    wanted, _ = subject.updates_over(grads, params)
+    got, _ = subject.updates_over([by_alphabet(g) for g in grads], rename(params))
     back = [{key: updates[name] for key, name in names.items()} for updates in got]
     found = probes.first_difference(back, wanted, 1e-4)
     if found is None:
@@ -61,10 +61,10 @@ def order_of_leaves(subject: Subject) -> Outcome:
         [jnp.asarray(row, jnp.float32) for row in rng.normal(size=(MANY, 3))]
         for _ in range(STEPS + 1)
     ]
-    wanted, _ = subject.updates_over(trees[1:], trees[0], jit=False)
+    wanted, _ = subject.updates_over(trees[1:], trees[0])
     order = [int(index) for index in rng.permutation(MANY)]
     turned = [[tree[index] for index in order] for tree in trees]
-    got, _ = subject.updates_over(turned[1:], turned[0], jit=False)
+    got, _ = subject.updates_over(turned[1:], turned[0])
     back = [[updates[order.index(index)] for index in range(MANY)] for updates in got]
     found = probes.first_difference(back, wanted, 1e-4)
     if found is None:
@@ -92,7 +92,7 @@ def equal_leaves(subject: Subject) -> Outcome:
 
     params = twins(probes.params_tree()["bias"])
     grads = [twins(probes.normal_tree(step)["bias"]) for step in range(STEPS)]
-    updates, _ = subject.updates_over(grads, params, jit=False)
+    updates, _ = subject.updates_over(grads, params)
     for step, update in enumerate(updates):
         for name in ("b", "c"):
             gap = probes.leaf_difference(name, update[name], update["a"])
@@ -121,8 +121,8 @@ def number_of_leaves(subject: Subject) -> Outcome:
     def more(tree: Any) -> Any:
         return tree | {"z_more": tree["gain"]}
 
-    wanted, _ = subject.updates_over(grads, params, jit=False)
-    got, _ = subject.updates_over([more(g) for g in grads], more(params), jit=False)
+    wanted, _ = subject.updates_over(grads, params)
+    got, _ = subject.updates_over([more(g) for g in grads], more(params))
     others = [{name: update[name] for name in params} for update in got]
     found = probes.first_difference(others, wanted, 1e-4)
     if found is None:
@@ -166,6 +166,6 @@ def halves_independent(subject: Subject) -> bool:
     for factor in (1.0, -30.0, 1e12):
         weight = jnp.asarray([1.0, 1.0, factor, factor], jnp.float32)[:, None]
         turned = [{"kernel": weight * g["kernel"]} for g in grads]
-        updates, _ = subject.updates_over(turned, {"kernel": weight * kernel}, jit=False)
+        updates, _ = subject.updates_over(turned, {"kernel": weight * kernel})
         runs.append([np.asarray(update["kernel"])[:2] for update in updates])
     return all(probes.worst_difference(run, runs[0]).error <= 1e-5 for run in runs[1:])

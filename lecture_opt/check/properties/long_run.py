@@ -193,10 +193,10 @@ def constant_gradients(subject: Subject) -> Outcome:
     Why: linear losses and saturated clipping do this.
     Usual cause: a variance `v - m**2` that rounds below zero under the square root.
     """
-    values = jnp.asarray(np.geomspace(1e-3, 1e3, 64), jnp.float32)
-    params = {"w": jnp.ones(64, jnp.float32)}
-    scale = jnp.where(jnp.arange(400) < 10, 10.0, 1.0)  # moments then settle from above
-    grads = {"w": jnp.outer(scale, values)}
+    scale = np.where(np.arange(400) < 10, 10.0, 1.0)  # moments then settle from above
+    values = np.outer(scale, np.geomspace(1e-3, 1e3, 64))
+    params = {"w": jnp.asarray(np.ones(64), jnp.float32)}
+    grads = {"w": jnp.asarray(values, jnp.float32)}
     return scan_stays_finite(
         subject, params, grads, repeats=1, what="constant gradients", may_grow=True
     )

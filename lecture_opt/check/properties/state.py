@@ -1,6 +1,5 @@
 """The state is a fixed point: an update changes its numbers and nothing else."""
 
-import operator
 from typing import Any
 
 import jax
@@ -11,6 +10,7 @@ from lecture_opt.check.judgments import changed
 from lecture_opt.check.needs import JITS, needs
 from lecture_opt.check.outcome import Outcome, failed, in_words, passed, trait
 from lecture_opt.check.subject import Subject, add
+from lecture_opt.environment import fast_jit
 
 STEPS = 100
 
@@ -53,7 +53,7 @@ def traced_once(subject: Subject) -> Outcome:
         traces.append(len(traces))
         return subject.update(grads, state, params)
 
-    step, params = jax.jit(counted), probes.params_tree()
+    step, params = fast_jit(counted), probes.params_tree()
     state, grads = subject.init(params), probes.normal_tree(0)
     for _ in range(STEPS):
         updates, state = step(grads, state, params)
@@ -75,18 +75,19 @@ def scans(subject: Subject) -> Outcome:
     Usual cause: a state that changes type; values computed in Python at trace time.
     """
     params, grads = probes.params_tree(), probes.grads_trees(5)
-    stacked = jax.tree.map(lambda *leaves: jax.numpy.stack(leaves), *grads)
+    stacked = probes.stack(grads)
 
     def body(state: Any, gradient: Any) -> Any:
         updates, state = subject.update(gradient, state, params)
         return state, updates
 
     try:
-        _, scanned = jax.jit(lambda s, g: jax.lax.scan(body, s, g))(subject.init(params), stacked)
+        _, scanned = fast_jit(lambda s, g: jax.lax.scan(body, s, g))(subject.init(params), stacked)
     except Exception as error:  # what scan says is the verdict
         return failed(f"lax.scan over the update raised {in_words(error)}", raised=in_words(error))
-    steps = [jax.tree.map(operator.itemgetter(step), scanned) for step in range(len(grads))]
-    found = probes.first_difference(steps, subject.updates_over(grads, params)[0], 1e-3)
+    found = probes.first_difference(
+        probes.unstack(scanned), subject.updates_over(grads, params)[0], 1e-3
+    )
     if found is None:
         return passed()
     step, gap = found

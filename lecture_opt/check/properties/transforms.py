@@ -1,7 +1,6 @@
 """The update under JAX's transformations: jit, vmap, grad."""
 
 import math
-import operator
 from typing import Any
 
 import jax
@@ -11,7 +10,7 @@ from lecture_opt.check import probes
 from lecture_opt.check.needs import JITS, needs
 from lecture_opt.check.outcome import Outcome, failed, in_words, passed, trait
 from lecture_opt.check.subject import Subject, add
-from lecture_opt.environment import enable_x64
+from lecture_opt.environment import enable_x64, fast_jit
 
 HINTS = {
     "TracerBoolConversionError": "a Python `if` on a traced value such as the step count; "
@@ -61,22 +60,18 @@ def vmap_equals_loop(subject: Subject) -> Outcome:
     runs = [probes.normal_tree(seed) for seed in (50, 51, 52)]
     grads = [[probes.normal_tree(10 * seed + t) for seed in range(3)] for t in range(3)]
 
-    def stack(trees: Any) -> Any:
-        return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
-
-    batched, params = jax.jit(jax.vmap(subject.update)), stack(runs)
+    batched, params = fast_jit(jax.vmap(subject.update)), probes.stack(runs)
     try:
         state = jax.vmap(subject.init)(params)
         together = []
         for gradient in grads:
-            updates, state = batched(stack(gradient), state, params)
-            together.append(updates)
+            updates, state = batched(probes.stack(gradient), state, params)
+            together.append(probes.unstack(updates))
     except Exception as error:  # what vmap says is the verdict
         return failed(f"vmap over three models raised {in_words(error)}", raised=in_words(error))
     for run, model in enumerate(runs):
         alone, _ = subject.updates_over([gradient[run] for gradient in grads], model)
-        got = [jax.tree.map(operator.itemgetter(run), updates) for updates in together]
-        found = probes.first_difference(got, alone, 1e-3)
+        found = probes.first_difference([models[run] for models in together], alone, 1e-3)
         if found:
             step, gap = found
             return failed(
@@ -115,10 +110,10 @@ def differentiable(subject: Subject) -> Outcome:
 
         at = jnp.zeros([], jnp.float64)
         try:
-            slope = float(jax.jit(jax.grad(after_training))(at))
+            slope = float(fast_jit(jax.grad(after_training))(at))
         except Exception as error:  # some rules cannot be differentiated, and say so
             return trait(f"Not differentiable: {in_words(error)}")
-        value = jax.jit(after_training)
+        value = fast_jit(after_training)
         wide, narrow = (float(value(at + h) - value(at - h)) / (2 * h) for h in (1e-4, 1e-5))
     if not math.isfinite(slope) and math.isfinite(narrow):
         return failed(

@@ -49,7 +49,7 @@ CONTAINERS: dict[str, Callable[[Tree], Tree]] = {
 def runs_well(subject: Subject, kind: str, params: Tree, grads: list[Tree]) -> Outcome:
     """Pass where an odd tree runs and updates keep its shape and stay finite."""
     try:
-        updates, _ = subject.updates_over(grads, params, jit=False)
+        updates, _ = subject.updates_over(grads, params)
     except Exception as error:  # an odd tree must not raise
         return failed(f"With {kind}, update raised {in_words(error)}", raised=in_words(error))
     outcome = compare_signature(updates[-1], params)
@@ -68,10 +68,10 @@ def containers(subject: Subject) -> Outcome:
     Usual cause: `params.items()`, a lookup by name, rebuilding every container as a dict or list.
     """
     params, grads = probes.params_tree(), probes.grads_trees(STEPS)
-    wanted, _ = subject.updates_over(grads, params, jit=False)
+    wanted, _ = subject.updates_over(grads, params)
     for kind, wrap in CONTAINERS.items():
         try:
-            got, _ = subject.updates_over([wrap(g) for g in grads], wrap(params), jit=False)
+            got, _ = subject.updates_over([wrap(g) for g in grads], wrap(params))
         except Exception as error:  # what it raises is the verdict
             return failed(
                 f"Parameters in {kind}: {in_words(error)}", container=kind, raised=in_words(error)
