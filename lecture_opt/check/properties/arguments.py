@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lecture_opt.check import probes
-from lecture_opt.check.judgments import equal
+from lecture_opt.check.judgments import WATCHED, equal
 from lecture_opt.check.needs import NUMBERS, RATE, needs
 from lecture_opt.check.outcome import Outcome, failed, in_words, passed, skipped, trait
 from lecture_opt.check.subject import RATE_NAMES, Subject
@@ -29,7 +29,7 @@ def rate_scales_the_step(subject: Subject) -> Outcome:
     Why: every schedule and every table of rates relies on it.
     Usual cause: the rate ignored, or applied twice (then the step is four times as long).
     """
-    rate, params, grads = subject.learning_rate, probes.params_tree(), probes.grads_trees(5)
+    rate, params, grads = subject.learning_rate, probes.params_tree(), probes.grads_trees(WATCHED)
     assert rate is not None
     sizes = []
     for factor in (1.0, 2.0):
@@ -38,7 +38,7 @@ def rate_scales_the_step(subject: Subject) -> Outcome:
         sizes.append(np.asarray(size))
     moved = np.flatnonzero(sizes[0])
     if not moved.size:
-        return skipped("the first five updates are zero")
+        return skipped(f"the first {WATCHED} updates are zero")
     first = int(moved[0])
     ratio = float(sizes[1][first] / sizes[0][first])
     evidence: dict[str, Any] = {"ratio": ratio, "step": first, "learning_rate": rate}

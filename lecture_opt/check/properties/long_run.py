@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lecture_opt.check import probes
+from lecture_opt.check.judgments import WATCHED
 from lecture_opt.check.needs import JITS, RATE, needs
 from lecture_opt.check.outcome import Outcome, failed, passed, skipped, trait
 from lecture_opt.check.subject import Subject
@@ -18,10 +19,10 @@ GIANT = 1000
 
 
 def counters(subject: Subject) -> list[tuple[int, Any]]:
-    """(leaf index, dtype) of every scalar of the state that grew by one in each of three steps."""
+    """(leaf index, dtype) of every scalar of the state that grew by one in each of many steps."""
     params = probes.params_tree()
     state, seen = subject.init(params), []
-    for grads in [None, *probes.grads_trees(3)]:
+    for grads in [None, *probes.grads_trees(WATCHED)]:
         if grads is not None:
             _, state = subject.step(grads, state, params)
         seen.append(jax.tree.leaves(state))
