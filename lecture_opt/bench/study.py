@@ -13,20 +13,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from lecture_opt import files, specs
+from lecture_opt import equals, files, specs
 from lecture_opt.bench import measure, statistics, torch_side
 from lecture_opt.bench.trees import Tree
 
 FORMAT = 1
 KINDS = ("step", "init", "eager", "trace")
 LEARNING_RATE = 1e-3
-AGAINST = {
-    "lecture:sgd": "optax:sgd",
-    "lecture:momentum": "optax:sgd(momentum=0.9)",
-    "lecture:nesterov": "optax:sgd(momentum=0.9, nesterov=True)",
-    "lecture:adagrad": "optax:adagrad",
-    "lecture:rmsprop": "optax:rmsprop",
-}
 
 
 def optimizers(text: str, against: Sequence[str]) -> dict[str, optax.GradientTransformation]:
@@ -37,7 +30,7 @@ def optimizers(text: str, against: Sequence[str]) -> dict[str, optax.GradientTra
     Raises:
         ValueError: A name is none of an optimizer's, or it can't take a step.
     """
-    others = list(against) or [AGAINST.get(text.partition("(")[0], "optax:adam")]
+    others = list(against) or [equals.beside(text)]
     made: dict[str, optax.GradientTransformation] = {}
     for each in (text, *others):
         spec = specs.parse(each)

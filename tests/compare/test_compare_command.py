@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from lecture_opt import cli, compare, specs
-from lecture_opt.compare import command
+from lecture_opt.cli import compare as command
 from lecture_opt.compare import results as results_module
 from lecture_opt.compare.runs import study
 from lecture_opt.compare.show import terminal
@@ -286,19 +286,6 @@ def test_what_is_kept_serves_no_other_comparison(tmp_path):
     path.write_text(MINE.replace("1e-6", "1e-5"))
     ask(text=f"{path}:worse")
     assert len(calls) == 7
-
-
-def test_float32_is_written_in_its_shortest_decimals():
-    assert results_module.plain(np.float32(0.1)) == 0.1
-    assert results_module.plain([np.inf, np.nan, np.int32(3), np.bool_(True)]) == [
-        None,
-        None,
-        3,
-        True,
-    ]
-    values = np.random.default_rng(0).normal(size=100).astype(np.float32)
-    again = np.array(results_module.plain(values), np.float32)
-    np.testing.assert_array_equal(values, again)
 
 
 def test_the_progress_is_of_every_stage(ran):

@@ -17,7 +17,7 @@ import jax
 import numpy as np
 import optax
 
-from lecture_opt import specs
+from lecture_opt import equals, specs
 from lecture_opt.compare import results
 from lecture_opt.compare.protocol import Protocol
 from lecture_opt.compare.runs import cell
@@ -25,15 +25,7 @@ from lecture_opt.compare.runs.store import Store
 from lecture_opt.environment import lenient
 from lecture_opt.problems.task import Task, examples
 
-BASELINES = (
-    ("lecture:sgd", "optax:sgd"),
-    ("lecture:momentum", "optax:sgd(momentum=0.9)"),
-    ("lecture:nesterov", "optax:sgd(momentum=0.9, nesterov=True)"),
-    ("lecture:adagrad", "optax:adagrad"),
-    ("lecture:rmsprop", "optax:rmsprop"),
-    ("lecture:adam", "optax:adam"),
-)
-DEFAULT_OPTIMIZERS = tuple(text for pair in BASELINES for text in pair)
+DEFAULT_OPTIMIZERS = tuple(text for pair in equals.PAIRS for text in (pair.lecture, pair.optax))
 
 OnStage = Callable[[str, str, str], None]
 

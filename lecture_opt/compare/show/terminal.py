@@ -28,7 +28,6 @@ COLUMNS = {
 
 def show(study: Study, console: Console) -> None:
     """Prints everything there is to read."""
-    console.width = max(console.width, 180)  # narrower, the tables break their numbers
 
     def say(text: str) -> None:
         console.print(escape(text), highlight=False, soft_wrap=True)
