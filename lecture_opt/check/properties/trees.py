@@ -6,9 +6,10 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from lecture_opt.check import probes
-from lecture_opt.check.judgments import compare_signature
+from lecture_opt.check.judgments import WATCHED, compare_signature
 from lecture_opt.check.outcome import Outcome, failed, in_words, passed
 from lecture_opt.check.probes import Tree
 from lecture_opt.check.subject import Subject
@@ -156,7 +157,7 @@ def zero_size_leaves(subject: Subject) -> Outcome:
 
 
 def many_axes(subject: Subject) -> Outcome:
-    """Leaves of four axes (a convolution) and with axes of length 1 keep their shape.
+    """Leaves of four axes (a convolution) and with axes of length 1 keep their shape and go down.
 
     Why: convolutions have kernels of four axes, attention of three, a last layer (n, 1).
     Usual cause: `m, n = g.shape`, `g @ g.T` or `jnp.linalg.norm(g)` wherever `g.ndim > 1`;
@@ -164,4 +165,18 @@ def many_axes(subject: Subject) -> Outcome:
     """
     shapes = {"convolution": (2, 1, 4, 3), "last": (3, 1)}
     params, *grads = (probes.normal_tree(seed, shapes=shapes) for seed in range(STEPS + 1))
-    return runs_well(subject, "leaves of shapes (2, 1, 4, 3) and (3, 1)", params, grads)
+    outcome = runs_well(subject, "leaves of shapes (2, 1, 4, 3) and (3, 1)", params, grads)
+    if outcome.status == "fail":
+        return outcome
+    updates, _ = subject.updates_over([grads[0]] * WATCHED, params)
+    for name, gradient in grads[0].items():
+        total = sum(probes.float64(update[name]) for update in updates)
+        along = float(np.sum(total * probes.float64(gradient)))
+        if not along < 0:
+            return failed(
+                f"Under a constant gradient, {WATCHED} updates of leaf {name} of shape "
+                f"{shapes[name]} sum to a move whose product with it is {along:.4g}; a negative "
+                "number is wanted.",
+                leaf=name,
+            )
+    return passed()
