@@ -82,15 +82,15 @@ if __name__ == "__main__":
 # %%
 if __name__ == "__main__":
     here = globals().get("__file__", "your_own_optimizer.py")  # a notebook has no __file__
-    results = compare.run(
+    study = compare.run(
         compare.load_tasks(["cancer-logistic"]),
         [specs.parse(f"{here}:signed_momentum"), specs.parse("optax:adam")],
         compare.Protocol(steps=200, draws=8, evaluations=20),
     )
-    for cell in results["tasks"][0]["cells"]:
-        mean, low, high = (cell["test"][name] for name in ("mean", "low", "high"))
-        print(f"{cell['optimizer']}: accuracy {mean:.3f} ({low:.3f} to {high:.3f})")
-    print(*results["verdicts"], sep="\n")
+    for cell in study.tasks[0].cells:
+        test = cell.test
+        print(f"{cell.optimizer}: accuracy {test.mean:.3f} ({test.low:.3f} to {test.high:.3f})")
+    print(*study.verdicts, sep="\n")
 
 # %% [markdown]
 # ## Bench

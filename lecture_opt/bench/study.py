@@ -1,6 +1,5 @@
 """A whole bench: every optimizer on every tree, measured in turn."""
 
-import dataclasses
 import gc
 import importlib.metadata
 import platform
@@ -145,4 +144,4 @@ def summarised(
 
 def write(results: Results, path: Path) -> None:
     """Writes the results as strict JSON; whole or not at all."""
-    files.write_json(path, dataclasses.asdict(results))
+    files.write_json(path, results)

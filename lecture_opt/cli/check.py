@@ -48,7 +48,8 @@ def run(args: argparse.Namespace) -> int:
         return kit.OK
     if args.optimizer is None:
         raise ValueError("which optimizer? for example: lecture-opt check optax:adam")
-    if "device_count" not in os.environ.get("XLA_FLAGS", ""):
+    asked = jax.config.values["jax_num_cpu_devices"]
+    if "device_count" not in os.environ.get("XLA_FLAGS", "") and asked < 0:
         with contextlib.suppress(RuntimeError):  # JAX has chosen its devices already
             jax.config.update("jax_num_cpu_devices", DEVICES)
     if args.output:

@@ -2,15 +2,14 @@
 
 import argparse
 import contextlib
-import json
 from collections.abc import Callable, Iterator
 
 import jax
 
 from lecture_opt import compare, files, specs
 from lecture_opt.cli import kit
-from lecture_opt.compare import report, tables
-from lecture_opt.compare.tasks import DEFAULT, QUICK, TASKS
+from lecture_opt.compare.show import report, terminal
+from lecture_opt.problems import DEFAULT, QUICK, TASKS
 
 EPILOG = f"""\
 examples:
@@ -107,8 +106,8 @@ def run(args: argparse.Namespace) -> int:
     path = args.output / "results.json"
     compare.write(results, path)
     store.remove()
-    tables.show(results, kit.console(180))
-    report.write(json.loads(path.read_text(encoding="utf-8")), args.output)
+    terminal.show(results, kit.console(180))
+    report.write(compare.read(path), args.output)
     kit.say_written(args.output / name for name in WRITTEN)
     return kit.OK
 

@@ -1,7 +1,6 @@
 """What is fixed before any run: one frozen object, saved with the results."""
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -77,13 +76,3 @@ class Protocol:
     def is_baseline(self, spec: specs.OptimizerSpec) -> bool:
         """Whether the target may come from this optimizer: optax's, and the named one."""
         return spec.name == self.baseline or spec.name.startswith("optax:")
-
-    def as_dict(self) -> dict[str, Any]:
-        """As the results hold it."""
-        fields = asdict(self)
-        del fields["tuning_seed_count"], fields["seeds"], fields["rates"]
-        return {
-            **fields,
-            "tuning_seeds": self.tuning_seeds,
-            "reporting_seeds": self.reporting_seeds,
-        }

@@ -1,6 +1,6 @@
 """Pages that are one file: styles, scripts and data inside, and a policy that lets nothing out.
 
-    pages.render("lecture_opt.race", "race.html", scripts=[...], styles=[...], data={...})
+    render("lecture_opt.race", "race.html", scripts=[...], styles=[...], data={...})
 
 The content security policy allows no request at all, and no script or style but these, by their
 hashes: text that came with the data can do nothing, should it ever slip through the escaping.

@@ -71,7 +71,8 @@ def test_the_results_are_strict_json_and_replace_the_old_whole(results, tmp_path
     saved = json.loads(path.read_text())
     assert saved["format"] == study.FORMAT
     cell = saved["trees"][0]["cells"][1]
-    assert cell["seconds"]["step"] == list(results.trees[0].cells[1].seconds["step"])
+    assert cell["seconds"]["step"] == results.trees[0].cells[1].seconds["step"]._asdict()
+    assert cell["bytes"]["state"] == results.trees[0].cells[1].bytes.state
     assert [p.name for p in tmp_path.iterdir()] == ["bench.json"]
 
 

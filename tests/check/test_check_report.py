@@ -9,7 +9,8 @@ import optax
 import pytest
 
 from lecture_opt import check, cli
-from lecture_opt.check import fit, rules
+from lecture_opt.check.diagnosis import fitting as fit
+from lecture_opt.check.diagnosis import rules
 from lecture_opt.environment import environment
 
 

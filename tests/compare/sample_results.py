@@ -1,19 +1,19 @@
-"""A small results file of format 2, made up: two tasks, hostile names, missing numbers."""
-
-import copy
+"""A small study, made up: two tasks, hostile names, missing numbers."""
 
 import numpy as np
+
+from lecture_opt.compare import results
 
 HOSTILE = "mine.py:<script>alert(1)</script>"
 NAMES = ("optax:adam", "lecture:adam", "optax:sgd(momentum=0.9)", HOSTILE)
 STEPS = [10, 20, 30, 40]
-SEEDS = [100, 101, 102]
+SEEDS = [1_000_000, 1_000_001, 1_000_002]
 RATES = [0.001, 0.01, 0.1]
 
 
 def make():
-    """The results; a new copy each time."""
-    return copy.deepcopy(_RESULTS)
+    """The study."""
+    return results.study(PLAIN)
 
 
 def _cell(name, rank, rng, higher):
@@ -89,8 +89,8 @@ def _task(name, metric, higher):
     }
 
 
-_RESULTS = {
-    "format": 2,
+PLAIN = {
+    "format": 3,
     "versions": {"lecture_opt": "0.1.0", "jax": "0.10.2"},
     "device": {"platform": "cpu", "kind": "cpu", "devices": 1, "processes": 1},
     "protocol": {
@@ -103,9 +103,12 @@ _RESULTS = {
         "level": 0.95,
         "baseline": "optax:adam",
         "target": None,
+        "rates": {"kind": "log", "low": 1e-4, "high": 10.0, "values": []},
+        "seeds": 3,
+        "tuning_seed_count": 2,
     },
     "optimizers": [
-        {"name": name, "text": name, "is_baseline": name.startswith("optax"), "search_space": []}
+        {"name": name, "text": name, "is_baseline": name.startswith("optax"), "search_space": {}}
         for name in NAMES
     ],
     "tasks": [_task("digits", "accuracy", True), _task("diabetes", "squared error", False)],

@@ -6,7 +6,8 @@ import numpy as np
 import optax
 import pytest
 
-from lecture_opt.compare import engine, tasks
+from lecture_opt import problems
+from lecture_opt.compare.runs import engine
 from lecture_opt.environment import lenient
 
 RATE = ["learning_rate"]
@@ -14,7 +15,7 @@ RATE = ["learning_rate"]
 
 @pytest.fixture(scope="module")
 def cancer():
-    return tasks.load("cancer-logistic")
+    return problems.load("cancer-logistic")
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +118,7 @@ def test_a_metric_that_is_not_finite_is_a_divergence(cancer, start):
     def metric(params, part):
         return cancer.metric(params, part) / 0
 
-    bad = tasks.Task("bad", cancer.init, cancer.loss, metric, cancer.data)
+    bad = problems.Task("bad", cancer.init, cancer.loss, metric, cancer.data)
     program = engine.build(bad, optax.sgd, RATE, start, runs=1)
     result = engine.train(program, bad, start, {"learning_rate": np.ones(1)}, np.zeros(1, int))
     assert result.diverged.all()
@@ -134,7 +135,7 @@ def test_a_loss_that_is_not_finite_is_a_divergence_even_where_the_params_hold(ca
             ),
         )
 
-    bad = tasks.Task(
+    bad = problems.Task(
         "bad",
         cancer.init,
         lambda params, part: cancer.loss(params, part) + jnp.log(params["bias"] * 0 - 1),
@@ -154,7 +155,7 @@ def test_one_bad_number_among_finite_ones_is_found():
 
 
 def test_compile_options_are_those_this_xla_knows():
-    assert not engine._is_option("xla_no_such_option", 1)
+    assert not engine._are_options({"xla_no_such_option": 1})
     engine.fast_jit(jnp.sin)(1.0)
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from lecture_opt.compare.statistics import across, estimates, paired
+from lecture_opt.compare.results.statistics import across, estimates, paired
 
 finite = st.floats(-1e3, 1e3, width=32)
 

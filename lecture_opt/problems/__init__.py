@@ -1,0 +1,14 @@
+"""The problems that optimizers are judged on: real data, small models, and your own.
+
+- `task`: what a `Task` is, and `split`, which makes its data
+- `tables`: handwritten digits, patients, tumours and wines, which scikit-learn carries
+- `text`: Python's own documentation, which every installation carries
+- `synthetic`: deep narrow networks and the noisy quadratic
+- `fetched`: data sets that need a network once
+- `registry`: `TASKS` has them all by name; `load` finds one by name or in a file of the user's
+"""
+
+from lecture_opt.problems.registry import DEFAULT, QUICK, TASKS, load, load_all
+from lecture_opt.problems.task import Task, TaskError, split
+
+__all__ = ["DEFAULT", "QUICK", "TASKS", "Task", "TaskError", "load", "load_all", "split"]
