@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
         )
     if args.output:
         report.write_json(args.output)
-    table.show(report, kit.console(0))
+    table.show(report, kit.console())
     return kit.OK if report.ok else kit.FAILED
 
 
