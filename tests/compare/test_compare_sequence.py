@@ -48,7 +48,7 @@ def test_looking_after_every_five_seeds_up_to_fifty_errs_at_most_at_the_stated_r
 
 
 def test_the_seeds_asked_for_find_a_difference_of_the_margin():
-    margin, studies = 0.6, 400
+    margin, studies = 0.9, 200
     needed = paired.seeds_needed(1.0, 10, margin=margin, alpha=0.05)
     assert needed.low < needed.seeds < needed.high
     values = np.random.default_rng(0).normal(margin, size=(studies, needed.seeds))

@@ -69,12 +69,9 @@ def warnings(cells: Sequence[Cell], protocol: Protocol) -> list[str]:
     if protocol.tuning_seed_count < 2:
         found.append("One tuning seed: the intervals leave out the choice of the setting.")
     if all(cell.diverged.tuning == 1 for cell in cells):
-        return [*found, "Every run of every optimizer diverged: there is nothing to compare."]
+        found.append("Every run of every optimizer diverged: there is nothing to compare.")
     for cell in cells:
-        if cell.diverged.tuning == 1:
-            found.append(f"{cell.optimizer}: every run diverged and counts as untrained.")
-            continue
-        for name in cell.on_edge:
+        for name in cell.on_edge if cell.diverged.tuning < 1 else ():
             found.append(
                 f"{cell.optimizer}: the best {name}, {cell.hyperparameters[name]:.3g}, lies "
                 "on the edge of its range; a better one may lie beyond."
