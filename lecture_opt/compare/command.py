@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lecture_opt import specs
-    from lecture_opt.compare import Protocol, Store, Task
+    from lecture_opt.compare import Loop, Protocol, Store, Task
 
 EPILOG = """\
 examples:
@@ -134,7 +134,7 @@ def run(args: argparse.Namespace) -> int:
 
 def chosen(
     args: argparse.Namespace,
-) -> "tuple[list[Task], list[specs.OptimizerSpec], Protocol]":
+) -> "tuple[list[Loop | Task], list[specs.OptimizerSpec], Protocol]":
     """What the options ask for; ValueError where it makes no sense."""
     from lecture_opt import compare, specs
     from lecture_opt.problems import QUICK
@@ -190,7 +190,7 @@ def _baseline(names: list[str], given: str | None) -> str:
     return next((name for name in names if name.startswith("optax:")), names[0])
 
 
-def _check_target(target: float, tasks: "list[Task]") -> None:
+def _check_target(target: float, tasks: "list[Loop | Task]") -> None:
     metrics = {(task.metric_name, task.higher_is_better) for task in tasks}
     if len(metrics) > 1:
         raise ValueError(
