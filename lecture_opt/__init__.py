@@ -14,6 +14,7 @@ True
 """
 
 from lecture_opt import backprop, rows
+from lecture_opt.backprop import gradient_flow
 from lecture_opt.losses import (
     binary_cross_entropy,
     categorical_cross_entropy,
@@ -64,46 +65,11 @@ from lecture_opt.training import (
 )
 
 __all__ = [
-    "AdagradState",
-    "AdamState",
-    "Checkpoint",
-    "FitResult",
-    "LayerError",
-    "Model",
-    "MomentumState",
-    "NesterovState",
-    "RmspropState",
-    "SgdState",
-    "activation",
-    "adagrad",
-    "adam",
-    "backprop",
-    "binary_cross_entropy",
-    "categorical_cross_entropy",
-    "chain",
-    "dense",
-    "fit",
-    "gaussian_nll",
-    "l2_penalty",
-    "log_likelihood",
-    "logistic",
-    "lookahead",
-    "mean_absolute_error",
-    "mean_squared_error",
-    "mlp",
-    "momentum",
-    "nesterov",
-    "relu",
-    "rmsprop",
-    "rows",
-    "sgd",
-    "shard_data",
-    "shard_params",
-    "sigmoid",
-    "sigmoid_cross_entropy",
-    "softmax",
-    "softmax_cross_entropy",
-    "softmax_regression",
-    "tanh",
-    "zero1",
-]
+    "AdagradState", "AdamState", "Checkpoint", "FitResult", "LayerError", "Model", "MomentumState",
+    "NesterovState", "RmspropState", "SgdState", "activation", "adagrad", "adam", "backprop",
+    "binary_cross_entropy", "categorical_cross_entropy", "chain", "dense", "fit", "gaussian_nll",
+    "gradient_flow", "l2_penalty", "log_likelihood", "logistic", "lookahead", "mean_absolute_error",
+    "mean_squared_error", "mlp", "momentum", "nesterov", "relu", "rmsprop", "rows", "sgd",
+    "shard_data", "shard_params", "sigmoid", "sigmoid_cross_entropy", "softmax",
+    "softmax_cross_entropy", "softmax_regression", "tanh", "zero1",
+]  # fmt: skip

@@ -302,8 +302,12 @@ WRONG = {
     "too many": (backprop.chain(backprop.dense), [LAYER, {}], "wanted a list of 1"),
     "no kernel": (backprop.dense, {"w": jnp.ones(2)}, "dense: params is .*'w'.* wanted"),
     "ranks": (backprop.neuron, LAYER, r"neuron: kernel has shape \(2, 3\).* wanted \(features,\)"),
-    "bias": (backprop.dense, {**LAYER, "bias": jnp.ones(2)}, r"bias \(2,\)"),
-    "features": (backprop.dense, {**LAYER, "kernel": jnp.ones((4, 3))}, "wanted 4 features"),
+    "bias": (backprop.dense, {**LAYER, "bias": jnp.ones(2)}, r"\"bias\".* \(2,\)"),
+    "features": (
+        backprop.dense,
+        {**LAYER, "kernel": jnp.ones((4, 3))},
+        "x has 2 features.* wanted 4",
+    ),
 }
 
 

@@ -126,7 +126,7 @@ def test_a_file_may_change_the_search_path(path):
         ("optax:sgd()+1", "malformed brackets"),
         ("optax:sgd(momentum=0.9, momentum=0.8)", "malformed brackets|momentum is given twice"),
         ("optax:sgd(momentum=1+1)", "momentum=1.1 is not a literal"),
-        ("optax:sgd(momentum=exit())", r"exit is no range to search; write one of log, log1m"),
+        ("optax:sgd(momentum=exit())", r"exit is not a range to search; write one of log, log1m"),
         ("optax:sgd(rate=1)", "takes no 'rate'; it takes learning_rate, momentum"),
         ("optax:GradientTransformation", "needs init, update|is neither"),
         ("math:pi", "pi is neither an optimizer .* nor a function that makes one, but a float"),
@@ -144,7 +144,7 @@ def test_mistakes_in_a_file_are_told_with_their_line(path):
         parse(f"{path}:ready(learning_rate=1)")
     with pytest.raises(SpecError, match="a ready optimizer takes no learning_rate"):
         build(parse(f"{path}:ready"), learning_rate=1)
-    with pytest.raises(SpecError, match=r"mine.py:wrong: returned a int, which is no pair"):
+    with pytest.raises(SpecError, match=r"mine.py:wrong: returned a int, which is not a pair"):
         build(parse(f"{path}:wrong"))
     with pytest.raises(SpecError, match=r"mine.py:any_of: raised KeyError: 'learning_rate'"):
         build(parse(f"{path}:any_of"))

@@ -4,58 +4,16 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
-from lecture_opt.check import (
-    arguments,
-    composition,
-    devices,
-    direction,
-    dtypes,
-    hostile,
-    identity,
-    interface,
-    learning,
-    leaves,
-    long_run,
-    persistence,
-    purity,
-    state,
-    traits,
-    transforms,
-    trees,
-)
+from lecture_opt.check.diagnosis.reference import step_by_step
+from lecture_opt.check.needs import RUNS, Property
 from lecture_opt.check.outcome import Outcome, failed, in_words, skipped
-from lecture_opt.check.reference import step_by_step
-from lecture_opt.check.report import Report, Result
+from lecture_opt.check.properties import PROPERTIES, interface
+from lecture_opt.check.report import Report, Result, name_of
 from lecture_opt.check.subject import Subject, make
 from lecture_opt.environment import environment
 
-Property = Callable[[Subject], Outcome]
-FAMILIES = (
-    interface,
-    state,
-    purity,
-    transforms,
-    trees,
-    leaves,
-    dtypes,
-    hostile,
-    long_run,
-    direction,
-    learning,
-    arguments,
-    composition,
-    persistence,
-    devices,
-    traits,
-    identity,
-)
-PROPERTIES: tuple[Property, ...] = tuple(prop for family in FAMILIES for prop in family.PROPERTIES)
+MEASURED = ("traits", "identity")  # families that report without judging
 Skips = Collection[str] | Mapping[str, str]
-
-
-def name_of(prop: Property) -> str:
-    """A property's name: its family and its function, as in `trees.none_leaves`."""
-    return f"{prop.__module__.rpartition('.')[2]}.{prop.__name__}"
 
 
 def selected(names: Iterable[str]) -> list[Property]:
@@ -81,15 +39,14 @@ def evaluate(prop: Property, optimizer: Any) -> Outcome:
     """The outcome of one property for one optimizer; what the optimizer raises is a failure."""
     with environment():
         subject = make(optimizer)
-        missing = interface.needs_extra_arguments(subject)
-        if missing is not None:
-            return missing
-        if subject.problem is not None and prop not in interface.FIRST:
-            return skipped("update does not run at all (see interface.update_runs)")
+        if subject.wants_more:
+            return skipped(f"update needs more than (grads, state, params): {subject.problem}")
+        if not RUNS.met(subject) and prop not in interface.FIRST:
+            return skipped(RUNS.otherwise)
         try:
             return prop(subject)
         except Exception as error:  # an optimizer that raises breaks the property
-            if prop in (*traits.PROPERTIES, *identity.PROPERTIES):
+            if name_of(prop).partition(".")[0] in MEASURED:
                 return skipped(f"cannot be measured: {in_words(error)}")
             return failed(f"It raised {in_words(error)}", raised=in_words(error))
 
@@ -134,18 +91,18 @@ def run(
     for index, prop in enumerate(properties):
         progress(name_of(prop), index, len(properties))
         outcome = skipped(left_out[prop]) if prop in left_out else evaluate(prop, subject)
-        results.append(Result(name_of(prop), *outcome))
+        results.append(Result.of(prop, outcome))
     if reference is not None:
         progress("reference.step_by_step", len(properties), len(properties) + 1)
-        results.append(Result("reference.step_by_step", *against(subject, reference)))
+        results.append(Result.of(step_by_step, against(subject, reference)))
     return Report(subject.name, tuple(results), time.perf_counter() - started)
 
 
 def against(subject: Subject, reference: Any) -> Outcome:
     """The outcome of the comparison with a reference."""
     with environment():
-        if subject.problem is not None:
-            return skipped("update does not run at all (see interface.update_runs)")
+        if not RUNS.met(subject):
+            return skipped(RUNS.otherwise)
         try:
             return step_by_step(subject, make(reference, name=spec_text(reference)))
         except Exception as error:  # either may raise

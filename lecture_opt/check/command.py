@@ -1,6 +1,7 @@
 """`lecture-opt check`: the battery from the command line."""
 
 import argparse
+import contextlib
 import functools
 import os
 import sys
@@ -14,10 +15,10 @@ say in words which it breaks, at which step, leaf and element.
   lecture-opt check my_optimizers.py:my_adam --reference 'optax:adam(learning_rate=1e-3)'
   lecture-opt check 'my_optimizers.py:my_adam(b1=0.8)' --only dtypes hostile --json report.json
 
-A constructor is called with its own defaults (and a learning rate of 0.01 where it has none);
-with a constructor more can be checked than with a ready (init, update) pair.
+A constructor is called with its own defaults, and with a learning rate of 0.01 where it has no
+default for one. With a constructor more can be checked than with a ready (init, update) pair.
 Exit status: 0 nothing failed, 1 a property failed, 2 the request could not be understood."""
-DEVICES = "--xla_force_host_platform_device_count=8"
+DEVICES = 8
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,10 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command; returns the exit status."""
-    if "jax" not in sys.modules or not _devices_started():
-        flags = os.environ.get("XLA_FLAGS", "")
-        if "device_count" not in flags:
-            os.environ["XLA_FLAGS"] = f"{flags} {DEVICES}".strip()
+    _ask_for_devices()
     try:
         from rich.console import Console
 
@@ -85,11 +83,14 @@ def run(args: argparse.Namespace) -> int:
     return 0 if report.ok else 1
 
 
-def _devices_started() -> bool:
-    """Whether JAX has chosen its devices already, so that flags come too late."""
-    from jax._src import xla_bridge
+def _ask_for_devices() -> None:
+    """Ask JAX for eight devices on the CPU, unless the user or a running JAX settled the number."""
+    import jax
 
-    return bool(xla_bridge.backends_are_initialized())
+    flags, asked = os.environ.get("XLA_FLAGS", ""), jax.config.values["jax_num_cpu_devices"]
+    if "device_count" not in flags and asked < 0:
+        with contextlib.suppress(RuntimeError):  # JAX has started its devices already
+            jax.config.update("jax_num_cpu_devices", DEVICES)
 
 
 def _subject(text: str) -> Any:

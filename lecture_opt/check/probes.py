@@ -4,7 +4,7 @@ The canonical tree has two leaves of one shape (so that mixing leaves up shows) 
 Everything is drawn from a seeded NumPy generator, so the same probe is the same everywhere.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -50,6 +50,12 @@ def float64(leaf: Any) -> Any:
     return array.astype(np.complex128 if np.iscomplexobj(array) else np.float64)
 
 
+def largest(tree: Tree) -> float:
+    """The largest absolute value in a tree: NaN where it holds a NaN, 0 where it is empty."""
+    sizes = [np.max(np.abs(float64(leaf)), initial=0.0) for leaf in jax.tree.leaves(tree)]
+    return float(np.max(sizes, initial=0.0))
+
+
 def path_name(path: Any) -> str:
     """A leaf's path as one writes it: `params['kernel']` without the `params`."""
     return jax.tree_util.keystr(path) or "(the only leaf)"
@@ -62,10 +68,10 @@ class Difference(NamedTuple):
     """
 
     leaf: str
-    element: tuple[int, ...]
-    got: float
-    wanted: float
-    error: float
+    element: tuple[int, ...] = ()
+    got: float = 0.0
+    wanted: float = 0.0
+    error: float = 0.0
 
     def __str__(self) -> str:
         where = f"{self.leaf}[{', '.join(map(str, self.element))}]" if self.element else self.leaf
@@ -78,7 +84,7 @@ def leaf_difference(name: str, got: Any, wanted: Any) -> Difference:
     if got.shape != wanted.shape:
         return Difference(name, (), float("nan"), float("nan"), float("inf"))
     if got.size == 0:
-        return Difference(name, (), 0.0, 0.0, 0.0)
+        return Difference(name)
     same = (got == wanted) | (np.isnan(got) & np.isnan(wanted))
     with np.errstate(invalid="ignore", over="ignore"):
         gap = np.where(same, 0.0, np.abs(got - wanted))
@@ -91,8 +97,8 @@ def leaf_difference(name: str, got: Any, wanted: Any) -> Difference:
     return Difference(name, element, got[worst].item(), wanted[worst].item(), error)
 
 
-def worst_difference(got: Tree, wanted: Tree) -> Difference | None:
-    """The worst difference of two trees of one structure, or None where there are no leaves."""
+def worst_difference(got: Tree, wanted: Tree) -> Difference:
+    """The worst difference of two trees of one structure."""
     named = jax.tree_util.tree_leaves_with_path(wanted)
     leaves = jax.tree.leaves(got)
     found = [
@@ -100,7 +106,18 @@ def worst_difference(got: Tree, wanted: Tree) -> Difference | None:
         for (path, w), g in zip(named, leaves, strict=True)
         if not is_key(w)
     ]
-    return max(found, key=lambda difference: difference.error, default=None)
+    return max(found, key=lambda gap: gap.error, default=Difference("(no leaves)"))
+
+
+def first_difference(
+    got: Sequence[Tree], wanted: Sequence[Tree], tolerance: float
+) -> tuple[int, Difference] | None:
+    """The first step at which two sequences of trees part by more than a tolerance, and where."""
+    for step, (a, b) in enumerate(zip(got, wanted, strict=True)):
+        gap = worst_difference(a, b)
+        if gap.error > tolerance:
+            return step, gap
+    return None
 
 
 def structure(tree: Tree) -> Any:
@@ -131,7 +148,21 @@ def is_key(leaf: Any) -> bool:
     return isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
-def not_finite(tree: Tree) -> tuple[str, float] | None:
+class NotFinite(NamedTuple):
+    """A leaf with a NaN or an infinity, that value, and the step at which it came."""
+
+    leaf: str
+    value: float
+    step: int = 0
+
+
+def first_not_finite(trees: Sequence[Tree]) -> NotFinite | None:
+    """The first tree of a sequence that is not finite everywhere."""
+    found = (not_finite(tree, step) for step, tree in enumerate(trees))
+    return next(filter(None, found), None)
+
+
+def not_finite(tree: Tree, step: int = 0) -> NotFinite | None:
     """The first leaf with a NaN or an infinity, and that value; None where all is finite."""
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
         if is_key(leaf) or not jnp.issubdtype(jnp.asarray(leaf).dtype, jnp.inexact):
@@ -139,5 +170,5 @@ def not_finite(tree: Tree) -> tuple[str, float] | None:
         array = float64(leaf)
         bad = array[~np.isfinite(array)]
         if bad.size:
-            return path_name(path), bad[0].item()
+            return NotFinite(path_name(path), bad[0].item(), step)
     return None

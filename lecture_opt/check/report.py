@@ -4,9 +4,8 @@ import inspect
 import math
 import os
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,28 +14,32 @@ import jax
 import numpy as np
 
 from lecture_opt import files
-from lecture_opt.check.outcome import Status
+from lecture_opt.check.outcome import Outcome, Status
+
+
+def name_of(prop: Callable[..., Any]) -> str:
+    """A property's name: its family and its function, as in `trees.none_leaves`."""
+    return f"{prop.__module__.rpartition('.')[2]}.{prop.__name__}"
 
 
 @dataclass(frozen=True)
 class Result:
-    """The outcome of one property, by name."""
+    """The outcome of one property, by name; `doc` says what it asserts, why, and usual causes."""
 
     name: str
     status: Status
     message: str
-    evidence: dict[str, Any]
+    evidence: Mapping[str, Any]
+    doc: str
 
-    @property
-    def property(self) -> Callable[..., Any]:
-        """The function that asks for it; its docstring says why and the usual cause."""
-        family, _, function = self.name.partition(".")
-        return getattr(import_module(f"lecture_opt.check.{family}"), function)
+    @classmethod
+    def of(cls, prop: Callable[..., Any], outcome: Outcome) -> "Result":
+        """The result of a property."""
+        return cls(name_of(prop), *outcome, inspect.cleandoc(prop.__doc__ or ""))
 
     def in_words(self) -> str:
         """The finding, then what is asserted and the usual cause, as one paragraph."""
-        doc = inspect.cleandoc(self.property.__doc__ or "")
-        claim, _, rest = doc.partition("\n\n")
+        claim, _, rest = self.doc.partition("\n\n")
         rest = " ".join(rest.split())
         return f"{self.name}: {self.message}\n  Wanted: {' '.join(claim.split())} {rest}"
 
@@ -100,7 +103,7 @@ class Report:
 
 
 def refuse_unwritable(path: str | os.PathLike[str]) -> None:
-    """Make the folder for a report, and raise where it would take none.
+    """Make the folder for a report, and raise where nothing can be written there.
 
     Raises:
         ValueError: The path is a folder, or no file can be made beside it.
@@ -126,7 +129,7 @@ def versions() -> dict[str, str]:
 
 def plain(value: Any) -> Any:
     """A value as strict JSON takes it."""
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]

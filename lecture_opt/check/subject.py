@@ -72,6 +72,12 @@ class Subject:
             return in_words(error)
         return None
 
+    @property
+    def wants_more(self) -> bool:
+        """Whether `update` asks for more than (grads, state, params)."""
+        said = self.problem or ""
+        return ("missing" in said and "argument" in said) or "must be provided" in said
+
     @cached_property
     def jit_problem(self) -> BaseException | None:
         """What a jitted update raises; None where it runs."""
@@ -87,15 +93,16 @@ class Subject:
         return (self.jitted if self.jit_problem is None else self.update)(grads, state, params)
 
     def updates_over(
-        self, grads: list[Tree], params: Tree, *, follow: bool = False
+        self, grads: list[Tree], params: Tree, *, follow: bool = False, jit: bool = True
     ) -> tuple[list[Tree], Tree]:
         """The updates for a sequence of gradients, and the last state.
 
-        Parameters stay where they are unless `follow` adds the updates to them.
+        Parameters stay where they are unless `follow` adds the updates to them. Without `jit` a
+        new kind of tree costs no compile.
         """
-        state, seen = self.init(params), []
+        state, seen, step = self.init(params), [], self.step if jit else self.update
         for gradient in grads:
-            updates, state = self.step(gradient, state, params)
+            updates, state = step(gradient, state, params)
             params = add(params, updates) if follow else params
             seen.append(updates)
         return seen, state
@@ -115,6 +122,19 @@ class Subject:
         if self.constructor is None:
             raise TypeError(f"{self.name} was given as an instance; it cannot be rebuilt")
         return Subject(self.name, self.constructor(**arguments))
+
+    def with_rate(self, change: Callable[[float], Any]) -> "Subject":
+        """The same optimizer with a learning rate made from its own."""
+        if self.rate_name is None or self.learning_rate is None:
+            raise TypeError(f"{self.name} has no known learning rate")
+        return self.rebuilt(**{self.rate_name: change(self.learning_rate)})
+
+    @property
+    def floats(self) -> dict[str, float]:
+        """The constructor's floating arguments, by name; empty where there is no constructor."""
+        if self.constructor is None:
+            return {}
+        return {name: value for name, value in self.arguments.items() if isinstance(value, float)}
 
     @property
     def learning_rate(self) -> float | None:

@@ -28,8 +28,8 @@ def show(report: Report, console: Console) -> None:
         now, _, name = result.name.partition(".")
         word, style = LOOKS[result.status]
         seen = "see below" if result.status == "fail" else result.message
-        shown = now if now != family else ""
-        table.add_row(shown, name.replace("_", " "), Text(word, style), Text(seen))
+        heading = now if now != family else ""
+        table.add_row(heading, name.replace("_", " "), Text(word, style), Text(seen))
         family = now
     console.print(table)
     for result in report.failures:

@@ -1,6 +1,6 @@
 """Losses: minus the log-likelihood of the lecture's models, as pure functions of arrays.
 
-A loss is what is left of log p(D|h) = sum_i log p(y_i|x_i, h) once a distribution is chosen:
+The choice of a distribution turns -log p(D|h) = -sum_i log p(y_i|x_i, h) into a loss:
 
 | distribution of the target | from probabilities or the mean | from logits |
 | --- | --- | --- |
@@ -9,20 +9,19 @@ A loss is what is left of log p(D|h) = sum_i log p(y_i|x_i, h) once a distributi
 | Normal | `mean_squared_error`, `gaussian_nll` | |
 | Laplace | `mean_absolute_error` | |
 
-`log_likelihood` is that sum itself, and `l2_penalty` the term that the lecture adds to it.
+`log_likelihood` is the sum itself, and `l2_penalty` the term that the lecture adds to it.
 
-What holds for all of them:
+The same rules hold for all of them:
 
 - Predictions come first and targets second. Shapes must be equal; nothing is broadcast.
 - `where` is boolean, of the shape of the loss per example. What it hides, NaN or infinity
   included, leaves no trace in the value or in the gradient.
-- `reduction` is "mean" (over what `where` shows; 0 where that is nothing), "sum", or "none".
+- `reduction` is "mean" (over what `where` shows; 0 where it shows nothing), "sum" or "none".
 - Everything is computed in float32, or in float64 for float64 predictions, and the result has
   the dtype of the predictions. Targets may have any real dtype.
-- A wrong shape or dtype is an error. So is a wrong value (a class id that is not there,
-  probabilities that are none) where it is known, which outside of `jit` reads it back from the
-  device. Where it is traced, by `jit`, `vmap` or `grad`, a label or probability out of its range
-  makes NaN of the loss and gradient of its example.
+- A wrong shape or dtype is an error. So is a wrong value, a class id or a probability out of its
+  range, where values are known; outside of `jit` this reads them back from the device. Traced
+  by `jit`, `vmap` or `grad`, the example with this value has a loss and gradient of NaN.
 
 Example:
     >>> import jax.numpy as jnp
@@ -39,13 +38,7 @@ from lecture_opt.losses.penalty import l2_penalty
 from lecture_opt.losses.regression import gaussian_nll, mean_absolute_error, mean_squared_error
 
 __all__ = [
-    "binary_cross_entropy",
-    "categorical_cross_entropy",
-    "gaussian_nll",
-    "l2_penalty",
-    "log_likelihood",
-    "mean_absolute_error",
-    "mean_squared_error",
-    "sigmoid_cross_entropy",
+    "binary_cross_entropy", "categorical_cross_entropy", "gaussian_nll", "l2_penalty",
+    "log_likelihood", "mean_absolute_error", "mean_squared_error", "sigmoid_cross_entropy",
     "softmax_cross_entropy",
-]
+]  # fmt: skip

@@ -1,6 +1,6 @@
-"""Checks of what a loss is given: each raises before any work, naming function and argument.
+"""Checks of a loss's arguments: each raises before any work, naming function and argument.
 
-Shapes and dtypes are always checked; values where they are known, which is to say not traced.
+Shapes and dtypes are always checked, values where they are known, that is, not traced.
 """
 
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args
@@ -10,13 +10,14 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from lecture_opt.losses._numerics import TOLERANCE
+from lecture_opt.losses._arithmetic import TOLERANCE
+from lecture_opt.numerics import known
 
 Reduction: TypeAlias = Literal["mean", "sum", "none"]
 
 
 class CrossEntropyArguments(NamedTuple):
-    """The checked arrays that a cross-entropy is computed from; what is not given is None."""
+    """The checked arguments of a cross-entropy; None stands for an argument left out."""
 
     scores: jax.Array
     labels: jax.Array
@@ -26,13 +27,13 @@ class CrossEntropyArguments(NamedTuple):
 
 
 def check_reduction(name: str, reduction: str) -> None:
-    """`reduction` must be one of `Reduction`."""
+    """Raise unless `reduction` is one of `Reduction`."""
     if reduction not in get_args(Reduction):
         raise ValueError(f"{name}: reduction is {reduction!r}; wanted one of {get_args(Reduction)}")
 
 
 def array(name: str, argument: str, value: ArrayLike) -> jax.Array:
-    """`value` as an array, which must hold numbers."""
+    """Return `value` as an array; it must hold numbers."""
     try:
         return jnp.asarray(value)
     except (TypeError, ValueError):
@@ -41,7 +42,7 @@ def array(name: str, argument: str, value: ArrayLike) -> jax.Array:
 
 
 def floating(name: str, argument: str, value: ArrayLike) -> jax.Array:
-    """`value` as an array, which must hold real floating-point numbers."""
+    """Return `value` as an array; it must hold real floating-point numbers."""
     x = array(name, argument, value)
     if not jnp.issubdtype(x.dtype, jnp.floating):
         raise TypeError(
@@ -51,7 +52,7 @@ def floating(name: str, argument: str, value: ArrayLike) -> jax.Array:
 
 
 def real(name: str, argument: str, value: ArrayLike) -> jax.Array:
-    """`value` as an array, which must not be complex."""
+    """Return `value` as an array; it must not be complex."""
     x = array(name, argument, value)
     if jnp.issubdtype(x.dtype, jnp.complexfloating):
         raise TypeError(f"{name}: {argument} has dtype {x.dtype}; wanted real numbers")
@@ -59,7 +60,7 @@ def real(name: str, argument: str, value: ArrayLike) -> jax.Array:
 
 
 def matching(name: str, argument: str, value: ArrayLike, other: str, x: jax.Array) -> jax.Array:
-    """`value` as an array, which must hold real numbers and have the shape of `x`."""
+    """Return `value` as an array; it must be real and have the shape of `x`."""
     y = real(name, argument, value)
     if y.shape != x.shape:
         raise ValueError(
@@ -70,7 +71,7 @@ def matching(name: str, argument: str, value: ArrayLike, other: str, x: jax.Arra
 
 
 def visible(name: str, where: ArrayLike | None, shape: tuple[int, ...]) -> jax.Array | None:
-    """`where` as an array, which must be boolean and have the shape of the loss per example."""
+    """Return `where` as an array; it must be boolean and have the shape of the loss per example."""
     if where is None:
         return None
     mask = jnp.asarray(where)
@@ -83,26 +84,21 @@ def visible(name: str, where: ArrayLike | None, shape: tuple[int, ...]) -> jax.A
     return mask
 
 
-def known(*values: Any) -> bool:
-    """Whether none of `values` is traced."""
-    return not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(values))
-
-
 def shown(value: ArrayLike, where: ArrayLike | None, axis: int | None = None) -> Any:
-    """The known `value` in NumPy, `axis` moved last, without what the known `where` hides."""
+    """Return a known `value` in NumPy, `axis` moved last, without what a known `where` hides."""
     array = np.asarray(value) if axis is None else np.moveaxis(np.asarray(value), axis, -1)
     return array if where is None else array[np.asarray(where)]
 
 
 def check_probabilities(name: str, argument: str, values: Any, hint: str = "") -> None:
-    """Known probabilities must be from 0 to 1. NaN passes: divergence is a value, not an error."""
+    """Raise where a probability leaves [0, 1]. NaN passes: divergence is a value, not an error."""
     bad = values[(values < -TOLERANCE) | (values > 1 + TOLERANCE)]
     if bad.size:
         raise ValueError(f"{name}: {argument} contains {bad[0]}; wanted values from 0 to 1{hint}")
 
 
 def weights(name: str, class_weights: ArrayLike | None, classes: int) -> jax.Array | None:
-    """`class_weights` as an array: one finite weight per class, none negative."""
+    """Return `class_weights` as an array: one finite weight per class, at least 0."""
     if class_weights is None:
         return None
     w = real(name, "class_weights", class_weights)
@@ -119,7 +115,7 @@ def weights(name: str, class_weights: ArrayLike | None, classes: int) -> jax.Arr
 
 
 def smoothing(name: str, label_smoothing: ArrayLike) -> jax.Array | None:
-    """`label_smoothing` as an array: a scalar from 0 to 1, None where it is known to be 0."""
+    """Return `label_smoothing` as an array, a scalar from 0 to 1; None where it is known as 0."""
     s = real(name, "label_smoothing", label_smoothing)
     if s.shape != ():
         raise ValueError(f"{name}: label_smoothing has shape {s.shape}; wanted a scalar")

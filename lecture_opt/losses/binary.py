@@ -6,9 +6,10 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from lecture_opt.losses import _arithmetic as arithmetic
 from lecture_opt.losses import _inputs as inputs
-from lecture_opt.losses import _numerics as numerics
 from lecture_opt.losses._inputs import CrossEntropyArguments, Reduction
+from lecture_opt.numerics import compute_dtype, known, smallest_normal
 
 
 def binary_cross_entropy(
@@ -22,15 +23,15 @@ def binary_cross_entropy(
 ) -> jax.Array:
     """Minus the log-density of a Bernoulli distribution: -p log q - (1 - p) log(1 - q).
 
-    `probs` are the q, the probability that the target is 1; `labels` the p, from 0 to 1, of any
-    real dtype. Both have any shape, the same. The other arguments are as in
-    `sigmoid_cross_entropy`, which is the one to use where you have logits.
+    `probs` are the q, the probability that the target is 1; `labels` are the p, from 0 to 1, of
+    the same shape and any real dtype. The other arguments are those of `sigmoid_cross_entropy`;
+    use that function where you have logits.
 
-    At q = 0 and q = 1 both logarithms stay finite and keep a gradient, in the way that
-    `categorical_cross_entropy` says.
+    At q = 0 and q = 1 both logarithms stay finite and keep a gradient, as
+    `categorical_cross_entropy` explains.
 
     Raises:
-        ValueError: Where values are known, also for `probs` or `labels` out of [0, 1].
+        ValueError: Where values are known, also for a `probs` or `labels` out of [0, 1].
 
     Source: the lecture's slide "Clasificación binaria".
 
@@ -44,7 +45,7 @@ def binary_cross_entropy(
     name = "binary_cross_entropy"
     given = _check(name, "probs", probs, labels, where, class_weights, label_smoothing)
     inputs.check_reduction(name, reduction)
-    if inputs.known(probs, where):
+    if known(probs, where):
         hint = " (these look like logits; use sigmoid_cross_entropy)"
         inputs.check_probabilities(name, "probs", inputs.shown(probs, where), hint)
     return _from_probs(given, reduction)
@@ -63,7 +64,7 @@ def sigmoid_cross_entropy(
 
     The stable form of `binary_cross_entropy`. With reduction "none" it equals
     `optax.sigmoid_binary_cross_entropy`. It is `softmax_cross_entropy` of two classes whose
-    logits differ by `logits`, and so are its options.
+    logits differ by `logits`, and its options mean the same.
 
     Args:
         logits: log(q / (1 - q)), of any shape.
@@ -76,8 +77,8 @@ def sigmoid_cross_entropy(
 
     Raises:
         TypeError: Where a dtype is not real.
-        ValueError: Where a shape is another, or, where values are known, a label is out of
-            [0, 1]. Traced, such a label gives NaN.
+        ValueError: Where shapes differ, or, where values are known, a label is out of [0, 1].
+            Traced, that label gives NaN.
 
     Source: the lecture's slide "Clasificación binaria".
 
@@ -95,16 +96,16 @@ def sigmoid_cross_entropy(
 @partial(jax.jit, static_argnames="reduction")
 def _from_probs(given: CrossEntropyArguments, reduction: Reduction) -> jax.Array:
     probs = _shown(given.scores, given)
-    q, floor = numerics.clipped(probs), numerics.smallest_normal(given.scores.dtype)
-    log_q = numerics.nan_unless(numerics.is_probability(probs), numerics.finite_log(q, floor))
-    return _cross_entropy(log_q, numerics.finite_log_complement(q, floor), given, reduction)
+    q, floor = arithmetic.clipped(probs), smallest_normal(given.scores.dtype)
+    log_q = arithmetic.nan_unless(arithmetic.is_probability(probs), arithmetic.finite_log(q, floor))
+    return _cross_entropy(log_q, arithmetic.finite_log_complement(q, floor), given, reduction)
 
 
 @partial(jax.jit, static_argnames="reduction")
 def _from_logits(given: CrossEntropyArguments, reduction: Reduction) -> jax.Array:
     logits = _shown(given.scores, given)
-    log_q = jnp.maximum(jax.nn.log_sigmoid(logits), numerics.LOWEST_LOG)
-    log_not_q = jnp.maximum(jax.nn.log_sigmoid(-logits), numerics.LOWEST_LOG)
+    log_q = jnp.maximum(jax.nn.log_sigmoid(logits), arithmetic.LOWEST_LOG)
+    log_not_q = jnp.maximum(jax.nn.log_sigmoid(-logits), arithmetic.LOWEST_LOG)
     return _cross_entropy(log_q, log_not_q, given, reduction)
 
 
@@ -121,14 +122,14 @@ def _cross_entropy(
         w_0, w_1 = given.class_weights.astype(p.dtype)
         loss = -w_1 * p * log_q - w_0 * (1 - p) * log_not_q
         weight = w_1 * p + w_0 * (1 - p)
-    loss = numerics.nan_unless(numerics.is_probability(labels), loss)
-    return numerics.reduce(loss, reduction, given.mask, weight, given.scores.dtype)
+    loss = arithmetic.nan_unless(arithmetic.is_probability(labels), loss)
+    return arithmetic.reduce(loss, reduction, given.mask, weight, given.scores.dtype)
 
 
 def _shown(x: jax.Array, given: CrossEntropyArguments) -> jax.Array:
-    """`x` in the dtype to compute in, ones where it is hidden."""
-    working = numerics.working_dtype(given.scores.dtype)
-    return numerics.hide(x.astype(working), given.mask, 1)
+    """`x` in the dtype to compute in, with ones where it is hidden."""
+    working = compute_dtype(given.scores.dtype)
+    return arithmetic.hide(x.astype(working), given.mask, 1)
 
 
 def _check(
@@ -143,7 +144,7 @@ def _check(
     x = inputs.floating(name, argument, scores)
     y = inputs.matching(name, "labels", labels, argument, x)
     mask = inputs.visible(name, where, x.shape)
-    if inputs.known(labels, where):
+    if known(labels, where):
         inputs.check_probabilities(name, "labels", inputs.shown(labels, where))
     return CrossEntropyArguments(
         x,

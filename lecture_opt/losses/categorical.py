@@ -8,9 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
+from lecture_opt.losses import _arithmetic as arithmetic
 from lecture_opt.losses import _inputs as inputs
-from lecture_opt.losses import _numerics as numerics
 from lecture_opt.losses._inputs import CrossEntropyArguments, Reduction
+from lecture_opt.numerics import compute_dtype, known, smallest_normal
 
 
 def categorical_cross_entropy(
@@ -26,16 +27,16 @@ def categorical_cross_entropy(
     """Minus the log-density of a categorical distribution: H(p, q) = -sum_j p_j log q_j.
 
     `probs` are the q. `labels` are the p (floating, of the shape of `probs`), or the ids of the
-    classes whose p is 1 (integers, of that shape without `axis`). The other arguments are as in
-    `softmax_cross_entropy`, which is the one to use where you have logits.
+    classes whose p is 1 (integers, of that shape without `axis`). The other arguments are those of
+    `softmax_cross_entropy`; use that function where you have logits.
 
-    Below t, the smallest normal number of the dtype of `probs`, log q is continued by its tangent:
-    at q = 0 it is log(t) - 1 and its slope 1 / t, so that value and gradient are finite and the
-    gradient still asks for more probability.
+    Below t, the smallest normal number of the dtype of `probs`, the tangent at t replaces log q:
+    at q = 0 its value is log(t) - 1 and its slope 1 / t. Both are finite, and the gradient still
+    asks for more probability.
 
     Raises:
-        ValueError: Where values are known, also for `probs` that are out of [0, 1], or whose sum
-            is not 1, by more than 0.01.
+        ValueError: Where values are known, also for `probs` that leave [0, 1], or whose sum
+            differs from 1, by more than 0.01.
 
     Source: the lecture's slide "Clasificación".
 
@@ -49,7 +50,7 @@ def categorical_cross_entropy(
     name = "categorical_cross_entropy"
     given = _check(name, "probs", probs, labels, axis, where, class_weights, label_smoothing)
     inputs.check_reduction(name, reduction)
-    if inputs.known(probs, where):
+    if known(probs, where):
         hint = " (these look like logits; use softmax_cross_entropy)"
         _check_distributions(name, "probs", inputs.shown(probs, where, axis), axis, hint)
     return _from_probs(given, axis, reduction)
@@ -75,16 +76,16 @@ def softmax_cross_entropy(
         labels: Integer class ids, or floating distributions of the shape of `logits`.
         axis: The axis of the classes.
         where: Which examples count, of the shape of `logits` without `axis`.
-        class_weights: A w_j per class: an example's loss is -sum_j w_j p_j log q_j, its weight in
-            a mean sum_j w_j p_j, and a mean is the sum of losses over the sum of weights.
-        label_smoothing: The share s of the uniform distribution in p, which becomes
-            (1 - s) p + s / classes, before anything is weighted.
+        class_weights: One w_j per class: an example's loss is -sum_j w_j p_j log q_j and its weight
+            sum_j w_j p_j; the mean is the sum of the losses over the sum of the weights.
+        label_smoothing: The share s of the uniform distribution: p becomes (1 - s) p + s / classes
+            before anything is weighted.
         reduction: "mean", "sum" or "none".
 
     Raises:
-        TypeError: Where a dtype is another.
-        ValueError: Where a shape is another, or, where values are known, a label is no class id
-            or no distribution. Traced, such an id gives NaN.
+        TypeError: Where a dtype is not the one above.
+        ValueError: Where shapes do not fit, or, where values are known, a label is neither a class
+            id nor a distribution. Traced, a label out of range gives NaN.
 
     Source: the lecture's slide "Clasificación"; label smoothing: Szegedy et al., 2016.
 
@@ -102,22 +103,22 @@ def softmax_cross_entropy(
 @partial(jax.jit, static_argnames=("axis", "reduction"))
 def _from_probs(given: CrossEntropyArguments, axis: int, reduction: Reduction) -> jax.Array:
     q = _classes_last(given.scores, axis, given)
-    valid = jnp.all(numerics.is_probability(q), axis=-1, keepdims=True)
-    floor = numerics.smallest_normal(given.scores.dtype)
-    log_q = numerics.nan_unless(valid, numerics.finite_log(numerics.clipped(q), floor))
+    valid = jnp.all(arithmetic.is_probability(q), axis=-1, keepdims=True)
+    floor = smallest_normal(given.scores.dtype)
+    log_q = arithmetic.nan_unless(valid, arithmetic.finite_log(arithmetic.clipped(q), floor))
     return _cross_entropy(log_q, given, axis, reduction)
 
 
 @partial(jax.jit, static_argnames=("axis", "reduction"))
 def _from_logits(given: CrossEntropyArguments, axis: int, reduction: Reduction) -> jax.Array:
     log_q = jax.nn.log_softmax(_classes_last(given.scores, axis, given))
-    return _cross_entropy(jnp.maximum(log_q, numerics.LOWEST_LOG), given, axis, reduction)
+    return _cross_entropy(jnp.maximum(log_q, arithmetic.LOWEST_LOG), given, axis, reduction)
 
 
 def _cross_entropy(
     log_q: jax.Array, given: CrossEntropyArguments, axis: int, reduction: Reduction
 ) -> jax.Array:
-    """The mean of -w log q under the labels; that of w is the weight of the example."""
+    """The mean of -w log q under the labels; the mean of w is the example's weight."""
     labels, valid = _labels(given, axis, log_q)
 
     def mean(values: jax.Array) -> jax.Array:
@@ -128,8 +129,8 @@ def _cross_entropy(
     else:
         w = jnp.broadcast_to(given.class_weights.astype(log_q.dtype), log_q.shape)
         loss, weight = mean(-w * log_q), mean(w)
-    loss = numerics.nan_unless(valid, loss)
-    return numerics.reduce(loss, reduction, given.mask, weight, given.scores.dtype)
+    loss = arithmetic.nan_unless(valid, loss)
+    return arithmetic.reduce(loss, reduction, given.mask, weight, given.scores.dtype)
 
 
 def _mean_under_labels(
@@ -149,20 +150,20 @@ def _mean_under_labels(
 def _labels(
     given: CrossEntropyArguments, axis: int, log_q: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """Ids `(...)` or distributions `(..., classes)` without what is hidden, and which are valid."""
+    """Ids `(...)` or distributions `(..., classes)`, hidden ones replaced, and which are valid."""
     if given.labels.ndim == log_q.ndim:
         p = _classes_last(given.labels, axis, given)
-        return p, jnp.all(numerics.is_probability(p), axis=-1)
-    ids = numerics.hide(given.labels, given.mask, 0)
+        return p, jnp.all(arithmetic.is_probability(p), axis=-1)
+    ids = arithmetic.hide(given.labels, given.mask, 0)
     largest = jnp.iinfo(ids.dtype).max
     valid = (ids >= 0) & (ids <= min(log_q.shape[-1] - 1, largest))
     return jnp.where(valid, ids, 0).astype(jnp.int32), valid
 
 
 def _classes_last(x: jax.Array, axis: int, given: CrossEntropyArguments) -> jax.Array:
-    """`x` in the dtype to compute in, `axis` moved last, hidden examples filled with ones."""
-    working = numerics.working_dtype(given.scores.dtype)
-    return numerics.hide(jnp.moveaxis(x, axis, -1).astype(working), given.mask, 1)
+    """`x` in the dtype to compute in, `axis` moved last, with ones in hidden examples."""
+    working = compute_dtype(given.scores.dtype)
+    return arithmetic.hide(jnp.moveaxis(x, axis, -1).astype(working), given.mask, 1)
 
 
 def _check(
@@ -181,7 +182,7 @@ def _check(
     examples = tuple(np.delete(x.shape, axis).tolist())
     y = _check_labels(name, argument, x, labels, examples)
     mask = inputs.visible(name, where, examples)
-    if inputs.known(labels, where):
+    if known(labels, where):
         if y.ndim == x.ndim:
             _check_distributions(name, "labels", inputs.shown(labels, where, axis), axis)
         else:
@@ -198,7 +199,7 @@ def _check(
 def _check_labels(
     name: str, argument: str, x: jax.Array, labels: ArrayLike, examples: tuple[int, ...]
 ) -> jax.Array:
-    """`labels` as an array: ids of the shape `examples` or distributions of the shape of `x`."""
+    """Return `labels` as an array: ids of shape `examples` or distributions shaped as `x`."""
     y = inputs.array(name, "labels", labels)
     is_id = jnp.issubdtype(y.dtype, jnp.integer)
     given = f"labels has dtype {y.dtype} and shape {y.shape}, {argument} has shape {x.shape}"
@@ -218,7 +219,7 @@ def _check_labels(
 
 
 def _check_ids(name: str, ids: Any, classes: int) -> None:
-    """Known class ids must be from 0 to `classes - 1`."""
+    """Raise where a known class id is not from 0 to `classes - 1`."""
     bad = ids[(ids < 0) | (ids >= classes)]
     if bad.size:
         raise ValueError(
@@ -227,10 +228,10 @@ def _check_ids(name: str, ids: Any, classes: int) -> None:
 
 
 def _check_distributions(name: str, argument: str, p: Any, axis: int, hint: str = "") -> None:
-    """Known probabilities must be from 0 to 1 and sum to 1 over their last axis, once `axis`."""
+    """Raise where known probabilities leave [0, 1] or do not sum to 1 over the last axis."""
     inputs.check_probabilities(name, argument, p, hint)
     sums = p.sum(-1, dtype=np.float64)
-    bad = sums[abs(sums - 1) > numerics.TOLERANCE]
+    bad = sums[abs(sums - 1) > arithmetic.TOLERANCE]
     if bad.size:
         raise ValueError(
             f"{name}: {argument} sums to {bad[0]:g} over axis {axis}; wanted distributions, "

@@ -21,9 +21,9 @@ def log_likelihood(
     scale: ArrayLike = 1.0,
     where: ArrayLike | None = None,
 ) -> jax.Array:
-    """sum_i log p(y_i | x_i, h) of i.i.d. data, where `predictions` is what h makes of each x_i.
+    """sum_i log p(y_i | x_i, h) of i.i.d. data; `predictions` are what h makes of the x_i.
 
-    Writing out the logarithm of each density, a loss falls out, with its sign changed:
+    The logarithm of each density is a loss with its sign changed:
 
     - "categorical", p(y|x) = prod_j q_j^p_j, of probabilities q and labels p:
       sum_i sum_j p_ij log q_ij, the cross-entropy.
@@ -33,12 +33,12 @@ def log_likelihood(
       sigma = `scale`: -N log(sigma sqrt(2 pi)) - sum_i (y_i - f_i)^2 / (2 sigma^2), where only
       the squared error depends on f.
 
-    `predictions` and `targets` have the shapes that the loss of each wants; `where` says which
-    examples count.
+    `predictions` and `targets` have the shapes that each loss wants; `where` tells which examples
+    count.
 
     Raises:
-        ValueError: For another distribution, a `scale` where there is none, and where the loss
-            raises.
+        ValueError: For another distribution, for a `scale` that it does not have, and where the
+            loss raises.
 
     Source: the lecture's slides "Teorema de Bayes" and "Aprendizaje supervisado".
 
@@ -61,5 +61,5 @@ def log_likelihood(
                 f"wanted one of {get_args(Distribution)}"
             )
     if is_given(scale):
-        raise ValueError(f"log_likelihood: scale is given, but {distribution!r} has none")
+        raise ValueError(f"log_likelihood: scale is given, but {distribution!r} does not have one")
     return -loss(predictions, targets, where=where, reduction="sum")

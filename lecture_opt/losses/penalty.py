@@ -9,21 +9,21 @@ from jax.tree_util import keystr, tree_leaves_with_path
 from jax.typing import ArrayLike
 
 from lecture_opt.losses._inputs import array, real
-from lecture_opt.losses._numerics import working_dtype
+from lecture_opt.numerics import compute_dtype
 
 
 def l2_penalty(
     params: Any, weight: ArrayLike = 0.01, select: Callable[[str], bool] | None = None
 ) -> jax.Array:
-    """`weight * sum(w ** 2)` over the leaves of `params`, as in the slide's logistic regression.
+    """`weight * sum(w ** 2)` over the leaves of `params`, as the slide adds it.
 
-    Minus the log-density of independent Normal priors of variance 1 / (2 weight), less a constant.
+    Minus the log-density of independent Normal priors of variance 1 / (2 weight), up to a constant.
     Its gradient, 2 weight w, is `optax.add_decayed_weights(2 * weight)`.
 
     Args:
         params: A tree of floating or complex arrays.
-        weight: How much it counts.
-        select: Which leaves count, told by their path, such as "0/kernel"; all if None.
+        weight: How much the penalty counts.
+        select: Whether the leaf of this path, "0/kernel" for example, counts; all do if None.
 
     Raises:
         ValueError: When `select` selects nothing.
@@ -47,7 +47,9 @@ def l2_penalty(
         if select is None or select(path)
     ]
     if leaves and not selected:
-        raise ValueError(f"l2_penalty: select chose none of {[path for path, _ in leaves]}")
+        raise ValueError(
+            f"l2_penalty: select chooses no leaf; there are {[path for path, _ in leaves]}"
+        )
     for path, w in selected:
         if not jnp.issubdtype(w.dtype, jnp.inexact):
             raise TypeError(f"l2_penalty: params at {path!r} has dtype {w.dtype}; wanted floating")
@@ -59,9 +61,9 @@ def l2_penalty(
 
 @jax.jit
 def _weighted_sum_of_squares(leaves: list[jax.Array], weight: jax.Array) -> jax.Array:
-    """In the dtype of the leaves; in the widest one they are computed in, where they differ."""
+    """The penalty in the dtype of the leaves, or in their widest dtype where they differ."""
     dtypes = {jnp.finfo(w.dtype).dtype for w in leaves} or {jnp.dtype(jnp.float32)}
-    working = max(map(working_dtype, dtypes), key=lambda dtype: jnp.finfo(dtype).bits)
+    working = compute_dtype(*dtypes)
     parts = [part for w in leaves for part in ((w.real, w.imag) if jnp.iscomplexobj(w) else (w,))]
     squares = [jnp.sum(part.astype(working) ** 2) for part in parts]
     total = weight.astype(working) * sum(squares, jnp.zeros((), working))

@@ -8,9 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
+from lecture_opt.losses import _arithmetic as arithmetic
 from lecture_opt.losses import _inputs as inputs
-from lecture_opt.losses import _numerics as numerics
 from lecture_opt.losses._inputs import Reduction
+from lecture_opt.numerics import compute_dtype, known
 
 LOG_SQRT_2_PI = 0.5 * math.log(2 * math.pi)
 
@@ -24,19 +25,19 @@ def mean_squared_error(
 ) -> jax.Array:
     """(y - f)^2: minus the log-density of a Normal distribution, up to scale and a constant.
 
-    Exactly, it is 2 sigma^2 (-log N(y | f, sigma) - log(sigma sqrt(2 pi))) for any sigma, which
-    is why its minimum does not depend on sigma. Equals `optax.squared_error`, or twice
-    `optax.l2_loss`, with reduction "none".
+    It is 2 sigma^2 (-log N(y | f, sigma) - log(sigma sqrt(2 pi))) for any sigma, so that its
+    minimum does not depend on sigma. With reduction "none" it equals `optax.squared_error`, or
+    twice `optax.l2_loss`.
 
     Args:
-        predictions: The f, floating, of any shape; the loss is in their dtype.
+        predictions: The f, floating, of any shape; the loss has their dtype.
         targets: The y, of the same shape and any real dtype.
         where: Which elements count, booleans of the same shape.
         reduction: "mean", "sum" or "none".
 
     Raises:
-        TypeError: Where a dtype is another.
-        ValueError: Where a shape is another; (n, 1) against (n,) is not broadcast.
+        TypeError: Where a dtype is not the one above.
+        ValueError: Where shapes differ; (n, 1) is not broadcast against (n,).
 
     Source: the lecture's slides "Regresión" and "Funciones de costo en Theano".
 
@@ -56,7 +57,7 @@ def mean_absolute_error(
     where: ArrayLike | None = None,
     reduction: Reduction = "mean",
 ) -> jax.Array:
-    """|y - f|: minus the log-density of a Laplace distribution of scale 1, less log(2).
+    """|y - f|: minus the log-density of a Laplace distribution of scale 1, up to log(2).
 
     Its gradient at y = f is 0. Arguments and errors are those of `mean_squared_error`.
 
@@ -89,8 +90,8 @@ def gaussian_nll(
 
     Raises:
         TypeError: Where a dtype is not real.
-        ValueError: Where a shape is another, both spreads are given, or, where values are known,
-            `scale` is not positive; traced, it gives NaN.
+        ValueError: Where shapes do not fit, both spreads are given, or, where values are known,
+            `scale` is not positive. Traced, that scale gives NaN.
 
     Source: the lecture's slide "Regresión".
 
@@ -110,13 +111,13 @@ def gaussian_nll(
 
 
 def is_given(scale: ArrayLike) -> bool:
-    """Whether `scale` is other than its default."""
+    """Whether `scale` differs from its default."""
     return not (isinstance(scale, float) and scale == 1.0)
 
 
 @partial(jax.jit, static_argnames="reduction")
 def _squared(x: jax.Array, y: jax.Array, mask: jax.Array | None, reduction: Reduction) -> jax.Array:
-    return numerics.reduce(_error(x, y, mask) ** 2, reduction, mask, None, x.dtype)
+    return arithmetic.reduce(_error(x, y, mask) ** 2, reduction, mask, None, x.dtype)
 
 
 @partial(jax.jit, static_argnames="reduction")
@@ -125,7 +126,7 @@ def _absolute(
 ) -> jax.Array:
     error = _error(x, y, mask)
     loss = jnp.sign(error) * error  # the gradient of jnp.abs at 0 is 1
-    return numerics.reduce(loss, reduction, mask, None, x.dtype)
+    return arithmetic.reduce(loss, reduction, mask, None, x.dtype)
 
 
 @partial(jax.jit, static_argnames="reduction")
@@ -135,7 +136,7 @@ def _normal(
     error = _error(x, y, mask)
     sigma = _spread(sigma, error, mask, 1)
     loss = LOG_SQRT_2_PI + jnp.log(sigma) + 0.5 * (error / sigma) ** 2
-    return numerics.reduce(loss, reduction, mask, None, x.dtype)
+    return arithmetic.reduce(loss, reduction, mask, None, x.dtype)
 
 
 @partial(jax.jit, static_argnames="reduction")
@@ -149,18 +150,18 @@ def _normal_log(
     error = _error(x, y, mask)
     log_sigma = 0.5 * _spread(log_variance, error, mask, 0)
     loss = LOG_SQRT_2_PI + log_sigma + 0.5 * (error * jnp.exp(-log_sigma)) ** 2
-    return numerics.reduce(loss, reduction, mask, None, x.dtype)
+    return arithmetic.reduce(loss, reduction, mask, None, x.dtype)
 
 
 def _error(x: jax.Array, y: jax.Array, mask: jax.Array | None) -> jax.Array:
-    """The error y - x in the dtype to compute in, 0 where it is hidden."""
-    working = numerics.working_dtype(x.dtype)
-    x, y = (numerics.hide(a.astype(working), mask, 0) for a in (x, y))
+    """The error y - x in the dtype to compute in, with 0 where it is hidden."""
+    working = compute_dtype(x.dtype)
+    x, y = (arithmetic.hide(a.astype(working), mask, 0) for a in (x, y))
     return y - x
 
 
 def _spread(value: jax.Array, error: jax.Array, mask: jax.Array | None, fill: float) -> jax.Array:
-    return numerics.hide(jnp.broadcast_to(value.astype(error.dtype), error.shape), mask, fill)
+    return arithmetic.hide(jnp.broadcast_to(value.astype(error.dtype), error.shape), mask, fill)
 
 
 def _check(
@@ -187,7 +188,7 @@ def _check_spread(name: str, argument: str, value: ArrayLike, x: jax.Array) -> j
 
 
 def _check_positive(name: str, scale: ArrayLike, where: ArrayLike | None) -> None:
-    if inputs.known(scale, where):
+    if known(scale, where):
         values = inputs.shown(scale, where if np.ndim(scale) else None)
         bad = values[values <= 0]
         if bad.size:

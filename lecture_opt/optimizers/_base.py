@@ -19,9 +19,10 @@ import numpy as np
 import optax
 from jax.typing import ArrayLike
 
+from lecture_opt.numerics import PyTree, compute_dtype
+
 Schedule: TypeAlias = Callable[[jax.Array], ArrayLike]
 ScalarOrSchedule: TypeAlias = ArrayLike | Schedule
-PyTree: TypeAlias = Any
 
 
 # ---- hyperparameters ----------------------------------------------------------------------
@@ -117,15 +118,6 @@ next_count = optax.safe_increment
 
 
 # ---- trees --------------------------------------------------------------------------------
-
-
-def compute_dtype(*dtypes: Any) -> Any:
-    """The dtype a rule computes in for arrays of these dtypes: 32 bits or more, never integer."""
-    inexact = [d for d in dtypes if jnp.issubdtype(d, jnp.inexact)]
-    bits = max([32, *(jnp.finfo(d).bits for d in inexact)])
-    if any(jnp.issubdtype(d, jnp.complexfloating) for d in inexact):
-        return jnp.dtype(f"complex{2 * bits}")
-    return jnp.dtype(f"float{bits}")
 
 
 def zeros(function: str, params: PyTree, *, real: bool = False) -> PyTree:
@@ -284,30 +276,3 @@ def _misfit(rule: Rule, grads: PyTree, slots: tuple[PyTree, ...]) -> Exception:
                 "was the state made by init for these params?"
             )
     raise AssertionError("every gradient fits")  # pragma: no cover
-
-
-# ---- arithmetic ---------------------------------------------------------------------------
-
-
-def abs_sq(g: jax.Array) -> jax.Array:
-    """|g|^2: g * g, or the sum of the squares of the real and the imaginary part."""
-    if jnp.iscomplexobj(g):
-        return g.real * g.real + g.imag * g.imag
-    return g * g
-
-
-@jax.custom_jvp
-def sqrt(x: jax.Array) -> jax.Array:
-    """The square root, with derivative 0 at 0 in place of inf, so that updates can be derived."""
-    return jnp.sqrt(x)
-
-
-@sqrt.defjvp
-def _sqrt_jvp(primals: tuple[jax.Array], tangents: tuple[jax.Array]) -> tuple[jax.Array, jax.Array]:
-    root = sqrt(*primals)
-    return root, jnp.where(root == 0, 0, tangents[0] / (2 * nonzero(root)))
-
-
-def nonzero(denominator: jax.Array) -> jax.Array:
-    """The denominator with 1 for 0: without an epsilon, a zero gradient gives 0 / 1, not 0 / 0."""
-    return jnp.where(denominator == 0, 1, denominator)

@@ -6,8 +6,10 @@ import jax
 import optax
 from jax.typing import ArrayLike
 
+from lecture_opt import numerics
+from lecture_opt.numerics import PyTree
 from lecture_opt.optimizers import _base
-from lecture_opt.optimizers._base import PyTree, ScalarOrSchedule
+from lecture_opt.optimizers._base import ScalarOrSchedule
 
 
 class AdagradState(NamedTuple):
@@ -77,5 +79,5 @@ def _update(
 def _adagrad_rule(
     g: jax.Array, acc: jax.Array, *, learning_rate: jax.Array, eps: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    acc = acc + _base.abs_sq(g)
-    return -learning_rate / _base.nonzero(_base.sqrt(acc + eps)) * g, acc
+    acc = acc + numerics.abs_sq(g)
+    return -learning_rate / numerics.nonzero(numerics.sqrt(acc + eps)) * g, acc

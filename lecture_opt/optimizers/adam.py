@@ -6,8 +6,10 @@ import jax
 import optax
 from jax.typing import ArrayLike
 
+from lecture_opt import numerics
+from lecture_opt.numerics import PyTree
 from lecture_opt.optimizers import _base
-from lecture_opt.optimizers._base import PyTree, ScalarOrSchedule
+from lecture_opt.optimizers._base import ScalarOrSchedule
 
 
 class AdamState(NamedTuple):
@@ -124,7 +126,7 @@ def _adam_rule(
     eps: jax.Array,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     m = b1_t * m + one_minus_b1_t * g
-    v = b2 * v + one_minus_b2 * _base.abs_sq(g)
+    v = b2 * v + one_minus_b2 * numerics.abs_sq(g)
     m_c = m / correction1
     v_c = v / correction2
-    return -learning_rate * (m_c / _base.nonzero(_base.sqrt(v_c) + eps)), m, v
+    return -learning_rate * (m_c / numerics.nonzero(numerics.sqrt(v_c) + eps)), m, v

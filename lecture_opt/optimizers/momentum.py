@@ -6,8 +6,9 @@ import jax
 import optax
 from jax.typing import ArrayLike
 
+from lecture_opt.numerics import PyTree
 from lecture_opt.optimizers import _base
-from lecture_opt.optimizers._base import PyTree, ScalarOrSchedule
+from lecture_opt.optimizers._base import ScalarOrSchedule
 
 
 class MomentumState(NamedTuple):

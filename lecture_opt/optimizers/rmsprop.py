@@ -6,8 +6,10 @@ import jax
 import optax
 from jax.typing import ArrayLike
 
+from lecture_opt import numerics
+from lecture_opt.numerics import PyTree
 from lecture_opt.optimizers import _base
-from lecture_opt.optimizers._base import PyTree, ScalarOrSchedule
+from lecture_opt.optimizers._base import ScalarOrSchedule
 
 
 class RmspropState(NamedTuple):
@@ -93,5 +95,5 @@ def _rmsprop_rule(
     one_minus_decay: jax.Array,
     eps: jax.Array,
 ) -> tuple[jax.Array, jax.Array]:
-    acc = decay * acc + one_minus_decay * _base.abs_sq(g)
-    return -learning_rate / _base.nonzero(_base.sqrt(acc + eps)) * g, acc
+    acc = decay * acc + one_minus_decay * numerics.abs_sq(g)
+    return -learning_rate / numerics.nonzero(numerics.sqrt(acc + eps)) * g, acc

@@ -5,8 +5,9 @@ from typing import Any, NamedTuple
 import jax
 import optax
 
+from lecture_opt.numerics import PyTree
 from lecture_opt.optimizers import _base
-from lecture_opt.optimizers._base import PyTree, ScalarOrSchedule
+from lecture_opt.optimizers._base import ScalarOrSchedule
 
 
 class SgdState(NamedTuple):

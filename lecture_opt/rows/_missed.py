@@ -28,6 +28,7 @@ import numpy as np
 from jax import lax
 from jax.typing import ArrayLike
 
+from lecture_opt import numerics
 from lecture_opt.optimizers import _base
 
 Slots = tuple[jax.Array, ...]
@@ -116,10 +117,10 @@ class Adam:
 
 def _sums(v: jax.Array, top: jax.Array, bottom: jax.Array) -> jax.Array:
     """For each element the sum over j of top_j / (sqrt(v) + bottom_j)."""
-    root = _base.sqrt(v)
+    root = numerics.sqrt(v)
     sums = jnp.zeros_like(v)
     for t, b in zip(top, bottom, strict=True):
-        sums = sums + _times(1 / _base.nonzero(root + _column(b, root)), t)
+        sums = sums + _times(1 / numerics.nonzero(root + _column(b, root)), t)
     return sums
 
 

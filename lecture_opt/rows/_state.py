@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 from jax.tree_util import Partial
 
+from lecture_opt.numerics import PyTree
 from lecture_opt.rows import _tables
-from lecture_opt.rows._tables import PyTree
 
 
 class ExactState(NamedTuple):

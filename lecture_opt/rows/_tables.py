@@ -9,9 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from lecture_opt.numerics import PyTree
 from lecture_opt.rows import _meshes
-
-PyTree = Any
 
 PADDING = -1
 

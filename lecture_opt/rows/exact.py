@@ -11,10 +11,10 @@ from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
 from lecture_opt import optimizers
+from lecture_opt.numerics import PyTree
 from lecture_opt.optimizers._base import ScalarOrSchedule
 from lecture_opt.rows import _meshes, _missed, _tables, lazy
 from lecture_opt.rows._state import ExactState, Slots, advance, exact_states, with_slots
-from lecture_opt.rows._tables import PyTree
 from lecture_opt.rows.gradients import RowGrads
 from lecture_opt.rows.updates import add_rows, is_rows
 

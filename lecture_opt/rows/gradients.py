@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lecture_opt.optimizers import _base
+from lecture_opt import numerics
+from lecture_opt.numerics import PyTree
 from lecture_opt.rows import _meshes, _state, _tables
-from lecture_opt.rows._tables import PyTree
 
 
 class RowGrads(NamedTuple):
@@ -51,7 +51,7 @@ def _sum(unique: _tables.Unique, values: PyTree, ids: PyTree) -> RowGrads:
     def summed(group: jax.Array, *parts: jax.Array) -> jax.Array:
         flat = [v.reshape(-1, *v.shape[n:]) for v, n in zip(parts, depths, strict=True)]
         stacked = jnp.concatenate(flat)
-        wide = _tables.lanes(stacked).astype(_base.compute_dtype(stacked.dtype))
+        wide = _tables.lanes(stacked).astype(numerics.compute_dtype(stacked.dtype))
         sums = jax.ops.segment_sum(wide, group, num_segments=unique.ids.shape[0])
         return sums.astype(stacked.dtype).reshape(stacked.shape)
 

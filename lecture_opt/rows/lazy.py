@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from lecture_opt.numerics import PyTree
 from lecture_opt.rows import _tables
-from lecture_opt.rows._tables import PyTree
 from lecture_opt.rows.gradients import RowGrads
 from lecture_opt.rows.updates import is_rows
 

@@ -7,9 +7,10 @@ import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
 
+from lecture_opt import numerics
+from lecture_opt.numerics import PyTree
 from lecture_opt.optimizers import _base
 from lecture_opt.rows import _tables
-from lecture_opt.rows._tables import PyTree
 from lecture_opt.rows.gradients import RowGrads
 
 
@@ -35,7 +36,7 @@ def apply_updates(params: PyTree, updates: PyTree) -> PyTree:
 def add_rows(table: jax.Array, update: RowGrads) -> jax.Array:
     """The table with its rows moved; 16-bit rows are added in float32 and rounded once."""
     old = _tables.read(table, update.ids)
-    wide = _base.compute_dtype(table.dtype, update.values.dtype)
+    wide = numerics.compute_dtype(table.dtype, update.values.dtype)
     return _tables.write(table, update.ids, old.astype(wide) + update.values.astype(wide))
 
 
@@ -48,9 +49,9 @@ def global_norm(grads: PyTree) -> jax.Array:
     """
     leaves = jax.tree.leaves(grads, is_leaf=is_rows)
     arrays = [jnp.asarray(leaf.values if is_rows(leaf) else leaf) for leaf in leaves]
-    squares = [jnp.sum(_base.abs_sq(a.astype(_base.compute_dtype(a.dtype)))) for a in arrays]
+    squares = [jnp.sum(numerics.abs_sq(a.astype(numerics.compute_dtype(a.dtype)))) for a in arrays]
     dtype = jnp.result_type(float) if not squares else max((s.dtype for s in squares), key=_bits)
-    return _base.sqrt(sum((s.astype(dtype) for s in squares), start=jnp.zeros((), dtype)))
+    return numerics.sqrt(sum((s.astype(dtype) for s in squares), start=jnp.zeros((), dtype)))
 
 
 def _bits(dtype: Any) -> int:
@@ -78,12 +79,12 @@ def clip_by_global_norm(max_norm: ArrayLike) -> optax.GradientTransformation:
     ) -> tuple[PyTree, optax.EmptyState]:
         norm = global_norm(grads)
         limit = jnp.asarray(max_norm, norm.dtype)
-        scale = jnp.where(norm > limit, limit / _base.nonzero(norm), 1)
+        scale = jnp.where(norm > limit, limit / numerics.nonzero(norm), 1)
 
         def clip(g: Any) -> Any:
             if is_rows(g):
                 return g._replace(values=clip(g.values))
-            wide = _base.compute_dtype(g.dtype)
+            wide = numerics.compute_dtype(g.dtype)
             real = scale.astype(jnp.finfo(wide).dtype)
             return (g.astype(wide) * real.astype(wide)).astype(g.dtype)
 

@@ -16,11 +16,11 @@ FORMS = "lecture:NAME, optax:NAME, path/to/file.py:NAME or package.module:NAME"
 
 
 class SpecError(ValueError):
-    """The text names no optimizer that can be used; the message says what was wanted."""
+    """The text does not name a usable optimizer; the message says what was wanted."""
 
 
 def lookup(text: str, source: str, dotted: str) -> Any:
-    """The object `dotted` of the module or file `source`; `text` is what messages begin with."""
+    """Return the object `dotted` of the module or file `source`; messages begin with `text`."""
     module = _module(text, source)
     found: Any = module
     for part in dotted.split("."):

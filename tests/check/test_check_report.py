@@ -10,7 +10,9 @@ import optax
 import pytest
 
 from lecture_opt import check
-from lecture_opt.check import command, fit, rules
+from lecture_opt.check import command
+from lecture_opt.check.diagnosis import fitting as fit
+from lecture_opt.check.diagnosis import rules
 from lecture_opt.environment import environment
 
 

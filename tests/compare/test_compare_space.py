@@ -61,7 +61,7 @@ def test_the_edge_is_the_least_or_the_largest_drawn():
         ("b1=choice('a', 'b')", "numbers alone"),
         ("b1=choice(True, False)", "numbers alone"),
         ("b1=uniform(low=1, high=2)", "numbers alone"),
-        ("b1=normal(0, 1)", "normal is no range"),
+        ("b1=normal(0, 1)", "normal is not a range"),
         ("b1=log(open('x'), 1)", "not a literal"),
         ("nonsense=log(1, 2)", "takes no 'nonsense'"),
     ],

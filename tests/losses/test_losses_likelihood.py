@@ -79,5 +79,7 @@ def test_unknown_distributions_and_scales_without_use_are_errors():
     with pytest.raises(ValueError, match=r"distribution is 'poisson'; wanted .*'bernoulli'"):
         log_likelihood("poisson", UNIT, COINS)
     for distribution, x, y in (("categorical", PROBS, IDS), ("bernoulli", UNIT, COINS)):
-        with pytest.raises(ValueError, match=f"scale is given, but '{distribution}' has none"):
+        with pytest.raises(
+            ValueError, match=f"scale is given, but '{distribution}' does not have one"
+        ):
             log_likelihood(distribution, x, y, scale=2.0)

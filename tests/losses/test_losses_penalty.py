@@ -83,7 +83,9 @@ def test_weights_may_be_traced():
 
 
 def test_wrong_arguments_are_errors():
-    with pytest.raises(ValueError, match=r"l2_penalty: select chose none of .*'0/kernel'"):
+    with pytest.raises(
+        ValueError, match=r"l2_penalty: select chooses no leaf; there are .*'0/kernel'"
+    ):
         l2_penalty(PARAMS, select=lambda path: "weights" in path)
     with pytest.raises(TypeError, match="l2_penalty: params at 'count' has dtype int32; wanted"):
         l2_penalty({"count": jnp.int32(3), "w": jnp.ones(2)})

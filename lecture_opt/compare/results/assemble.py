@@ -12,6 +12,7 @@ from lecture_opt import specs
 from lecture_opt.compare import space
 from lecture_opt.compare.protocol import Protocol
 from lecture_opt.compare.results import verdicts
+from lecture_opt.compare.results.measured import Facts, Measured, Tuned
 from lecture_opt.compare.results.statistics import across, estimates, paired
 from lecture_opt.compare.results.types import (
     About,
@@ -19,9 +20,7 @@ from lecture_opt.compare.results.types import (
     Cell,
     Curve,
     Diverged,
-    Facts,
     Gain,
-    Measured,
     Optimizer,
     Overall,
     Profiles,
@@ -32,7 +31,6 @@ from lecture_opt.compare.results.types import (
     Study,
     Target,
     Task,
-    Tuned,
     Tuning,
     Validation,
     WorkingRange,

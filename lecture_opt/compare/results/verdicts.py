@@ -4,8 +4,9 @@ from collections import Counter
 from collections.abc import Sequence
 
 from lecture_opt.compare.protocol import Protocol
+from lecture_opt.compare.results.measured import Facts
 from lecture_opt.compare.results.statistics import paired
-from lecture_opt.compare.results.types import Cell, Estimate, Facts, Overall, Ranks, Task
+from lecture_opt.compare.results.types import Cell, Estimate, Overall, Ranks, Task
 
 
 def sentence(

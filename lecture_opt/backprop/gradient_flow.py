@@ -1,0 +1,64 @@
+"""A picture of `backprop.explain`: activations, deltas and gradients over the depth of a net."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lecture_opt.backprop.explanation import Explanation
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# Okabe and Ito (2008), which the colour-blind can tell apart.
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+_PANELS = {
+    "activations": "norm of the activations",
+    "deltas": "norm of the delta received",
+    "gradients": "norm of the gradient",
+    "dead": "share of dead ReLUs",
+}
+
+
+def draw(explanations: Mapping[str, Explanation]) -> "Figure":
+    """Draw one panel per quantity and one line per named explanation, modules from left to right.
+
+    The backward pass goes from right to left. A line of deltas that falls on this way is a
+    vanishing gradient, one that rises is an exploding gradient. The scale is logarithmic. The
+    panel of dead ReLUs is left out where no net has a ReLU. Needs matplotlib (extra `judge`).
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> import lecture_opt as lo
+        >>> from lecture_opt import backprop
+        >>> params = lo.mlp([2, 3, 2]).init(jax.random.key(0))
+        >>> net = backprop.chain(backprop.dense, backprop.relu, backprop.dense)
+        >>> batch = jnp.ones((1, 2)), jnp.array([0])
+        >>> figure = draw({"relu": backprop.explain(net, params, batch)})
+        >>> figure.savefig("flow.png")  # doctest: +SKIP
+    """
+    from matplotlib.figure import Figure
+
+    shown = [key for key in _PANELS if _has_values(explanations, key)]
+    figure = Figure(figsize=(3.4 * len(shown), 3.4), layout="constrained")
+    axes = np.atleast_1d(figure.subplots(1, len(shown)))
+    for axis, key in zip(axes, shown, strict=True):
+        for label, explanation in explanations.items():
+            colour = _COLOURS[sorted(explanations).index(label) % len(_COLOURS)]
+            values = np.asarray(getattr(explanation, key))
+            known = np.flatnonzero(~np.isnan(values))
+            axis.plot(known, values[known], "o-", markersize=3, color=colour, label=label)
+        axis.set(title=_PANELS[key], xlabel="module, from the input")
+        axis.xaxis.get_major_locator().set_params(integer=True)
+        if key == "dead":
+            axis.set_ylim(-0.05, 1.05)
+        else:
+            axis.set_yscale("log", nonpositive="mask")
+    figure.legend(
+        *axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(explanations)
+    )
+    return figure
+
+
+def _has_values(explanations: Mapping[str, Explanation], key: str) -> bool:
+    return any(np.any(~np.isnan(getattr(e, key))) for e in explanations.values())

@@ -1,0 +1,96 @@
+"""The ground floor of losses, optimizers and rows: dtypes, roots, and integers kept whole.
+
+Arithmetic is done in float32 at least: in bfloat16 a decay of 0.999 is 1, in float16 the square
+of 1e-4 is 0, and sums of 16-bit losses overflow or stall.
+
+>>> import jax.numpy as jnp
+>>> compute_dtype(jnp.bfloat16)
+dtype('float32')
+"""
+
+from typing import Any, TypeAlias
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike, DTypeLike
+
+PyTree: TypeAlias = Any
+"""Arrays in dicts, lists, tuples and other registered containers."""
+
+
+def known(*values: PyTree) -> bool:
+    """Whether none of the values is traced."""
+    return not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(values))
+
+
+def compute_dtype(*dtypes: DTypeLike) -> jnp.dtype[Any]:
+    """The dtype to compute in for arrays of these dtypes: 32 bits or more, never integer.
+
+    >>> compute_dtype(jnp.complex64, jnp.float64)
+    dtype('complex128')
+    """
+    inexact = [d for d in dtypes if jnp.issubdtype(d, jnp.inexact)]
+    bits = max([32, *(jnp.finfo(d).bits for d in inexact)])
+    if any(jnp.issubdtype(d, jnp.complexfloating) for d in inexact):
+        return jnp.dtype(f"complex{2 * bits}")
+    return jnp.dtype(f"float{bits}")
+
+
+def smallest_normal(dtype: DTypeLike) -> float:
+    """The smallest positive number that `dtype` holds with all its digits."""
+    return float(jnp.finfo(dtype).tiny)
+
+
+def abs_sq(g: jax.Array) -> jax.Array:
+    """|g|^2: g * g, or the sum of the squares of the real and the imaginary part."""
+    if jnp.iscomplexobj(g):
+        return g.real * g.real + g.imag * g.imag
+    return g * g
+
+
+@jax.custom_jvp
+def sqrt(x: jax.Array) -> jax.Array:
+    """The square root, with derivative 0 at 0 in place of inf, so that updates can be derived."""
+    return jnp.sqrt(x)
+
+
+@sqrt.defjvp
+def _sqrt_jvp(primals: tuple[jax.Array], tangents: tuple[jax.Array]) -> tuple[jax.Array, jax.Array]:
+    root = sqrt(*primals)
+    return root, jnp.where(root == 0, 0, tangents[0] / (2 * nonzero(root)))
+
+
+def nonzero(denominator: jax.Array) -> jax.Array:
+    """The denominator with 1 for 0: without an epsilon, a zero gradient gives 0 / 1, not 0 / 0."""
+    return jnp.where(denominator == 0, 1, denominator)
+
+
+def check_integers(where: str, value: ArrayLike) -> None:
+    """Raises where JAX would cut an integer of `value` to fewer bits: 2**32 + 3 would become 3.
+
+    Args:
+        where: The function and the argument, as messages begin: "gather: ids".
+        value: An array or a list of numbers, as it came from outside: not yet in JAX.
+
+    Raises:
+        ValueError: An integer is past the dtype that JAX gives the array.
+
+    >>> check_integers("gather: ids", np.array([2**32 + 3]))
+    Traceback (most recent call last):
+        ...
+    ValueError: gather: ids holds 4294967299, which is past int32, the dtype that JAX gives it
+    """
+    if isinstance(value, jax.Array):
+        return
+    array = np.asarray(value)
+    past_64_bits = array.dtype == object and all(isinstance(n, int) for n in array.flat)
+    if not array.size or not (past_64_bits or np.issubdtype(array.dtype, np.integer)):
+        return
+    dtype = jax.dtypes.canonicalize_dtype(np.int64 if past_64_bits else array.dtype)
+    limits = np.iinfo(dtype)
+    for extreme in (int(array.max()), int(array.min())):
+        if not limits.min <= extreme <= limits.max:
+            raise ValueError(
+                f"{where} holds {extreme}, which is past {dtype}, the dtype that JAX gives it"
+            )

@@ -1,0 +1,159 @@
+"""From a text to its optimizer: `parse` finds what the text names, `build` makes it."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import optax
+
+from lecture_opt.specs.arguments import Range, keywords
+from lecture_opt.specs.constructors import accepted_by, as_transformation, required_by
+from lecture_opt.specs.lookup import FORMS, SpecError, lookup
+
+_TEXT = re.compile(r"(?P<source>.+?):(?P<name>[^\W\d][\w.]*)\s*(?P<brackets>\(.*)?", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class OptimizerSpec:
+    """An optimizer as the user named it: exactly one of `constructor` and `instance` is set.
+
+    Attributes:
+        text: As the user wrote it.
+        name: How tables and pictures call it.
+        kwargs: The arguments that the text gives a value.
+        constructor: The function that makes the optimizer.
+        instance: The optimizer, where the text names a ready one.
+        search: The arguments that the text gives a range.
+    """
+
+    text: str
+    name: str
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    constructor: Callable[..., Any] | None = None
+    instance: optax.GradientTransformation | None = None
+    search: Mapping[str, Range] = field(default_factory=dict)
+
+
+def parse(text: str) -> OptimizerSpec:
+    """Find the optimizer that `text` names.
+
+    Raises:
+        SpecError: The text is malformed, nothing has its name, what has it is not an optimizer, or
+            the constructor does not take one of the arguments.
+
+    >>> parse("optax:lino")
+    Traceback (most recent call last):
+        ...
+    lecture_opt.specs.lookup.SpecError: optax:lino: optax has no 'lino'; did you mean 'lion'?
+    """
+    match = _TEXT.fullmatch(text.strip())
+    if match is None:
+        raise SpecError(_malformed(text))
+    source, name, brackets = match["source"].strip(), match["name"], match["brackets"] or "()"
+    arguments = keywords(text, brackets)
+    found = lookup(text, source, name)
+    shown = Path(source).name if source.endswith(".py") else source
+    inside = ", ".join(
+        f"{key}={value if isinstance(value, Range) else repr(value)}"
+        for key, value in arguments.items()
+    )
+    display = f"{shown}:{name}({inside})" if arguments else f"{shown}:{name}"
+    search = {key: value for key, value in arguments.items() if isinstance(value, Range)}
+    kwargs = {key: value for key, value in arguments.items() if key not in search}
+
+    instance = as_transformation(found)
+    if instance is not None:
+        if arguments:
+            raise SpecError(f"{text}: {name} is a ready optimizer and takes no arguments")
+        return OptimizerSpec(text, display, instance=instance)
+    if not callable(found):
+        raise SpecError(
+            f"{text}: {name} is neither an optimizer (a pair of init and update) nor a function "
+            f"that makes one, but a {type(found).__name__}"
+        )
+    spec = OptimizerSpec(text, display, kwargs, constructor=found, search=search)
+    _check_accepted(spec, arguments)
+    return spec
+
+
+def find(text: str) -> Any:
+    """Return the object that `path/to/file.py:NAME` or `package.module:NAME` names.
+
+    >>> find("math:pi")
+    3.141592653589793
+    """
+    match = _TEXT.fullmatch(text.strip())
+    if match is None or match["brackets"]:
+        raise SpecError(f"{text}: wanted path/to/file.py:NAME or package.module:NAME")
+    return lookup(text, match["source"].strip(), match["name"])
+
+
+def build(spec: OptimizerSpec, **overrides: Any) -> optax.GradientTransformation:
+    """Make the optimizer, with `overrides` added to the keyword arguments of the text.
+
+    Raises:
+        SpecError: An argument is missing or unknown, the constructor raises or returns something
+            else, or a ready optimizer is given `overrides`.
+
+    >>> build(parse("optax:ema"))
+    Traceback (most recent call last):
+        ...
+    lecture_opt.specs.lookup.SpecError: optax:ema: needs decay, as in optax:ema(decay=...)
+    """
+    if spec.instance is not None:
+        if overrides:
+            raise SpecError(f"{spec.name}: a ready optimizer takes no {', '.join(overrides)}")
+        return spec.instance
+    assert spec.constructor is not None
+    kwargs = {**spec.kwargs, **overrides}
+    ranges = [name for name in spec.search if name not in overrides]
+    if ranges:
+        raise SpecError(f"{spec.name}: {ranges[0]} is a range to search; wanted one value here")
+    _check_accepted(spec, kwargs)
+    missing = [name for name in required_by(spec.constructor) if name not in kwargs]
+    if missing:
+        example = ", ".join(f"{name}=..." for name in missing)
+        base = spec.name.partition("(")[0]
+        raise SpecError(f"{spec.name}: needs {', '.join(missing)}, as in {base}({example})")
+    try:
+        made = spec.constructor(**kwargs)
+    except Exception as error:
+        raise SpecError(f"{spec.name}: raised {type(error).__name__}: {error}") from error
+    optimizer = as_transformation(made)
+    if optimizer is None:
+        raise SpecError(
+            f"{spec.name}: returned a {type(made).__name__}, which is not a pair of init and update"
+        )
+    return optimizer
+
+
+def takes(spec: OptimizerSpec, argument: str) -> bool:
+    """Whether the optimizer is a constructor that accepts this keyword argument.
+
+    >>> takes(parse("optax:adam"), "learning_rate")
+    True
+    """
+    if spec.constructor is None:
+        return False
+    accepted = accepted_by(spec.constructor)
+    return accepted is None or argument in accepted
+
+
+def _malformed(text: str) -> str:
+    bare = re.fullmatch(r"\s*([^\W\d]\w*)\s*(\(.*)?", text, re.DOTALL)
+    if bare is not None:
+        return f"{text}: says no source; did you mean lecture:{bare[1]} or optax:{bare[1]}?"
+    return f"{text!r}: not the name of an optimizer; write {FORMS}"
+
+
+def _check_accepted(spec: OptimizerSpec, kwargs: Mapping[str, Any]) -> None:
+    assert spec.constructor is not None
+    accepted = accepted_by(spec.constructor)
+    unknown = [name for name in kwargs if accepted is not None and name not in accepted]
+    if accepted is not None and unknown:
+        raise SpecError(
+            f"{spec.text}: takes no {unknown[0]!r}; "
+            f"it takes {', '.join(accepted) or 'no arguments'}"
+        )
