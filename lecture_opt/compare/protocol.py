@@ -1,11 +1,12 @@
 """What is fixed before any run: one frozen object, saved with the results."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from lecture_opt import specs
 from lecture_opt.compare import space
+from lecture_opt.problems.loop import Loop
 
 FIRST_REPORTING_SEED = 1_000_000
 
@@ -97,6 +98,12 @@ class Protocol:
     def evaluated_steps(self) -> np.ndarray:
         """(evaluations,) steps done at each evaluation."""
         return np.arange(1, self.evaluations + 1) * (self.steps // self.evaluations)
+
+    def applied(self, loop: Loop) -> Loop:
+        """The loop with this many steps, evaluations and examples of a batch."""
+        return replace(
+            loop, steps=self.steps, evaluations=self.evaluations, batch_size=self.batch_size
+        )
 
     def space(self, spec: specs.OptimizerSpec) -> dict[str, specs.Range]:
         """The optimizer's search space."""

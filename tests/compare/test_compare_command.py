@@ -261,33 +261,6 @@ def test_a_killed_comparison_goes_on_where_it_stopped(tmp_path):
     assert not store.folder.exists()
 
 
-def test_what_is_kept_serves_no_other_comparison(tmp_path):
-    path = tmp_path / "mine.py"
-    path.write_text(MINE)
-    store, calls = compare.Store(tmp_path / "unfinished"), []
-
-    def compute():
-        calls.append(1)
-        return {"a": np.ones(2)}
-
-    def ask(about="v1", protocol=None, task="t", text="optax:adam"):
-        stage = store.cell({"jax": about}, protocol or compare.Protocol(), task, specs.parse(text))
-        return stage("tuned", compute)
-
-    ask()
-    ask()
-    assert len(calls) == 1
-    ask(about="v2")
-    ask(protocol=compare.Protocol(rates=specs.Range("log", 1e-3, 1.0)))
-    ask(task="u")
-    ask(text="optax:adam(b1=0.8)")
-    ask(text=f"{path}:worse")
-    assert len(calls) == 6
-    path.write_text(MINE.replace("1e-6", "1e-5"))
-    ask(text=f"{path}:worse")
-    assert len(calls) == 7
-
-
 def test_the_progress_is_of_every_stage(ran):
     seen = []
     protocol = compare.Protocol(steps=20, evaluations=2, draws=2, seeds=2, tuning_seed_count=1)
