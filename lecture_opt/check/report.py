@@ -18,7 +18,12 @@ from lecture_opt.check.outcome import Outcome, Status
 
 def name_of(prop: Callable[..., Any]) -> str:
     """A property's name: its family and its function, as in `trees.none_leaves`."""
-    return f"{prop.__module__.rpartition('.')[2]}.{prop.__name__}"
+    return f"{family_of(prop)}.{prop.__name__}"
+
+
+def family_of(prop: Callable[..., Any]) -> str:
+    """The family of a property: the file that it stands in."""
+    return prop.__module__.rpartition(".")[2]
 
 
 @dataclass(frozen=True)

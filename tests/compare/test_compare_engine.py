@@ -6,7 +6,7 @@ import numpy as np
 import optax
 import pytest
 
-from lecture_opt import problems
+from lecture_opt import environment, problems
 from lecture_opt.compare.runs import engine
 from lecture_opt.environment import lenient
 
@@ -155,8 +155,8 @@ def test_one_bad_number_among_finite_ones_is_found():
 
 
 def test_compile_options_are_those_this_xla_knows():
-    assert not engine._are_options({"xla_no_such_option": 1})
-    engine.fast_jit(jnp.sin)(1.0)
+    assert not environment._are_options({"xla_no_such_option": 1})
+    environment.fast_jit(jnp.sin)(1.0)
 
 
 def test_an_epoch_takes_every_row_once():

@@ -12,7 +12,7 @@ from lecture_opt.compare import results, space
 from lecture_opt.compare.protocol import Protocol
 from lecture_opt.compare.runs import engine
 from lecture_opt.compare.runs.store import Stage
-from lecture_opt.environment import lenient
+from lecture_opt.environment import fast_jit, lenient
 from lecture_opt.problems.task import Task, examples
 
 
@@ -35,7 +35,7 @@ def prepare(task: Task, protocol: Protocol) -> Prepared:
         batch_size=protocol.batch_size,
         evaluations=protocol.evaluations,
     )
-    evaluate = engine.fast_jit(jax.vmap(task.metric, in_axes=(0, None)))
+    evaluate = fast_jit(jax.vmap(task.metric, in_axes=(0, None)))
     first = len(protocol.tuning_seeds)
     reporting = jax.tree.map(lambda leaf: leaf[first:], start.params)
     with lenient():

@@ -13,7 +13,6 @@ Runs never mix, so one that diverges leaves the others alone. It is noticed at t
 evaluation, and put back to where it was at the last one for good.
 """
 
-import functools
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -24,7 +23,7 @@ import numpy as np
 import optax
 from jax.sharding import Mesh, PartitionSpec
 
-from lecture_opt.environment import lenient
+from lecture_opt.environment import fast_jit, lenient
 from lecture_opt.problems.task import Task, examples
 
 
@@ -205,35 +204,3 @@ def _finite(tree: Any) -> jax.Array:
     return jnp.all(
         jnp.stack([jnp.isfinite(jnp.sum(jnp.abs(leaf))) for leaf in jax.tree.leaves(tree)])
     )
-
-
-def fast_jit(function: Callable[..., Any]) -> Any:
-    """`jax.jit`, with options under which XLA compiles small programs in half the time or less."""
-    return jax.jit(function, compiler_options=_fast_options())
-
-
-@functools.cache
-def _fast_options() -> dict[str, Any]:
-    """Those that this version of XLA knows: names come and go.
-
-    XLA has no list to ask; it refuses an unknown name when it compiles. So all are tried at once
-    (8 ms), and one by one only where a name is refused.
-    """
-    wanted = {
-        "xla_backend_optimization_level": 1,
-        "xla_cpu_use_fusion_emitters": False,
-        "xla_cpu_parallel_codegen_split_count": 1,
-    }
-    if jax.default_backend() != "cpu":
-        return {}
-    if _are_options(wanted):
-        return wanted
-    return {name: value for name, value in wanted.items() if _are_options({name: value})}
-
-
-def _are_options(options: dict[str, Any]) -> bool:
-    try:
-        jax.jit(lambda x: x).lower(1.0).compile(options)
-    except RuntimeError:
-        return False
-    return True
