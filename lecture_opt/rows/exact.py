@@ -10,10 +10,10 @@ from jax import lax
 from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
-from lecture_opt import optimizers
+from lecture_opt import meshes, optimizers
 from lecture_opt.numerics import PyTree
 from lecture_opt.optimizers._base import ScalarOrSchedule
-from lecture_opt.rows import _meshes, _missed, _tables, lazy
+from lecture_opt.rows import _missed, _tables, lazy
 from lecture_opt.rows._state import ExactState, Slots, advance, exact_states, with_slots
 from lecture_opt.rows.gradients import RowGrads
 from lecture_opt.rows.updates import add_rows, is_rows
@@ -253,7 +253,7 @@ def _never(name: str, table: Any) -> jax.Array:
         first = table.reshape(table.shape[0], -1)[:, :1].sum(axis=1)
         return jnp.zeros_like(first, dtype=jnp.int32)
 
-    return _meshes.placed(zeros, _meshes.cut(table)[:1], table)
+    return meshes.placed(zeros, meshes.cut(table)[:1], table)
 
 
 def _check_tables(name: str, grads: PyTree, touched: PyTree) -> None:
