@@ -29,7 +29,7 @@ from jax import lax
 from jax.typing import ArrayLike
 
 from lecture_opt import numerics
-from lecture_opt.optimizers import _base
+from lecture_opt.optimizers.hyperparameters import current_rate
 
 Slots = tuple[jax.Array, ...]
 TRACED_WINDOW = 2048
@@ -152,7 +152,7 @@ def _weights(
         return learning_rate.astype(r.dtype) * table[jnp.clip(missed, 0, window)].T
     # A step's rate is the schedule's value at the steps done before it.
     before = steps[:, None] + start[None, :] - 1
-    rates = jax.vmap(jax.vmap(lambda n: _base.current_rate(learning_rate, n)))(before)
+    rates = jax.vmap(jax.vmap(lambda n: jnp.asarray(current_rate(learning_rate, n), float)))(before)
     kept = steps[:, None] <= missed[None, :]
     terms = jnp.where(kept, rates.astype(r.dtype) * falling[:, None], 0)
     return jnp.matmul(basis, terms, precision=lax.Precision.HIGHEST)

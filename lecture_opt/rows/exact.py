@@ -12,7 +12,7 @@ from jax.typing import ArrayLike
 
 from lecture_opt import optimizers
 from lecture_opt.numerics import PyTree
-from lecture_opt.optimizers._base import ScalarOrSchedule
+from lecture_opt.optimizers.hyperparameters import ScalarOrSchedule
 from lecture_opt.rows import _meshes, _missed, _tables, lazy
 from lecture_opt.rows._state import ExactState, Slots, advance, exact_states, with_slots
 from lecture_opt.rows.gradients import RowGrads
