@@ -15,10 +15,10 @@ from lecture_opt import meshes, optimizers
 from lecture_opt.numerics import PyTree
 from lecture_opt.optimizers.hyperparameters import ScalarOrSchedule
 from lecture_opt.rows import _missed, _tables
+from lecture_opt.rows._grads import RowGrads, is_rows
 from lecture_opt.rows._state import ExactState, Slots, advance, exact_states, with_slots
-from lecture_opt.rows.gradients import RowGrads
 from lecture_opt.rows.lazy import check_ids, lazy
-from lecture_opt.rows.updates import add_rows, is_rows
+from lecture_opt.rows.updates import add_rows
 
 BLOCK = 65536
 
