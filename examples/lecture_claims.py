@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lecture_opt import compare, specs
-from lecture_opt.compare.statistics import paired
+from lecture_opt.compare.results.statistics import paired
 
 SEEDS = 10
 LATE = 10**6
@@ -63,21 +63,21 @@ def run(tasks, names, *, steps, full, target=None):
     return compare.run(tasks, [specs.parse(f"lecture:{name}") for name in names], protocol)
 
 
-def cells(results, task=0):
-    return {c["optimizer"].partition(":")[2]: c for c in results["tasks"][task]["cells"]}
+def cells(study, task=0):
+    return {cell.optimizer.partition(":")[2]: cell for cell in study.tasks[task].cells}
 
 
 def told(cell, *words):
-    return cell["gain"]["verdict"] in words
+    return cell.gain.verdict in words
 
 
 def steps(cell):
     """The median of the steps to the target with its interval, in words."""
-    found = cell["steps_to_target"]
-    if found["median"] is None:
-        return f"no number of steps in {SEEDS - found['reached']} of {SEEDS} runs"
-    ends = ["never" if found[end] is None else f"{found[end]:.0f}" for end in ("low", "high")]
-    return f"{found['median']:.0f} steps ({ends[0]} to {ends[1]})"
+    found = cell.steps_to_target
+    if not np.isfinite(found.median):
+        return f"more steps than there are in {SEEDS - found.reached} of {SEEDS} runs"
+    ends = [f"{end:.0f}" if np.isfinite(end) else "never" for end in (found.low, found.high)]
+    return f"{found.median:.0f} steps ({ends[0]} to {ends[1]})"
 
 
 def sooner(first, second):
@@ -87,8 +87,8 @@ def sooner(first, second):
     """
 
     def counted(cell):
-        values = cell["steps_to_target"]["values"]
-        return np.array([LATE if value is None else value for value in values])
+        values = cell.steps_to_target.values
+        return np.where(np.isfinite(values), values, LATE)
 
     difference = counted(second) - counted(first)
     return difference.mean() > 0 and paired.permutation_p(difference) <= 0.05
@@ -100,7 +100,7 @@ def adaptive_alike(full):
     results = run(tasks, ["adam", "rmsprop", "adagrad"], steps=1000 if full else 200, full=full)
     others = [cells(results, i)[name] for i in range(2) for name in ("rmsprop", "adagrad")]
     alike = all(told(cell, "cannot be told apart") for cell in others)
-    return results, "agree" if alike else "disagree", [cell["gain"]["sentence"] for cell in others]
+    return results, "agree" if alike else "disagree", [cell.gain.sentence for cell in others]
 
 
 def sgd_later(full):
@@ -113,10 +113,10 @@ def sgd_later(full):
         sooner(good["adam"], good["sgd"]),
     )
     lines = [
-        good["sgd"]["gain"]["sentence"],
+        good["sgd"].gain.sentence,
         f"deep-good-init: adam reaches the target after {steps(good['adam'])}, "
         f"SGD after {steps(good['sgd'])}.",
-        poor["sgd"]["gain"]["sentence"],
+        poor["sgd"].gain.sentence,
     ]
     if not there:
         return results, "disagree", lines
@@ -131,7 +131,7 @@ def sparse_features(full):
     by_name = cells(results)
     adaptive = [by_name[name] for name in names[2:]]
     won = [told(cell, "better") or sooner(cell, by_name["sgd"]) for cell in adaptive]
-    lines = [by_name[name]["gain"]["sentence"] for name in names[1:]]
+    lines = [by_name[name].gain.sentence for name in names[1:]]
     lines += [f"{name} reaches the target after {steps(by_name[name])}." for name in names]
     return results, "agree" if all(won) else "undecided" if any(won) else "disagree", lines
 
@@ -140,8 +140,8 @@ def adagrad_stalls(full):
     """AdaGrad, which sums over all the past, stalls where RMSprop goes on."""
     results = run([ROSENBROCK], ["adagrad", "rmsprop"], steps=20_000 if full else 2_000, full=full)
     rmsprop = cells(results)["rmsprop"]
-    word = {"better": "agree", "worse": "disagree"}.get(rmsprop["gain"]["verdict"], "undecided")
-    return results, word, [rmsprop["gain"]["sentence"]]
+    word = {"better": "agree", "worse": "disagree"}.get(rmsprop.gain.verdict, "undecided")
+    return results, word, [rmsprop.gain.sentence]
 
 
 def momentum_escapes(full):
@@ -165,21 +165,16 @@ def draw(all_results, path):
     """A panel for each task: the losses' medians and quartiles against steps."""
     from matplotlib.figure import Figure
 
-    tasks = [task for results in all_results for task in results["tasks"]]
+    tasks = [task for study in all_results for task in study.tasks]
     figure = Figure(figsize=(4 * len(tasks), 3.5), layout="constrained")
     for ax, task in zip(figure.subplots(1, len(tasks)), tasks, strict=True):
-        for cell in sorted(task["cells"], key=lambda cell: cell["optimizer"]):
-            low, middle, high = (
-                np.array(cell["loss"][k], float) for k in ("low", "median", "high")
-            )
-            ax.plot(task["steps"], middle, label=cell["optimizer"].partition(":")[2])
-            ax.fill_between(task["steps"], low, high, alpha=0.15)
-        scale = (
-            "log"
-            if min(np.nanmin(np.array(c["loss"]["low"], float)) for c in task["cells"]) > 0
-            else "linear"
-        )
-        ax.set(title=task["name"], xlabel="step", ylabel="training loss", yscale=scale)
+        for cell in sorted(task.cells, key=lambda cell: cell.optimizer):
+            loss = cell.loss
+            ax.plot(task.steps, loss.median, label=cell.optimizer.partition(":")[2])
+            ax.fill_between(task.steps, loss.low, loss.high, alpha=0.15)
+        positive = min(np.nanmin(cell.loss.low) for cell in task.cells) > 0
+        scale = "log" if positive else "linear"
+        ax.set(title=task.name, xlabel="step", ylabel="training loss", yscale=scale)
         ax.legend(frameon=False)
     figure.savefig(path)
 

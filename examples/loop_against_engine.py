@@ -12,7 +12,7 @@ import numpy as np
 import optax
 
 from lecture_opt import compare
-from lecture_opt.compare import engine
+from lecture_opt.compare.runs import engine
 
 STEPS, TRAININGS, DRAWS, SEEDS = 400, 11_520, 16, 10
 

@@ -8,17 +8,15 @@ True
 """
 
 from lecture_opt.check.battery import (
-    FAMILIES,
-    PROPERTIES,
     against,
     assert_ok,
     evaluate,
-    name_of,
     run,
 )
 from lecture_opt.check.outcome import Outcome
+from lecture_opt.check.properties import FAMILIES, PROPERTIES
 from lecture_opt.check.pytest_door import as_test
-from lecture_opt.check.report import Report, Result
+from lecture_opt.check.report import Report, Result, name_of
 from lecture_opt.check.subject import Subject, from_constructor, make
 
 __all__ = [

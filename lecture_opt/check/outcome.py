@@ -1,8 +1,11 @@
 """What a property says of an optimizer: a status, a paragraph in words, the numbers behind it."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 Status = Literal["pass", "fail", "trait", "skip"]
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 class Outcome(NamedTuple):
@@ -16,7 +19,7 @@ class Outcome(NamedTuple):
 
     status: Status
     message: str = ""
-    evidence: dict[str, Any] = {}  # noqa: RUF012 - never written to
+    evidence: Mapping[str, Any] = NOTHING
 
 
 def passed(message: str = "", **evidence: Any) -> Outcome:
@@ -40,6 +43,6 @@ def skipped(reason: str, **evidence: Any) -> Outcome:
 
 
 def in_words(error: BaseException) -> str:
-    """An exception as one short line: its type and the first sentence of what it said."""
+    """An exception as one short line: its type and the beginning of what it said."""
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text[:300]}{' ...' if len(text) > 300 else ''}"

@@ -4,7 +4,8 @@ The canonical tree has two leaves of one shape (so that mixing leaves up shows) 
 Everything is drawn from a seeded NumPy generator, so the same probe is the same everywhere.
 """
 
-from collections.abc import Mapping
+import operator
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -39,15 +40,33 @@ def grads_trees(steps: int, seed: int = 0, *, dtype: Any = jnp.float32, scale: f
     return [normal_tree(100 * seed + step, dtype=dtype, scale=scale) for step in range(steps)]
 
 
+def stack(trees: Sequence[Tree]) -> Tree:
+    """Trees of one structure as one tree, along a new first axis."""
+    return jax.tree.map(lambda *leaves: jnp.asarray(np.stack(leaves)), *trees)
+
+
+def unstack(tree: Tree) -> list[Tree]:
+    """The inverse of `stack`, in NumPy arrays."""
+    arrays = jax.tree.map(np.asarray, tree)
+    length = len(jax.tree.leaves(arrays)[0])
+    return [jax.tree.map(operator.itemgetter(index), arrays) for index in range(length)]
+
+
 def full_tree(value: float, like: Tree) -> Tree:
     """A tree like another one with every element equal to `value`."""
-    return jax.tree.map(lambda leaf: jnp.full_like(leaf, value), like)
+    return jax.tree.map(lambda leaf: jnp.asarray(np.full(leaf.shape, value), leaf.dtype), like)
 
 
 def float64(leaf: Any) -> Any:
     """A leaf as a NumPy array of 64 bits (complex stays complex)."""
     array = np.asarray(leaf)
     return array.astype(np.complex128 if np.iscomplexobj(array) else np.float64)
+
+
+def largest(tree: Tree) -> float:
+    """The largest absolute value in a tree: NaN where it holds a NaN, 0 where it is empty."""
+    sizes = [np.max(np.abs(float64(leaf)), initial=0.0) for leaf in jax.tree.leaves(tree)]
+    return float(np.max(sizes, initial=0.0))
 
 
 def path_name(path: Any) -> str:
@@ -62,10 +81,10 @@ class Difference(NamedTuple):
     """
 
     leaf: str
-    element: tuple[int, ...]
-    got: float
-    wanted: float
-    error: float
+    element: tuple[int, ...] = ()
+    got: float = 0.0
+    wanted: float = 0.0
+    error: float = 0.0
 
     def __str__(self) -> str:
         where = f"{self.leaf}[{', '.join(map(str, self.element))}]" if self.element else self.leaf
@@ -78,7 +97,7 @@ def leaf_difference(name: str, got: Any, wanted: Any) -> Difference:
     if got.shape != wanted.shape:
         return Difference(name, (), float("nan"), float("nan"), float("inf"))
     if got.size == 0:
-        return Difference(name, (), 0.0, 0.0, 0.0)
+        return Difference(name)
     same = (got == wanted) | (np.isnan(got) & np.isnan(wanted))
     with np.errstate(invalid="ignore", over="ignore"):
         gap = np.where(same, 0.0, np.abs(got - wanted))
@@ -91,8 +110,8 @@ def leaf_difference(name: str, got: Any, wanted: Any) -> Difference:
     return Difference(name, element, got[worst].item(), wanted[worst].item(), error)
 
 
-def worst_difference(got: Tree, wanted: Tree) -> Difference | None:
-    """The worst difference of two trees of one structure, or None where there are no leaves."""
+def worst_difference(got: Tree, wanted: Tree) -> Difference:
+    """The worst difference of two trees of one structure."""
     named = jax.tree_util.tree_leaves_with_path(wanted)
     leaves = jax.tree.leaves(got)
     found = [
@@ -100,7 +119,18 @@ def worst_difference(got: Tree, wanted: Tree) -> Difference | None:
         for (path, w), g in zip(named, leaves, strict=True)
         if not is_key(w)
     ]
-    return max(found, key=lambda difference: difference.error, default=None)
+    return max(found, key=lambda gap: gap.error, default=Difference("(no leaves)"))
+
+
+def first_difference(
+    got: Sequence[Tree], wanted: Sequence[Tree], tolerance: float
+) -> tuple[int, Difference] | None:
+    """The first step at which two sequences of trees part by more than a tolerance, and where."""
+    for step, (a, b) in enumerate(zip(got, wanted, strict=True)):
+        gap = worst_difference(a, b)
+        if gap.error > tolerance:
+            return step, gap
+    return None
 
 
 def structure(tree: Tree) -> Any:
@@ -131,7 +161,21 @@ def is_key(leaf: Any) -> bool:
     return isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
-def not_finite(tree: Tree) -> tuple[str, float] | None:
+class NotFinite(NamedTuple):
+    """A leaf with a NaN or an infinity, that value, and the step at which it came."""
+
+    leaf: str
+    value: float
+    step: int = 0
+
+
+def first_not_finite(trees: Sequence[Tree]) -> NotFinite | None:
+    """The first tree of a sequence that is not finite everywhere."""
+    found = (not_finite(tree, step) for step, tree in enumerate(trees))
+    return next(filter(None, found), None)
+
+
+def not_finite(tree: Tree, step: int = 0) -> NotFinite | None:
     """The first leaf with a NaN or an infinity, and that value; None where all is finite."""
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
         if is_key(leaf) or not jnp.issubdtype(jnp.asarray(leaf).dtype, jnp.inexact):
@@ -139,5 +183,5 @@ def not_finite(tree: Tree) -> tuple[str, float] | None:
         array = float64(leaf)
         bad = array[~np.isfinite(array)]
         if bad.size:
-            return path_name(path), bad[0].item()
+            return NotFinite(path_name(path), bad[0].item(), step)
     return None

@@ -3,8 +3,10 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from lecture_opt.check.battery import PROPERTIES, against, evaluate, name_of
-from lecture_opt.check.report import Result
+from lecture_opt.check.battery import against, evaluate
+from lecture_opt.check.diagnosis.reference import step_by_step
+from lecture_opt.check.properties import PROPERTIES
+from lecture_opt.check.report import Result, name_of
 from lecture_opt.check.subject import make
 from lecture_opt.environment import environment
 
@@ -51,14 +53,11 @@ def as_test(
         if subject is None:
             with environment():
                 subject = make(optimizer)
-        outcome = (
-            evaluate(properties[name], subject)
-            if name in properties
-            else against(subject, reference)
-        )
+        prop = properties.get(name)
+        outcome = evaluate(prop, subject) if prop else against(subject, reference)
         if outcome.status == "skip":
             pytest.skip(outcome.message)
         if outcome.status == "fail":
-            pytest.fail(Result(name, *outcome).in_words(), pytrace=False)
+            pytest.fail(Result.of(prop or step_by_step, outcome).in_words(), pytrace=False)
 
     return test

@@ -18,6 +18,7 @@ import numpy as np
 from lecture_opt.check import probes
 from lecture_opt.check.outcome import in_words
 from lecture_opt.check.probes import Tree
+from lecture_opt.environment import fast_jit
 
 RATE_NAMES = ("learning_rate", "lr", "step_size", "max_learning_rate")
 DEFAULT_RATE = 0.01
@@ -59,7 +60,7 @@ class Subject:
     @cached_property
     def jitted(self) -> Callable[..., Any]:
         """`update` under `jax.jit`, compiled once per shape for all properties."""
-        return jax.jit(self.update)
+        return fast_jit(self.update)
 
     @cached_property
     def problem(self) -> str | None:
@@ -71,6 +72,12 @@ class Subject:
         except Exception as error:  # the battery reports what the optimizer raises
             return in_words(error)
         return None
+
+    @property
+    def wants_more(self) -> bool:
+        """Whether `update` asks for more than (grads, state, params)."""
+        said = self.problem or ""
+        return ("missing" in said and "argument" in said) or "must be provided" in said
 
     @cached_property
     def jit_problem(self) -> BaseException | None:
@@ -87,15 +94,15 @@ class Subject:
         return (self.jitted if self.jit_problem is None else self.update)(grads, state, params)
 
     def updates_over(
-        self, grads: list[Tree], params: Tree, *, follow: bool = False
+        self, grads: list[Tree], params: Tree, *, follow: bool = False, jit: bool = True
     ) -> tuple[list[Tree], Tree]:
         """The updates for a sequence of gradients, and the last state.
 
         Parameters stay where they are unless `follow` adds the updates to them.
         """
-        state, seen = self.init(params), []
+        state, seen, step = self.init(params), [], self.step if jit else self.update
         for gradient in grads:
-            updates, state = self.step(gradient, state, params)
+            updates, state = step(gradient, state, params)
             params = add(params, updates) if follow else params
             seen.append(updates)
         return seen, state
@@ -116,6 +123,19 @@ class Subject:
             raise TypeError(f"{self.name} was given as an instance; it cannot be rebuilt")
         return Subject(self.name, self.constructor(**arguments))
 
+    def with_rate(self, change: Callable[[float], Any]) -> "Subject":
+        """The same optimizer with a learning rate made from its own."""
+        if self.rate_name is None or self.learning_rate is None:
+            raise TypeError(f"{self.name} has no known learning rate")
+        return self.rebuilt(**{self.rate_name: change(self.learning_rate)})
+
+    @property
+    def floats(self) -> dict[str, float]:
+        """The constructor's floating arguments, by name; empty where there is no constructor."""
+        if self.constructor is None:
+            return {}
+        return {name: value for name, value in self.arguments.items() if isinstance(value, float)}
+
     @property
     def learning_rate(self) -> float | None:
         """The rate it was built with, where that is known."""
@@ -123,8 +143,14 @@ class Subject:
 
 
 def add(params: Tree, updates: Tree) -> Tree:
-    """`params + updates`, each leaf in the dtype of the parameters."""
-    return jax.tree.map(lambda p, u: jnp.asarray(p + u).astype(p.dtype), params, updates)
+    """`params + updates`, each leaf in the dtype of the parameters; in NumPy outside of traces."""
+
+    def moved(p: Any, u: Any) -> Any:
+        if isinstance(p, jax.core.Tracer) or isinstance(u, jax.core.Tracer):
+            return jnp.asarray(p + u).astype(p.dtype)
+        return jnp.asarray((np.asarray(p) + np.asarray(u)).astype(p.dtype))
+
+    return jax.tree.map(moved, params, updates)
 
 
 def make(optimizer: Any, *, name: str = "") -> Subject:

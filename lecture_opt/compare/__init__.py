@@ -2,28 +2,31 @@ r"""Is an optimizer any good: tasks on real data, one compiled program a cell, v
 
 from lecture_opt import compare, specs
 
-results = compare.run(
+study = compare.run(
     compare.load_tasks(["cancer-logistic"]),
     [specs.parse("lecture:adam"), specs.parse("optax:adam")],
     compare.Protocol(steps=200, evaluations=20),
 )
-print(*results["verdicts"], sep="\n")
+print(*study.verdicts, sep="\n")
 """
 
 from lecture_opt.compare.protocol import Protocol
-from lecture_opt.compare.results import write
-from lecture_opt.compare.store import Store
-from lecture_opt.compare.study import DEFAULT_OPTIMIZERS, run
-from lecture_opt.compare.tasks import TASKS, Task, split
-from lecture_opt.compare.tasks import load_all as load_tasks
+from lecture_opt.compare.results import read, write
+from lecture_opt.compare.runs.store import Store
+from lecture_opt.compare.runs.study import DEFAULT_OPTIMIZERS, run
+from lecture_opt.problems import TASKS, Loop, Task, eval_params, split
+from lecture_opt.problems import load_all as load_tasks
 
 __all__ = [
     "DEFAULT_OPTIMIZERS",
     "TASKS",
+    "Loop",
     "Protocol",
     "Store",
     "Task",
+    "eval_params",
     "load_tasks",
+    "read",
     "run",
     "split",
     "write",

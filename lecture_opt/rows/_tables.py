@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from lecture_opt import meshes
 from lecture_opt.numerics import PyTree
-from lecture_opt.rows import _meshes
 
 PADDING = -1
 
@@ -81,7 +81,7 @@ def flat_ids(function: str, ids: PyTree, rows: int) -> jax.Array:
                 )
     if not parts:
         return jnp.zeros((0,), jnp.int32)
-    whole = [_meshes.recut(part, (None,) * part.ndim) for part in parts]
+    whole = [meshes.recut(part, (None,) * part.ndim) for part in parts]
     return jnp.concatenate([normal(part, rows).ravel() for part in whole])
 
 
@@ -107,7 +107,7 @@ def unique(function: str, ids: PyTree, rows: int) -> Unique:
     Raises as `flat_ids`.
     """
     ids = flat_ids(function, ids, rows)
-    return _meshes.placed(lambda ids: _group(ids, rows), (None,), ids)
+    return meshes.placed(lambda ids: _group(ids, rows), (None,), ids)
 
 
 def _group(ids: jax.Array, rows: int) -> Unique:
@@ -137,7 +137,7 @@ def read(table: jax.Array, ids: jax.Array, *, distinct: bool = True) -> jax.Arra
         )
         return rows.reshape(*ids.shape, *table.shape[1:])
 
-    return _meshes.placed(gather, _meshes.looked_up(ids, table), table, ids)
+    return meshes.placed(gather, meshes.looked_up(ids, table), table, ids)
 
 
 def lanes(rows: jax.Array) -> jax.Array:
@@ -148,7 +148,7 @@ def lanes(rows: jax.Array) -> jax.Array:
 
 def write(table: jax.Array, ids: jax.Array, rows: jax.Array) -> jax.Array:
     """The table with those rows replaced, in place where its buffer was donated."""
-    return _meshes.placed(_set, _meshes.cut(table), table, ids, rows.astype(table.dtype))
+    return meshes.placed(_set, meshes.cut(table), table, ids, rows.astype(table.dtype))
 
 
 def _set(table: jax.Array, ids: jax.Array, rows: jax.Array) -> jax.Array:

@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lecture_opt import numerics
+from lecture_opt import meshes, numerics
 from lecture_opt.numerics import PyTree
-from lecture_opt.rows import _meshes, _state, _tables
+from lecture_opt.rows import _state, _tables
 
 
 class RowGrads(NamedTuple):
@@ -55,8 +55,8 @@ def _sum(unique: _tables.Unique, values: PyTree, ids: PyTree) -> RowGrads:
         sums = jax.ops.segment_sum(wide, group, num_segments=unique.ids.shape[0])
         return sums.astype(stacked.dtype).reshape(stacked.shape)
 
-    cut = (None, *_meshes.cut(parts[0])[depths[0] :])
-    return RowGrads(unique.ids, _meshes.placed(summed, cut, unique.group, *parts))
+    cut = (None, *meshes.cut(parts[0])[depths[0] :])
+    return RowGrads(unique.ids, meshes.placed(summed, cut, unique.group, *parts))
 
 
 def gather(params: PyTree, ids: PyTree) -> PyTree:
@@ -154,7 +154,7 @@ def _look_up(table: jax.Array, ids: PyTree, unique: Any, moved: jax.Array | None
     parts, treedef = jax.tree.flatten(ids)
     groups = jnp.split(unique.group, np.cumsum([np.size(part) for part in parts])[:-1])
     places = [
-        _meshes.recut(at.reshape(np.shape(part)), _meshes.cut(part))
+        meshes.recut(at.reshape(np.shape(part)), meshes.cut(part))
         for at, part in zip(groups, parts, strict=True)
     ]
     return jax.tree.unflatten(treedef, [_tables.read(rows, at, distinct=False) for at in places])

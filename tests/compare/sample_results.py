@@ -1,19 +1,19 @@
-"""A small results file of format 2, made up: two tasks, hostile names, missing numbers."""
-
-import copy
+"""A small study, made up: two tasks, hostile names, missing numbers."""
 
 import numpy as np
+
+from lecture_opt.compare import results
 
 HOSTILE = "mine.py:<script>alert(1)</script>"
 NAMES = ("optax:adam", "lecture:adam", "optax:sgd(momentum=0.9)", HOSTILE)
 STEPS = [10, 20, 30, 40]
-SEEDS = [100, 101, 102]
+SEEDS = [1_000_000, 1_000_001, 1_000_002]
 RATES = [0.001, 0.01, 0.1]
 
 
 def make():
-    """The results; a new copy each time."""
-    return copy.deepcopy(_RESULTS)
+    """The study."""
+    return results.study(PLAIN)
 
 
 def _cell(name, rank, rng, higher):
@@ -25,6 +25,10 @@ def _cell(name, rank, rng, higher):
         "rank": rank,
         "hyperparameters": {"learning_rate": 0.01},
         "on_edge": [],
+        "candidates": [
+            {"hyperparameters": {"learning_rate": 0.01}, "share": 1.0}
+            | {"test": {"mean": 0.5, "low": 0.4, "high": 0.6, "values": [0.4, 0.5, 0.6]}}
+        ],
         "test": {"mean": float(np.mean(test)), "low": best - 0.02, "high": best + 0.02}
         | {"values": test},
         "steps_to_target": {"median": 20.0, "low": 10.0, "high": None, "reached": 2}
@@ -35,8 +39,9 @@ def _cell(name, rank, rng, higher):
         "gain": None
         if name == NAMES[0]
         else {"mean": 0.01 * rank, "low": -0.01, "high": 0.05, "values": [0.0, 0.01, 0.02]}
-        | {"wins": 2, "ties": 1, "losses": 0, "p": 0.25, "p_holm": 0.5}
-        | {"verdict": "cannot be told apart", "seeds_needed": 34, "sentence": "s"},
+        | {"error": 0.01, "choice_error": 0.005, "wins": 2, "ties": 1, "losses": 0}
+        | {"p": 0.25, "p_holm": 0.5, "verdict": "undecided"}
+        | {"seeds_needed": {"seeds": 34, "low": 20, "high": None}, "sentence": "s"},
         "loss": _band(loss),
         "validation": _band(best + 0.1 * loss),
         "tuning": {
@@ -84,13 +89,15 @@ def _task(name, metric, higher):
         "steps": STEPS,
         "untrained": {"validation": 0.1, "test": 0.1},
         "target": {"value": 0.85, "source": "optax:adam"},
+        "noise_floor": {"mean": 0.001, "low": -0.01, "high": 0.012},
+        "margin": {"value": 0.012, "source": "noise floor"},
         "cells": [_cell(n, rank, rng, higher) for rank, n in enumerate(NAMES, start=1)],
         "warnings": [f"{HOSTILE} chose 0.01, on the edge of its range."],
     }
 
 
-_RESULTS = {
-    "format": 2,
+PLAIN = {
+    "format": 3,
     "versions": {"lecture_opt": "0.1.0", "jax": "0.10.2"},
     "device": {"platform": "cpu", "kind": "cpu", "devices": 1, "processes": 1},
     "protocol": {
@@ -103,9 +110,16 @@ _RESULTS = {
         "level": 0.95,
         "baseline": "optax:adam",
         "target": None,
+        "rates": {"kind": "log", "low": 1e-4, "high": 10.0, "values": []},
+        "margin": None,
+        "relative": False,
+        "planned": None,
+        "family": 1,
+        "seeds": 3,
+        "tuning_seed_count": 2,
     },
     "optimizers": [
-        {"name": name, "text": name, "is_baseline": name.startswith("optax"), "search_space": []}
+        {"name": name, "text": name, "is_baseline": name.startswith("optax"), "search_space": {}}
         for name in NAMES
     ],
     "tasks": [_task("digits", "accuracy", True), _task("diabetes", "squared error", False)],
@@ -122,5 +136,5 @@ _RESULTS = {
             "tasks": 2,
         },
     },
-    "verdicts": [f"{HOSTILE} cannot be told apart from optax:adam."],
+    "verdicts": [f"{HOSTILE} is undecided against optax:adam."],
 }

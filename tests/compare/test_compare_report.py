@@ -3,21 +3,24 @@
 import csv
 import json
 import re
+from dataclasses import replace
 
 import browser
 import pytest
 import sample_results
 from sample_results import HOSTILE, NAMES
 
-from lecture_opt import pages
-from lecture_opt.compare import charts, long_table, report, summary
+from lecture_opt import compare
+from lecture_opt.compare import results
+from lecture_opt.compare.show import charts, latex, long_table, report
+from lecture_opt.pages.render import json_for_script
 
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
-    results = sample_results.make()
+    study = sample_results.make()
     path = tmp_path_factory.mktemp("report") / "report.html"
-    path.write_text(report.html(results, charts.charts(results)), encoding="utf-8")
+    path.write_text(report.html(study, charts.charts(study)), encoding="utf-8")
     return path
 
 
@@ -205,9 +208,10 @@ def test_every_control_has_a_name(driver):
 
 
 def test_the_same_results_give_the_same_bytes(tmp_path):
-    results = sample_results.make()
-    again = json.loads(json.dumps(results))
-    written = report.write(results, tmp_path / "a")
+    study = sample_results.make()
+    compare.write(study, tmp_path / "results.json")
+    again = compare.read(tmp_path / "results.json")
+    written = report.write(study, tmp_path / "a")
     report.write(again, tmp_path / "b")
     names = sorted(str(path.relative_to(tmp_path / "a")) for path in written)
     kinds = ("budget", "differences", "loss", "metric", "profiles", "ranks", "rates")
@@ -220,13 +224,19 @@ def test_the_same_results_give_the_same_bytes(tmp_path):
 
 
 def test_another_format_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="format 1; wanted 2"):
-        report.write({"format": 1}, tmp_path)
+    path = tmp_path / "results.json"
+    path.write_text('{"format": 2}')
+    with pytest.raises(ValueError, match="format 2; wanted 3"):
+        compare.read(path)
+
+
+def test_what_is_written_is_read_back_number_for_number():
+    assert results.plain(sample_results.make()) == sample_results.PLAIN
 
 
 def test_long_tables_hold_every_run_and_evaluation(tmp_path):
-    results = sample_results.make()
-    long_table.write(results, tmp_path)
+    study = sample_results.make()
+    long_table.write(study, tmp_path)
     with (tmp_path / "runs.csv").open(newline="", encoding="utf-8") as file:
         runs = list(csv.DictReader(file))
     assert len(runs) == 2 * len(NAMES) * (2 * 3 + 3)
@@ -237,20 +247,20 @@ def test_long_tables_hold_every_run_and_evaluation(tmp_path):
     with (tmp_path / "curves.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 2 * len(NAMES) * 3 * 4
-    cell = results["tasks"][0]["cells"][1]
+    cell = study.tasks[0].cells[1]
     (row,) = [
         r
         for r in rows
         if (r["task"], r["optimizer"], r["seed"], r["step"])
-        == ("digits", "lecture:adam", "101", "30")
+        == ("digits", "lecture:adam", "1000001", "30")
     ]
-    assert float(row["loss"]) == cell["loss"]["runs"][1][2]
+    assert float(row["loss"]) == cell.loss.runs[1][2]
 
 
 def test_latex_is_escaped_and_the_best_is_bold():
-    results = sample_results.make()
-    results["tasks"][0]["metric"] = "error_rate & 100% #1"
-    text = summary.latex(results)
+    study = sample_results.make()
+    task = replace(study.tasks[0], metric="error_rate & 100% #1")
+    text = latex.latex(replace(study, tasks=[task, study.tasks[1]]))
     assert text.count(r"\toprule") == text.count(r"\bottomrule") == 2
     assert r"error\_rate \& 100\% \#1" in text
     assert r"\textless{}script\textgreater{}" in text
@@ -260,8 +270,8 @@ def test_latex_is_escaped_and_the_best_is_bold():
 
 
 def test_text_inside_a_script_cannot_end_it():
-    text = str(pages.json_for_script({"a": "</script><!-- &"}))
+    text = str(json_for_script({"a": "</script><!-- &"}))
     assert not set("<>&") & set(text)
     assert json.loads(text) == {"a": "</script><!-- &"}
     with pytest.raises(ValueError, match="JSON"):
-        pages.json_for_script(float("nan"))
+        json_for_script(float("nan"))

@@ -1,0 +1,218 @@
+"""A whole comparison: every optimizer tuned and reported on every task, and the results.
+
+A task's optimizers are compiled and tuned side by side on all cores, then reported one by one,
+so that the times of the reported runs are theirs alone. Under `jax.distributed` the processes
+share out the optimizers, each on its own devices, and all end with the same results.
+"""
+
+import os
+import pickle
+import platform
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from importlib import metadata
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from lecture_opt import equals, specs
+from lecture_opt.compare import results, space
+from lecture_opt.compare.protocol import Protocol
+from lecture_opt.compare.runs import data, entrants, hosted
+from lecture_opt.compare.runs.cell import Run, facts
+from lecture_opt.compare.runs.store import Store
+from lecture_opt.problems import Loop, Task, as_loop
+from lecture_opt.problems.loop import examples
+
+DEFAULT_OPTIMIZERS = tuple(text for pair in equals.PAIRS for text in (pair.lecture, pair.optax))
+
+OnStage = Callable[[str, str, str], None]
+
+
+class Plan(NamedTuple):
+    """A task that was looked at with its optimizers."""
+
+    loop: Loop
+    examined: entrants.Examined
+    entrants: Sequence[entrants.Entrant]
+
+
+Outcome = tuple[results.Measured, Mapping[str, float]]
+
+
+def run(
+    tasks: Sequence[Loop | Task],
+    optimizers: Sequence[specs.OptimizerSpec],
+    protocol: Protocol,
+    *,
+    store: Store | None = None,
+    on_stage: OnStage = lambda *_: None,
+) -> results.Study:
+    """Compares the optimizers on the tasks.
+
+    Args:
+        tasks: What to train.
+        optimizers: From `specs.parse`; each must take a `learning_rate`.
+        protocol: What is the same for all.
+        store: Keeps what is finished, so that a later call with it goes on from there.
+        on_stage: Called with ("checked", "", "") when nothing was found wrong, then with ("tuned"
+            or "reported", task, optimizer) when it is.
+
+    Raises:
+        ValueError: Before any training, where something is missing, given twice or can't be
+            trained.
+    """
+    plans = check(tasks, optimizers, protocol)
+    on_stage("checked", "", "")
+    found, measured, stopped = [], [], threading.Event()
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        try:
+            for plan in plans:
+                runs = _runs(plan, optimizers, protocol, store or Store(None), stopped)
+                outcomes = _measure(plan.loop.name, runs, pool, on_stage)
+                measured.append([one for one, _ in outcomes])
+                found.append(facts(plan.loop, plan.examined, outcomes[0][1]))
+        except BaseException:
+            stopped.set()
+            pool.shutdown(cancel_futures=True)
+            raise
+    return results.assemble(protocol, optimizers, found, measured, about())
+
+
+def about() -> results.About:
+    """What the numbers depend on beside the protocol."""
+    packages = ("lecture_opt", "jax", "jaxlib", "optax", "numpy", "scipy")
+    versions = {name: metadata.version(name) for name in packages}
+    device = jax.devices()[0]
+    return results.About(
+        {**versions, "python": platform.python_version()},
+        results.Device(
+            device.platform, device.device_kind, jax.device_count(), jax.process_count()
+        ),
+    )
+
+
+def check(
+    tasks: Sequence[Loop | Task], optimizers: Sequence[specs.OptimizerSpec], protocol: Protocol
+) -> list[Plan]:
+    """Looks at all tasks and optimizers; ValueError for a comparison that can't be made."""
+    names = [spec.name for spec in optimizers]
+    if not tasks or not optimizers:
+        raise ValueError("run: there must be a task and an optimizer")
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"run: {twice} is given twice")
+    if protocol.baseline not in names:
+        raise ValueError(
+            f"run: the baseline {protocol.baseline} is not among the optimizers; "
+            f"they are {', '.join(names)}"
+        )
+    for spec in optimizers:
+        _check_tunable(spec)
+    return [_plan(protocol.applied(as_loop(task)), optimizers, protocol) for task in tasks]
+
+
+def _check_tunable(spec: specs.OptimizerSpec) -> None:
+    if not specs.takes(spec, "learning_rate"):
+        raise ValueError(
+            f"{spec.text}: compare tunes the learning rate, so it needs a constructor that takes "
+            "it; write `def my_opt(learning_rate): return ...` and name that"
+        )
+    if "learning_rate" in spec.kwargs:
+        raise ValueError(
+            f"{spec.text}: compare tunes learning_rate; leave it out, or give its range, as in "
+            "learning_rate=log(1e-4, 1)"
+        )
+
+
+def _plan(loop: Loop, optimizers: Sequence[specs.OptimizerSpec], protocol: Protocol) -> Plan:
+    count = examples(loop.data[0])
+    if not data.feeds_batches(loop) and count is not None and loop.batch_size > count:
+        raise ValueError(
+            f"run: batch_size={loop.batch_size} exceeds the {count} training examples of "
+            f"{loop.name}"
+        )
+    examined = entrants.examine(loop)
+    found = []
+    for spec in optimizers:
+        draws = space.draw(protocol.space(spec), protocol.draws)
+        settings = [
+            {name: values[i].item() for name, values in draws.items()}
+            for i in range(protocol.draws)
+        ]
+        found.append(entrants.look(loop, examined, spec, settings))
+    return Plan(loop, examined, found)
+
+
+def _runs(
+    plan: Plan,
+    optimizers: Sequence[specs.OptimizerSpec],
+    protocol: Protocol,
+    store: Store,
+    stopped: threading.Event,
+) -> list[Run | None]:
+    """The runs of this process's optimizers; `None` for those of another process."""
+    shared = data.prepare(plan.loop)
+
+    def between() -> None:
+        if stopped.is_set():
+            raise KeyboardInterrupt
+
+    def one(spec: specs.OptimizerSpec, entrant: entrants.Entrant) -> Run:
+        loop = plan.loop
+        computed = entrant.identity or hosted.source(entrant) or f"{loop.name} {spec.text}"
+        ranges = {name: str(where) for name, where in protocol.space(spec).items()}
+        identity = [
+            results.plain(about()), computed, shared.digest, ranges, protocol.draws,
+            protocol.tuning_seeds, protocol.reporting_seeds, loop.steps, loop.evaluations,
+            loop.batch_size, loop.higher_is_better,
+        ]  # fmt: skip
+        kept = store.cell(identity)
+        return Run(spec, entrant, plan.examined, shared, protocol, kept, between)
+
+    pairs = zip(optimizers, plan.entrants, strict=True)
+    return [one(*pair) if _is_ours(i) else None for i, pair in enumerate(pairs)]
+
+
+def _measure(
+    task: str, runs: Sequence[Run | None], pool: ThreadPoolExecutor, on_stage: OnStage
+) -> list[Outcome]:
+    """One task: its optimizers tuned side by side, then reported one by one."""
+
+    def tune(ours: Run) -> None:
+        _ = ours.tuned
+        on_stage("tuned", task, ours.spec.name)
+
+    for future in [pool.submit(tune, ours) for ours in runs if ours is not None]:
+        future.result()
+    outcomes = []
+    for i, ours in enumerate(runs):
+        one = None
+        if ours is not None:
+            one = ours.measured
+            on_stage("reported", task, ours.spec.name)
+        outcomes.append(_shared(one, i))
+    return outcomes
+
+
+def _is_ours(index: int) -> bool:
+    return index % jax.process_count() == jax.process_index()
+
+
+def _shared(one: Outcome | None, index: int) -> Outcome:
+    """What the process that has it measured, given to all."""
+    if jax.process_count() == 1:
+        assert one is not None
+        return one
+    from jax.experimental import multihost_utils
+
+    def given(value: np.ndarray) -> np.ndarray:
+        return np.asarray(multihost_utils.broadcast_one_to_all(value, is_source=_is_ours(index)))
+
+    packed = np.frombuffer(pickle.dumps(one), np.uint8)
+    size = int(given(np.array(len(packed))))
+    whole = given(np.resize(packed, size))
+    outcome: Outcome = pickle.loads(whole.astype(np.uint8).tobytes())
+    return outcome

@@ -1,0 +1,1 @@
+"""How a comparison is shown: terminal, page, figures, CSV and LaTeX, from a `Study` alone."""

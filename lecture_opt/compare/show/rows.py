@@ -1,0 +1,130 @@
+"""A task's results as rows of plain entries: the one model behind terminal, page and LaTeX."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from lecture_opt.compare.results.types import Cell, Estimate, Steps, Task
+
+COLUMNS = {
+    "rank": "1 is best; equals share the better rank",
+    "optimizer": "",
+    "setting": "chosen on the tuning seeds; ! on the edge of what was searched",
+    "test": "mean over the reporting seeds",
+    "interval": "of that mean",
+    "gain": "better than the baseline by, seed by seed",
+    "gain interval": "of that difference",
+    "p": "of no gain, whenever one looks, with Holm's correction",
+    "verdict": "against the baseline",
+    "steps to target": "median and its interval; a run that never got there counts as the slowest",
+    "reached": "runs that got to the target",
+    "loss area": "training loss averaged over all steps",
+    "working rates": "decades of learning rates within 5 % of the best",
+    "diverged": "share of the tuning runs",
+    "step": "microseconds for one step of one run, evaluations included, in the batch of all",
+    "compile": "seconds",
+    "state": "bytes of the optimizer's state, for one run",
+}
+"""Every column, and what it says."""
+
+
+class Entry(NamedTuple):
+    """What is shown, and what is sorted by; `None` sorts last."""
+
+    text: str
+    value: float | str | None
+
+
+Row = Mapping[str, Entry]
+
+
+def rows(task: Task) -> list[Row]:
+    """A row for each optimizer, best first: column to entry."""
+    return [_row(cell) for cell in task.cells]
+
+
+def number(value: float, digits: int = 4) -> str:
+    """A number in a few digits, an en dash where there is none.
+
+    >>> number(0.97251), number(12345678.0), number(float("nan"))
+    ('0.9725', '1.235e+07', '–')
+    """
+    return f"{value:.{digits}g}" if np.isfinite(value) else "–"
+
+
+def setting(hyperparameters: Mapping[str, float], on_edge: Sequence[str] = ()) -> str:
+    """The chosen hyperparameters: the rate alone, or each with its name.
+
+    >>> setting({"learning_rate": 0.01}), setting({"learning_rate": 0.01, "b1": 0.9}, ["b1"])
+    ('0.01', 'learning_rate=0.01, b1=0.9!')
+    """
+    shown = {
+        name: f"{number(value, 3)}{'!' if name in on_edge else ''}"
+        for name, value in hyperparameters.items()
+    }
+    if list(shown) == ["learning_rate"]:
+        return shown["learning_rate"]
+    return ", ".join(f"{name}={value}" for name, value in shown.items())
+
+
+def steps(target: Steps) -> Entry:
+    """The median and its interval.
+
+    >>> steps(Steps(20.0, 10.0, np.inf, 2, 25.0, np.array([20.0, 10.0]))).text
+    '20 (10 to never)'
+    """
+    if not np.isfinite(target.median):
+        return Entry("never", None)
+    low, high = (
+        f"{end:.0f}" if np.isfinite(end) else word
+        for end, word in ((target.low, "–"), (target.high, "never"))
+    )
+    return Entry(f"{target.median:.0f} ({low} to {high})", target.median)
+
+
+def _row(cell: Cell) -> Row:
+    gain, width, diverged = cell.gain, cell.working_range.decades, cell.diverged.tuning
+    by = gain or Estimate(math.nan, math.nan, math.nan)
+    verdict = "baseline" if gain is None else gain.verdict
+    reached = cell.steps_to_target.reached
+    return {
+        "rank": Entry(str(cell.rank), cell.rank),
+        "optimizer": Entry(cell.optimizer, cell.optimizer),
+        "setting": Entry(
+            setting(cell.hyperparameters, cell.on_edge), cell.hyperparameters["learning_rate"]
+        ),
+        "test": _plain(cell.test.mean),
+        "interval": _interval(cell.test),
+        "gain": _signed(by.mean),
+        "gain interval": _interval(by, 2),
+        "p": _plain(gain.p_holm if gain else math.nan, 2),
+        "verdict": Entry(verdict, verdict),
+        "steps to target": steps(cell.steps_to_target),
+        "reached": Entry(f"{reached} of {len(cell.test.values)}", reached),
+        "loss area": _plain(cell.loss_area.mean),
+        "working rates": _plain(width, 2),
+        "diverged": Entry(f"{diverged:.0%}", diverged),
+        "step": _plain(1e6 * cell.cost.step_seconds, 3),
+        "compile": _plain(cell.cost.compile_seconds, 2),
+        "state": Entry(str(cell.cost.state_bytes), cell.cost.state_bytes),
+    }
+
+
+def _plain(value: float, digits: int = 4) -> Entry:
+    return Entry(number(value, digits), value if np.isfinite(value) else None)
+
+
+def _interval(estimate: Estimate, digits: int = 4) -> Entry:
+    if not np.isfinite([estimate.low, estimate.high]).any():
+        return Entry("–", None)
+    ends = number(estimate.low, digits), number(estimate.high, digits)
+    return Entry(" to ".join(ends), estimate.low)
+
+
+def _signed(value: float) -> Entry:
+    """With its sign; what float32 makes of equal numbers is 0."""
+    if not np.isfinite(value):
+        return Entry("–", None)
+    return Entry("0" if abs(value) < 1e-7 else f"{value:+.2g}", value)

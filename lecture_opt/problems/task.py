@@ -1,0 +1,187 @@
+"""The short form of a problem: a pure loss of params and arrays."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import optax
+from optax import contrib
+
+from lecture_opt import losses
+from lecture_opt.problems.loop import Loop, PyTree, TaskError, check_counts, check_data, takes_key
+
+Params = PyTree
+Data = PyTree
+
+
+@dataclass(frozen=True)
+class Task:
+    """The short form of a `Loop`: what to train and how to judge it.
+
+    Attributes:
+        name: As tables and plots show it.
+        init: Key -> params.
+        loss: (params, part[, key]) -> scalar that the optimizer lowers.
+        metric: (params, part[, key]) -> scalar to choose and report by.
+        data: (train, validation, test), as for `Loop`.
+        metric_name: What `metric` measures, with its unit.
+        higher_is_better: The metric's direction.
+        description: One sentence.
+        batch_size, steps, evaluations: As for `Loop`.
+    """
+
+    name: str
+    init: Callable[[jax.Array], Params]
+    loss: Callable[..., jax.Array]
+    metric: Callable[..., jax.Array]
+    data: tuple[Any, Data, Data]
+    metric_name: str = "loss"
+    higher_is_better: bool = False
+    description: str = ""
+    batch_size: int = 32
+    steps: int = 400
+    evaluations: int = 20
+
+    def __post_init__(self) -> None:
+        """Raises TaskError, naming the field that makes no sense."""
+        check_data(f"Task {self.name}", self.data)
+        check_counts(f"Task {self.name}", self)
+
+    @property
+    def train(self) -> Data:
+        """What is trained on."""
+        return self.data[0]
+
+    @property
+    def validation(self) -> Data:
+        """What settings are chosen by."""
+        return self.data[1]
+
+    @property
+    def test(self) -> Data:
+        """What is reported, touched once."""
+        return self.data[2]
+
+
+class TaskState(NamedTuple):
+    """What the loop of a `Task` carries."""
+
+    params: Params
+    opt_state: PyTree
+    optimizer: optax.GradientTransformationExtraArgs
+
+
+def as_loop(problem: Loop | Task) -> Loop:
+    """The loop itself, or the one that trains a task."""
+    if isinstance(problem, Loop):
+        return problem
+    task = problem
+
+    def start(optimizer: optax.GradientTransformation, key: jax.Array) -> TaskState:
+        params = task.init(key)
+        extra = optax.with_extra_args_support(optimizer)
+        return TaskState(params, extra.init(params), extra)
+
+    def step(state: TaskState, batch: Data, key: jax.Array) -> tuple[TaskState, jax.Array]:
+        def loss_of(params: Params) -> jax.Array:
+            loss = (
+                task.loss(params, batch, key) if takes_key(task.loss) else task.loss(params, batch)
+            )
+            if loss.shape != ():
+                raise TaskError(f"its loss has shape {loss.shape}; wanted a scalar")
+            return loss
+
+        params, opt_state, optimizer = state
+        loss, grads = jax.value_and_grad(loss_of)(params)
+        updates, opt_state = optimizer.update(grads, opt_state, params, value=loss)
+        return TaskState(optax.apply_updates(params, updates), opt_state, optimizer), loss
+
+    def metric(state: TaskState, part: Data, key: jax.Array) -> jax.Array:
+        given = (part, key) if takes_key(task.metric) else (part,)
+        return task.metric(eval_params(state.optimizer, state.opt_state, state.params), *given)
+
+    return Loop(
+        task.name,
+        start,
+        step,
+        metric,
+        task.data,
+        batch_size=task.batch_size,
+        steps=task.steps,
+        evaluations=task.evaluations,
+        metric_name=task.metric_name,
+        higher_is_better=task.higher_is_better,
+        description=task.description,
+    )
+
+
+def eval_params(optimizer: Any, opt_state: PyTree, params: Params) -> Params:
+    """The params to evaluate at: an optimizer that keeps an average offers others than it trains.
+
+    It offers them by an attribute `eval_params(opt_state, params)`, or as optax's schedule-free
+    does, by its state.
+    """
+    if hasattr(optimizer, "eval_params"):
+        return optimizer.eval_params(opt_state, params)
+
+    def is_schedule_free(node: Any) -> bool:
+        return isinstance(node, contrib.ScheduleFreeState)
+
+    for node in jax.tree.leaves(opt_state, is_leaf=is_schedule_free):
+        if is_schedule_free(node):
+            return contrib.schedule_free_eval_params(node, params)
+    return params
+
+
+def split(x: np.ndarray, y: np.ndarray, *, standardise: bool = True) -> tuple[Data, Data, Data]:
+    """(x, y) of floats or integers as parts of 60, 20 and 20 %, shuffled with a fixed seed.
+
+    `standardise` brings each feature of `x` to mean 0 and deviation 1 on the training part.
+
+    >>> train, validation, test = split(np.ones((10, 3)), np.arange(10))
+    >>> train[0].shape, validation[1].shape
+    ((6, 3), (2,))
+    """
+    order = np.random.default_rng(0).permutation(len(x))
+    first, second = int(0.6 * len(x)), int(0.8 * len(x))
+    if standardise:
+        train = x[order[:first]]
+        deviation = train.std(axis=0)
+        x = (x - train.mean(axis=0)) / np.where(deviation == 0, 1, deviation)
+    kinds = [np.float32 if np.issubdtype(a.dtype, np.floating) else np.int32 for a in (x, y)]
+    parts = [
+        (x[rows].astype(kinds[0]), y[rows].astype(kinds[1]))
+        for rows in np.split(order, [first, second])
+    ]
+    return parts[0], parts[1], parts[2]
+
+
+def classifier(
+    name: str, init: Any, apply: Any, data: tuple[Data, Data, Data], description: str
+) -> Task:
+    """A task of softmax cross-entropy whose metric is accuracy; parts of the data are (x, y)."""
+
+    def loss(params: Params, part: Data) -> jax.Array:
+        return losses.softmax_cross_entropy(apply(params, part[0]), part[1])
+
+    def accuracy(params: Params, part: Data) -> jax.Array:
+        best = apply(params, part[0]).argmax(axis=-1).astype(part[1].dtype)
+        return (best == part[1]).astype(np.float32).mean()
+
+    return Task(name, init, loss, accuracy, data, "accuracy", True, description)
+
+
+def binary_classifier(
+    name: str, init: Any, apply: Any, data: tuple[Data, Data, Data], description: str
+) -> Task:
+    """A task of sigmoid cross-entropy whose metric is accuracy; y is 0.0 or 1.0."""
+
+    def loss(params: Params, part: Data) -> jax.Array:
+        return losses.sigmoid_cross_entropy(apply(params, part[0]), part[1])
+
+    def accuracy(params: Params, part: Data) -> jax.Array:
+        return ((apply(params, part[0]) > 0) == (part[1] > 0.5)).astype(np.float32).mean()
+
+    return Task(name, init, loss, accuracy, data, "accuracy", True, description)

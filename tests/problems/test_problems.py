@@ -1,0 +1,197 @@
+"""Every task can be trained, its parts are disjoint, and a user's own is found."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lecture_opt import problems
+from lecture_opt.problems import fetched, synthetic, tables, text
+from lecture_opt.problems.loop import examples
+
+FETCHED = ("mnist-mlp", "fashion-mnist-mlp", "newsgroups")
+OFFLINE = [
+    name if name in problems.DEFAULT else pytest.param(name, marks=pytest.mark.slow)
+    for name in problems.TASKS
+    if name not in FETCHED
+]
+
+
+@pytest.mark.parametrize("name", OFFLINE)
+def test_every_task_has_a_finite_gradient_a_metric_and_three_parts(name, key):
+    task = problems.load(name)
+    assert task.name == name
+    assert task.description.endswith(".")
+    small = jax.tree.map(lambda leaf: leaf[:64], task.train)
+
+    @jax.jit  # in one: compiling is what takes the time
+    def measured(key):
+        params = task.init(key)
+        loss, grads = jax.value_and_grad(task.loss)(params, small)
+        return loss, grads, task.metric(params, small)
+
+    loss, grads, metric = measured(key)
+    assert np.isfinite(loss)
+    assert np.isfinite(metric)
+    leaves = jax.tree.leaves(grads)
+    assert all(np.all(np.isfinite(leaf)) for leaf in leaves)
+    assert any(np.any(leaf != 0) for leaf in leaves)
+    assert examples(task.train) > 2 * examples(task.validation)
+
+
+def test_the_parts_share_no_example():
+    x = np.arange(100.0)[:, None]
+    parts = problems.split(x, np.arange(100), standardise=False)
+    rows = np.concatenate([y for _, y in parts])
+    np.testing.assert_array_equal(np.sort(rows), np.arange(100))
+    assert [len(y) for _, y in parts] == [60, 20, 20]
+    for part_x, part_y in parts:
+        np.testing.assert_array_equal(part_x[:, 0], part_y)
+
+
+def test_only_the_training_part_sets_the_scale():
+    x = np.random.default_rng(0).normal(5, 3, (100, 2))
+    train = problems.split(x, np.arange(100))[0][0]
+    np.testing.assert_allclose(train.mean(axis=0), 0, atol=1e-5)
+    np.testing.assert_allclose(train.std(axis=0), 1, rtol=1e-5)
+
+
+def test_the_convolution_by_patches_is_the_convolution(key):
+    task = tables.digits_convnet()
+    params = jax.jit(task.init)(key)
+    images = np.random.default_rng(0).normal(size=(5, 64)).astype(np.float32)
+    kernels = params["convolution"]["kernel"].reshape(3, 3, 1, 16)
+    maps = jax.lax.conv_general_dilated(
+        images.reshape(5, 8, 8, 1),
+        kernels,
+        (2, 2),
+        "VALID",
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    )
+    by_patches = tables.patches(images) @ np.asarray(params["convolution"]["kernel"])
+    np.testing.assert_allclose(by_patches.reshape(5, 3, 3, 16), maps, rtol=1e-4, atol=1e-5)
+
+
+def test_words_are_counted_once_and_their_places_filled_up():
+    ids, labels, features = text.word_features([("a b a", True), ("b a", False), ("c", False)])
+    assert features == 3
+    np.testing.assert_array_equal(ids[0, :4], [0, 1, 3, 3])
+    np.testing.assert_array_equal(ids[2, :2], [2, 3])
+    assert np.all(ids[:, 2:] == 3)
+    np.testing.assert_array_equal(labels, [1, 0, 0])
+
+
+def test_thousands_of_sparse_features_few_of_which_a_batch_has(key):
+    task = text.bag_of_words()
+    params = jax.jit(task.init)(key)
+    grads = jax.jit(jax.grad(task.loss))(params, jax.tree.map(lambda leaf: leaf[:32], task.train))
+    assert grads["kernel"].size > 2000
+    assert 0 < np.mean(grads["kernel"] != 0) < 0.5
+
+
+def test_character_windows_hold_the_text():
+    letters = ["abcdefghijklmnopqrstuvwxyz" * 400]
+    train, _, _ = text.character_windows(letters * 5)
+    x, y = train
+    assert x.shape == (5000, text.CONTEXT)
+    ordinary = np.all(np.diff(np.column_stack([x, y]), axis=1) == 1, axis=1)
+    assert ordinary.mean() > 0.5  # all but those that run over z or the end of a text
+
+
+def test_the_known_optimum_of_the_quadratic_is_its_optimum(key):
+    task = synthetic.noisy_quadratic()
+    optimum = jnp.zeros(50)
+    gradient = jax.jit(jax.grad(task.loss))(optimum, task.train)
+    np.testing.assert_allclose(gradient, 0, atol=1e-6)
+    assert task.metric(optimum, task.test) == 0
+    np.testing.assert_allclose(
+        task.metric(jnp.ones(50), task.test), 0.5 * synthetic.CURVATURES.sum(), rtol=1e-6
+    )
+
+
+def test_a_poor_start_is_the_good_one_made_small(key):
+    made = synthetic.deep_good_init(), synthetic.deep_poor_init()
+    good, poor = jax.jit(lambda key: [task.init(key) for task in made])(key)
+    np.testing.assert_allclose(0.1 * good["kernels"], poor["kernels"], rtol=1e-6)
+
+
+def test_without_a_network_a_fetched_task_says_so(monkeypatch):
+    from sklearn import datasets
+
+    def fails(**_):
+        raise OSError("no route")
+
+    monkeypatch.setattr(datasets, "fetch_openml", fails)
+    monkeypatch.setattr(datasets, "fetch_20newsgroups_vectorized", fails)
+    for make in (fetched.mnist_mlp, fetched.fashion_mnist_mlp, fetched.newsgroups):
+        with pytest.raises(problems.TaskError, match=r"needs a network once"):
+            make()
+
+
+def test_a_fetched_task_uses_what_comes(monkeypatch, key):
+    from types import SimpleNamespace
+
+    from scipy import sparse
+    from sklearn import datasets
+
+    rng = np.random.default_rng(0)
+    images = SimpleNamespace(
+        data=rng.integers(256, size=(50, 784)).astype(float), target=np.array(["3"] * 50)
+    )
+    counts = sparse.random(50, 30, 0.2, format="csr", random_state=0)
+    news = SimpleNamespace(data=counts, target=rng.integers(20, size=50))
+    monkeypatch.setattr(datasets, "fetch_openml", lambda **_: images)
+    monkeypatch.setattr(datasets, "fetch_20newsgroups_vectorized", lambda **_: news)
+    for make in (fetched.mnist_mlp, fetched.newsgroups):
+        task = make()
+        params = jax.eval_shape(task.init, key)
+        assert jax.eval_shape(task.loss, params, task.train).shape == ()
+
+
+MINE = """
+import numpy as np
+from lecture_opt.compare import Task, split
+x = np.linspace(-1, 1, 100, dtype=np.float32)[:, None]
+loss = lambda params, part: ((part[0][:, 0] * params - part[1]) ** 2).mean()
+mine = Task("mine", lambda key: np.float32(0), loss, loss, split(x, 3 * x[:, 0]))
+def made(): return mine
+def broken(): raise RuntimeError("no data")
+number = 3
+"""
+
+
+def test_your_own_task_is_found_in_a_file(tmp_path):
+    path = tmp_path / "tasks_of_mine.py"
+    path.write_text(MINE)
+    assert problems.load(f"{path}:mine").name == "mine"
+    assert problems.load(f"{path}:made").name == "mine"
+    with pytest.raises(problems.TaskError, match="raised RuntimeError: no data"):
+        problems.load(f"{path}:broken")
+    with pytest.raises(problems.TaskError, match="is a int; wanted"):
+        problems.load(f"{path}:number")
+    with pytest.raises(problems.TaskError, match="given twice"):
+        problems.load_all([f"{path}:mine", f"{path}:made"])
+
+
+def test_a_task_takes_no_arguments():
+    with pytest.raises(ValueError, match=r"wanted path/to/file\.py:NAME"):
+        problems.load("my_file.py:mine(a=1)")
+
+
+def test_unknown_names_are_told_the_known():
+    with pytest.raises(problems.TaskError, match="there are digits-mlp"):
+        problems.load("mnist")
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        ((np.ones(3), np.ones(3)), "tuple"),
+        ((np.ones(3), np.ones(0), np.ones(3)), "validation must be"),
+        (((np.ones(3), np.ones(4)), np.ones(3), np.ones(3)), "train must be"),
+        ((np.ones(3), np.ones(3), 1.0), "test must be"),
+    ],
+)
+def test_data_without_sense_are_refused(data, says):
+    with pytest.raises(problems.TaskError, match=says):
+        problems.Task("bad", None, None, None, data)
