@@ -3,7 +3,6 @@
 from functools import partial
 
 import jax
-import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from lecture_opt.losses import _arithmetic as arithmetic
@@ -104,8 +103,8 @@ def _from_probs(given: CrossEntropyArguments, reduction: Reduction) -> jax.Array
 @partial(jax.jit, static_argnames="reduction")
 def _from_logits(given: CrossEntropyArguments, reduction: Reduction) -> jax.Array:
     logits = _shown(given.scores, given)
-    log_q = jnp.maximum(jax.nn.log_sigmoid(logits), arithmetic.LOWEST_LOG)
-    log_not_q = jnp.maximum(jax.nn.log_sigmoid(-logits), arithmetic.LOWEST_LOG)
+    log_q = arithmetic.lowest(jax.nn.log_sigmoid(logits))
+    log_not_q = arithmetic.lowest(jax.nn.log_sigmoid(-logits))
     return _cross_entropy(log_q, log_not_q, given, reduction)
 
 

@@ -111,8 +111,8 @@ def _from_probs(given: CrossEntropyArguments, axis: int, reduction: Reduction) -
 
 @partial(jax.jit, static_argnames=("axis", "reduction"))
 def _from_logits(given: CrossEntropyArguments, axis: int, reduction: Reduction) -> jax.Array:
-    log_q = jax.nn.log_softmax(_classes_last(given.scores, axis, given))
-    return _cross_entropy(jnp.maximum(log_q, arithmetic.LOWEST_LOG), given, axis, reduction)
+    log_q = arithmetic.log_softmax(_classes_last(given.scores, axis, given))
+    return _cross_entropy(log_q, given, axis, reduction)
 
 
 def _cross_entropy(
