@@ -5,6 +5,8 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import jax
+
 from lecture_opt.check.diagnosis.reference import step_by_step
 from lecture_opt.check.needs import RUNS, Property
 from lecture_opt.check.outcome import Outcome, failed, in_words, skipped
@@ -87,6 +89,11 @@ def run(
     properties = selected(set(only) - {"reference"}) if only else list(PROPERTIES)
     reasons = dict(skip) if isinstance(skip, Mapping) else dict.fromkeys(skip, "asked to skip")
     left_out = {prop: reason for key, reason in reasons.items() for prop in selected([key])}
+    try:
+        jax.devices()
+    except (RuntimeError, AssertionError) as error:  # JAX asserts that one platform was found
+        asked = jax.config.values["jax_platforms"]
+        raise ValueError(f"check: JAX finds no device (JAX_PLATFORMS is {asked})") from error
     started = time.perf_counter()
     with environment():
         subject = make(optimizer, name=name)

@@ -1,5 +1,6 @@
 """The six optimizers on rows, equal to the dense path: missed steps are made up in closed form."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -12,10 +13,11 @@ from jax.typing import ArrayLike
 
 from lecture_opt import meshes, optimizers
 from lecture_opt.numerics import PyTree
-from lecture_opt.optimizers._base import ScalarOrSchedule
-from lecture_opt.rows import _missed, _tables, lazy
+from lecture_opt.optimizers.hyperparameters import ScalarOrSchedule
+from lecture_opt.rows import _missed, _tables
 from lecture_opt.rows._state import ExactState, Slots, advance, exact_states, with_slots
 from lecture_opt.rows.gradients import RowGrads
+from lecture_opt.rows.lazy import check_ids, lazy
 from lecture_opt.rows.updates import add_rows, is_rows
 
 BLOCK = 65536
@@ -23,14 +25,14 @@ BLOCK = 65536
 
 def sgd(learning_rate: ScalarOrSchedule = 0.01) -> optax.GradientTransformationExtraArgs:
     """`lecture_opt.sgd` on rows. A zero gradient moves nothing, so lazy is exact."""
-    return lazy.lazy(optimizers.sgd(learning_rate))
+    return lazy(optimizers.sgd(learning_rate))
 
 
 def adagrad(
     learning_rate: ScalarOrSchedule = 0.01, eps: ArrayLike = 1e-6
 ) -> optax.GradientTransformationExtraArgs:
     """`lecture_opt.adagrad` on rows. A zero gradient changes nothing, so lazy is exact."""
-    return lazy.lazy(optimizers.adagrad(learning_rate, eps))
+    return lazy(optimizers.adagrad(learning_rate, eps))
 
 
 def momentum(
@@ -50,7 +52,7 @@ def momentum(
             `RowGrads` or another's is.
     """
     dense = optimizers.momentum(learning_rate, momentum)
-    return _exact("momentum", dense, tables, _missed.Momentum(), momentum)
+    return _exact("momentum", dense, tables, _missed.Momentum(), momentum=momentum)
 
 
 def nesterov(
@@ -61,7 +63,7 @@ def nesterov(
     As `rows.momentum`, with the missed movement m * v * (m + m^2 + ... + m^k).
     """
     dense = optimizers.nesterov(learning_rate, momentum)
-    return _exact("nesterov", dense, tables, _missed.Momentum(nesterov=True), momentum)
+    return _exact("nesterov", dense, tables, _missed.Momentum(nesterov=True), momentum=momentum)
 
 
 def rmsprop(
@@ -76,7 +78,7 @@ def rmsprop(
     Args and errors as in `rows.momentum`; the decay is to stay the same.
     """
     dense = optimizers.rmsprop(learning_rate, decay, eps)
-    return _exact("rmsprop", dense, tables, _missed.Rmsprop(), decay)
+    return _exact("rmsprop", dense, tables, _missed.Rmsprop(), decay=decay)
 
 
 def adam(
@@ -109,20 +111,24 @@ def adam(
     if not _missed.traced(b1, b2) and np.square(b1) >= b2:
         raise ValueError(f"adam: b1={b1} and b2={b2}; rows want b1^2 < b2")
     missed = _missed.Adam(_missed.window(b1, b2))
-    return _exact("adam", dense, tables, missed, learning_rate, b1, b2, eps, b1_decay)
+    decays = {"b1": b1, "b2": b2, "b1_decay": b1_decay}
+    return _exact("adam", dense, tables, missed, learning_rate=learning_rate, eps=eps, **decays)
 
 
 def _exact(
     name: str,
     dense: optax.GradientTransformation,
     tables: PyTree,
-    missed: Any,
-    *hyperparameters: Any,
+    missed: Callable[..., Any],
+    **hyperparameters: ScalarOrSchedule,
 ) -> optax.GradientTransformationExtraArgs:
     def closed_form() -> Partial:
         # Copies: the state may be donated, and the caller's arrays are not to go with it.
-        hyper = (Partial(h) if callable(h) else jnp.array(h, float) for h in hyperparameters)
-        return Partial(missed, *hyper)
+        arrays = {
+            name: Partial(value) if callable(value) else jnp.array(value, float)
+            for name, value in hyperparameters.items()
+        }
+        return Partial(missed, **arrays)
 
     def init(params: PyTree) -> ExactState:
         marks = _tables.spread(name, "tables", params, tables)
@@ -257,7 +263,7 @@ def _never(name: str, table: Any) -> jax.Array:
 
 
 def _check_tables(name: str, grads: PyTree, touched: PyTree) -> None:
-    lazy.check_ids(grads)
+    check_ids(grads)
     pairs, treedef = jax.tree_util.tree_flatten_with_path(
         grads, is_leaf=lambda g: g is None or is_rows(g)
     )

@@ -9,7 +9,7 @@ from jax.typing import ArrayLike
 
 from lecture_opt import numerics
 from lecture_opt.numerics import PyTree
-from lecture_opt.optimizers import _base
+from lecture_opt.optimizers.hyperparameters import NOT_NEGATIVE, check_scalar
 from lecture_opt.rows import _tables
 from lecture_opt.rows.gradients import RowGrads
 
@@ -72,7 +72,7 @@ def clip_by_global_norm(max_norm: ArrayLike) -> optax.GradientTransformation:
     >>> clip.update(grads, clip.init(jnp.zeros((3, 1))))[0].values
     Array([[1.]], dtype=float32)
     """
-    _base.check_scalar("clip_by_global_norm", "max_norm", max_norm, "[0, inf)")
+    check_scalar("clip_by_global_norm", "max_norm", max_norm, NOT_NEGATIVE)
 
     def update(
         grads: PyTree, state: optax.EmptyState, params: PyTree = None

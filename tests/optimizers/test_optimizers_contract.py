@@ -13,7 +13,7 @@ import pytest
 from jax import export
 
 import lecture_opt as lo
-from lecture_opt.optimizers import _base
+from lecture_opt.optimizers import elementwise
 
 CONSTRUCTORS = [lo.sgd, lo.momentum, lo.nesterov, lo.adagrad, lo.rmsprop, lo.adam]
 each = pytest.mark.parametrize("make", CONSTRUCTORS, ids=lambda f: f.__name__)
@@ -298,7 +298,7 @@ def test_making_an_optimizer_starts_no_device():
 
 
 def test_more_leaves_alike_than_go_through_a_rule_at_once():
-    params = {f"{i:03}": jnp.float32(i + 1) for i in range(2 * _base.BLOCK + 3)}
+    params = {f"{i:03}": jnp.float32(i + 1) for i in range(2 * elementwise.BLOCK + 3)}
     optimizer = lo.momentum()
     updates, state = run(optimizer, params, params, steps=2)
     for name, p in params.items():

@@ -14,7 +14,7 @@ from lecture_opt.environment import enable_x64
 
 STEPS, SIZES = 40, 12
 EQUAL = 1e-4
-DECAYS = ("b1", "b2", "outer", "b1_decay")  # between 0 and 1, often close to 1
+DECAYS = ("b1", "b2", "c1", "c2", "outer", "b1_decay")  # between 0 and 1, often close to 1
 
 
 @dataclass(frozen=True)
@@ -227,7 +227,7 @@ def differing(base: Rule, rule: Rule) -> str:
         for name in free(rule)
         if name in free(base)
         and not np.isclose(
-            getattr(rule.numbers, name), getattr(base.numbers, name), rtol=1e-3, atol=0
+            getattr(rule.numbers, name), getattr(base.numbers, name), rtol=3e-4, atol=0
         )
     ]
     return " and ".join(changed)

@@ -209,7 +209,7 @@ def like_one_vector(subject: Subject) -> Outcome:
     def tree(vector: Any) -> Any:
         parts = np.split(vector, sizes[:-1])
         shaped = [jnp.asarray(p.reshape(s)) for p, s in zip(parts, leaves, strict=True)]
-        return structure.unflatten(shaped)
+        return jax.tree.unflatten(structure, shaped)
 
     zero = np.zeros_like(flat[0])
     wanted, _ = subject.updates_over([{"w": jnp.asarray(g)} for g in flat], {"w": zero})
