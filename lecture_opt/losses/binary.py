@@ -69,7 +69,7 @@ def sigmoid_cross_entropy(
     logits differ by `logits`, and its options mean the same.
 
     Args:
-        logits: log(q / (1 - q)), of any shape.
+        logits: The log(q / (1 - q)), of any shape.
         labels: Targets from 0 to 1 of the same shape, of any real dtype.
         where: Which elements count.
         class_weights: The weights (w_0, w_1) of targets 0 and 1: an element's loss is

@@ -15,7 +15,6 @@ is said of it is NaN.
 """
 
 import functools
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -28,7 +27,7 @@ from jax.sharding import Mesh, PartitionSpec
 from lecture_opt.compare.runs.data import Data, feeds, feeds_batches, mean_over
 from lecture_opt.compare.runs.drivers import Driver
 from lecture_opt.compare.runs.entrants import Entrant, is_small
-from lecture_opt.environment import fast_jit, lenient
+from lecture_opt.environment import fast_jit, free_bytes, lenient
 from lecture_opt.problems import bound
 from lecture_opt.problems.bound import Arrays
 from lecture_opt.problems.loop import PARTS, Batch, metric_key, start_key, step_key
@@ -59,7 +58,7 @@ class Program(NamedTuple):
     Attributes:
         begin: (scalars, setting, seed) -> arrays, of each run.
         advance: (scalars, setting, seed, arrays, feed, first step, train) -> arrays, mean loss.
-        finite: arrays -> which of them are.
+        finite: Arrays -> which of them are.
         judges: Shape of a piece -> (scalars, setting, seed, arrays, piece, key) -> value, weight.
         runs: How many runs a call takes.
         stride: How many steps a call of `advance` takes.
@@ -291,16 +290,8 @@ def runs_at_once(entrant: Entrant, wanted: int, *, bytes_at_most: int | None = N
         return 1
     size = 4 * sum(a.size * a.dtype.itemsize for a in entrant.layout if a is not None)
     limit = 10 if jax.default_backend() == "cpu" else wanted
-    room = memory() // 4 if bytes_at_most is None else bytes_at_most
+    room = free_bytes() // 4 if bytes_at_most is None else bytes_at_most
     limit = max(1, min(limit, room // max(size, 1)))
     runs = -(-wanted // -(-wanted // limit))
     devices = jax.local_device_count()
     return -(-runs // devices) * devices
-
-
-def memory() -> int:
-    """Free bytes: of the first device where it says so, else of the machine."""
-    stats = jax.local_devices()[0].memory_stats()
-    if stats and "bytes_limit" in stats:
-        return int(stats["bytes_limit"] - stats.get("bytes_in_use", 0))
-    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
