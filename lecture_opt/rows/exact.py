@@ -13,7 +13,7 @@ from jax.typing import ArrayLike
 
 from lecture_opt import meshes, optimizers
 from lecture_opt.numerics import PyTree, known
-from lecture_opt.optimizers.hyperparameters import ScalarOrSchedule
+from lecture_opt.optimizers.hyperparameters import ScalarOrSchedule, hinted
 from lecture_opt.rows import _missed, _tables
 from lecture_opt.rows._grads import RowGrads, is_rows
 from lecture_opt.rows._schedules import Schedule
@@ -24,11 +24,13 @@ from lecture_opt.rows.updates import add_rows
 BLOCK = 65536
 
 
+@hinted
 def sgd(learning_rate: ScalarOrSchedule = 0.01) -> optax.GradientTransformationExtraArgs:
     """`lecture_opt.sgd` on rows. A zero gradient moves nothing, so lazy is exact."""
     return lazy(optimizers.sgd(learning_rate))
 
 
+@hinted
 def adagrad(
     learning_rate: ScalarOrSchedule = 0.01, eps: ArrayLike = 1e-6
 ) -> optax.GradientTransformationExtraArgs:
@@ -36,6 +38,7 @@ def adagrad(
     return lazy(optimizers.adagrad(learning_rate, eps))
 
 
+@hinted
 def momentum(
     learning_rate: ScalarOrSchedule = 0.01, momentum: ArrayLike = 0.9, *, tables: PyTree
 ) -> optax.GradientTransformationExtraArgs:
@@ -56,6 +59,7 @@ def momentum(
     return _exact("momentum", dense, tables, _missed.Momentum(), momentum=momentum)
 
 
+@hinted
 def nesterov(
     learning_rate: ScalarOrSchedule = 0.01, momentum: ArrayLike = 0.9, *, tables: PyTree
 ) -> optax.GradientTransformationExtraArgs:
@@ -67,6 +71,7 @@ def nesterov(
     return _exact("nesterov", dense, tables, _missed.Momentum(nesterov=True), momentum=momentum)
 
 
+@hinted
 def rmsprop(
     learning_rate: ScalarOrSchedule = 0.001,
     decay: ArrayLike = 0.9,
@@ -82,6 +87,7 @@ def rmsprop(
     return _exact("rmsprop", dense, tables, _missed.Rmsprop(), decay=decay)
 
 
+@hinted
 def adam(
     learning_rate: ScalarOrSchedule = 0.001,
     b1: ArrayLike = 0.9,
