@@ -11,6 +11,7 @@ from jax.typing import ArrayLike
 from lecture_opt.losses import _arithmetic as arithmetic
 from lecture_opt.losses import _inputs as inputs
 from lecture_opt.losses._inputs import CrossEntropyArguments, Reduction
+from lecture_opt.meshes import cut, placed
 from lecture_opt.numerics import compute_dtype, known, smallest_normal
 
 
@@ -138,13 +139,17 @@ def _mean_under_labels(
 ) -> jax.Array:
     """sum_j p_j values_j, where p are the smoothed labels."""
     if labels.ndim < values.ndim:
-        mean = jnp.take_along_axis(values, labels[..., None], axis=-1)[..., 0]
+        mean = placed(_chosen, cut(values)[:-1], values, labels)
     else:
         mean = jnp.sum(labels * values, axis=-1)
     if smoothing is None:
         return mean
     s = smoothing.astype(values.dtype)
     return (1 - s) * mean + s * jnp.mean(values, axis=-1)
+
+
+def _chosen(values: jax.Array, ids: jax.Array) -> jax.Array:
+    return jnp.take_along_axis(values, ids[..., None], axis=-1)[..., 0]
 
 
 def _labels(
