@@ -29,8 +29,8 @@ def optimizers(text: str, against: Sequence[str]) -> dict[str, optax.GradientTra
         ValueError: A text names no optimizer, or the optimizer can't take a step.
     """
     made: dict[str, optax.GradientTransformation] = {}
-    for each in (text, *(against or [equals.beside(text)])):
-        spec = specs.parse(each)
+    texts = (text, *(against or [equals.beside(text)]))
+    for spec in specs.distinct([specs.parse(each) for each in texts]):
         free = specs.takes(spec, "learning_rate") and "learning_rate" not in spec.kwargs
         optimizer = specs.build(spec, **({"learning_rate": LEARNING_RATE} if free else {}))
         params = {"w": jnp.ones((2, 3)), "b": jnp.ones(3)}
@@ -38,7 +38,9 @@ def optimizers(text: str, against: Sequence[str]) -> dict[str, optax.GradientTra
             jax.eval_shape(lambda p, o=optimizer: o.update(p, o.init(p), p), params)
         except Exception as error:
             reason = str(error).splitlines()[0] if str(error) else ""
-            raise ValueError(f"{each}: can't step: {type(error).__name__}: {reason}") from error
+            raise ValueError(
+                f"{spec.text}: can't step: {type(error).__name__}: {reason}"
+            ) from error
         made[spec.name] = optimizer
     return made
 

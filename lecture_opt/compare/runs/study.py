@@ -64,6 +64,7 @@ def run(
         ValueError: Before any training, where something is missing, given twice or can't be
             trained.
     """
+    optimizers = specs.distinct(optimizers)
     plans = check(tasks, optimizers, protocol)
     on_stage("checked", "", "")
     found, measured, stopped = [], [], threading.Event()
@@ -98,6 +99,7 @@ def check(
     tasks: Sequence[Loop | Task], optimizers: Sequence[specs.OptimizerSpec], protocol: Protocol
 ) -> list[Plan]:
     """Looks at all tasks and optimizers; ValueError for a comparison that can't be made."""
+    optimizers = specs.distinct(optimizers)
     names = [spec.name for spec in optimizers]
     if not tasks or not optimizers:
         raise ValueError("run: there must be a task and an optimizer")
