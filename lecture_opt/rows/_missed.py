@@ -29,7 +29,6 @@ from jax import lax
 from jax.typing import ArrayLike
 
 from lecture_opt import numerics
-from lecture_opt.optimizers.hyperparameters import current_rate
 
 Slots = tuple[jax.Array, ...]
 TRACED_WINDOW = 2048
@@ -74,6 +73,11 @@ class Adam:
 
     window: int
     """Missed steps in 32 bits after which no movement is left; 9/4 as many in 64."""
+
+    @property
+    def longest(self) -> int:
+        """As many missed steps of a row can move it."""
+        return self.window * 9 // 4
 
     def __call__(
         self,
@@ -153,7 +157,7 @@ def _weights(
         return learning_rate.astype(r.dtype) * table[jnp.clip(missed, 0, window)].T
     # A step's rate is the schedule's value at the steps done before it.
     before = steps[:, None] + start[None, :] - 1
-    rates = jax.vmap(jax.vmap(lambda n: jnp.asarray(current_rate(learning_rate, n), float)))(before)
+    rates = jax.vmap(jax.vmap(lambda n: jnp.asarray(learning_rate(n), float)))(before)
     kept = steps[:, None] <= missed[None, :]
     terms = jnp.where(kept, rates.astype(r.dtype) * falling[:, None], 0)
     return jnp.matmul(basis, terms, precision=lax.Precision.HIGHEST)
