@@ -15,6 +15,7 @@ from lecture_opt import equals, files, specs
 from lecture_opt.bench import measure, statistics, torch_side
 from lecture_opt.bench.trees import Tree
 from lecture_opt.bench.types import AGAIN, KINDS, Cell, Results, TreeCosts
+from lecture_opt.environment import check_device
 
 FORMAT = 2
 LEARNING_RATE = 1e-3
@@ -29,6 +30,7 @@ def optimizers(text: str, against: Sequence[str]) -> dict[str, optax.GradientTra
         ValueError: A text names no optimizer, or the optimizer can't take a step.
     """
     made: dict[str, optax.GradientTransformation] = {}
+    check_device("bench")
     texts = (text, *(against or [equals.beside(text)]))
     for spec in specs.distinct([specs.parse(each) for each in texts]):
         free = specs.takes(spec, "learning_rate") and "learning_rate" not in spec.kwargs

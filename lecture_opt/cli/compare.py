@@ -9,6 +9,7 @@ import jax
 from lecture_opt import compare, files, specs
 from lecture_opt.cli import kit
 from lecture_opt.compare.show import report, terminal
+from lecture_opt.environment import check_device
 from lecture_opt.problems import DEFAULT, QUICK, TASKS
 
 EPILOG = f"""\
@@ -94,6 +95,7 @@ def run(args: argparse.Namespace) -> int:
     """Compares and prints; returns the exit status."""
     if args.distributed:
         jax.distributed.initialize()
+    check_device("compare")
     tasks, optimizers, protocol = chosen(args)
     files.make_folder("--output", args.output)
     store = compare.Store(args.output / "unfinished")
