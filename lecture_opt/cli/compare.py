@@ -2,13 +2,14 @@
 
 import argparse
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import jax
 
 from lecture_opt import compare, files, specs
 from lecture_opt.cli import kit
 from lecture_opt.compare.show import report, terminal
+from lecture_opt.environment import check_device
 from lecture_opt.problems import DEFAULT, QUICK, TASKS
 
 EPILOG = f"""\
@@ -94,6 +95,7 @@ def run(args: argparse.Namespace) -> int:
     """Compares and prints; returns the exit status."""
     if args.distributed:
         jax.distributed.initialize()
+    check_device("compare")
     tasks, optimizers, protocol = chosen(args)
     files.make_folder("--output", args.output)
     store = compare.Store(args.output / "unfinished")
@@ -116,8 +118,9 @@ def chosen(
     args: argparse.Namespace,
 ) -> tuple[list[compare.Loop | compare.Task], list[specs.OptimizerSpec], compare.Protocol]:
     """What the options ask for; ValueError where it makes no sense."""
-    optimizers = [specs.parse(text) for text in args.optimizer or compare.DEFAULT_OPTIMIZERS]
-    baseline = _baseline([spec.name for spec in optimizers], args.baseline)
+    texts = args.optimizer or compare.DEFAULT_OPTIMIZERS
+    optimizers = specs.distinct([specs.parse(text) for text in texts])
+    baseline = _baseline(optimizers, args.baseline)
     steps = args.steps if args.steps is not None else 200 if args.quick else 400
     draws = args.budget if args.budget is not None else 8 if args.quick else 16
     kit.at_least("--steps", steps, 1)
@@ -145,9 +148,11 @@ def chosen(
     return tasks, optimizers, protocol
 
 
-def _baseline(names: list[str], given: str | None) -> str:
+def _baseline(optimizers: Sequence[specs.OptimizerSpec], given: str | None) -> str:
+    names = [spec.name for spec in optimizers]
     if given is not None:
-        name = specs.parse(given).name
+        alike = [spec.name for spec in optimizers if given in (spec.text, spec.name)]
+        name = alike[0] if alike else specs.parse(given).name
         if name not in names:
             raise ValueError(
                 f"--baseline {given}: takes no part; add --optimizer {given!r} "
