@@ -47,6 +47,8 @@ def binary_cross_entropy(
     if known(probs, where):
         hint = " (these look like logits; use sigmoid_cross_entropy)"
         inputs.check_probabilities(name, "probs", inputs.shown(probs, where), hint)
+        if known(labels):
+            inputs.check_order(name, inputs.shown(probs, where), inputs.shown(labels, where))
     return _from_probs(given, reduction)
 
 

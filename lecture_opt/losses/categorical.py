@@ -53,6 +53,9 @@ def categorical_cross_entropy(
     if known(probs, where):
         hint = " (these look like logits; use softmax_cross_entropy)"
         _check_distributions(name, "probs", inputs.shown(probs, where, axis), axis, hint)
+        if known(labels) and np.ndim(labels) == np.ndim(probs):
+            shown = (inputs.shown(values, where, axis) for values in (probs, labels))
+            inputs.check_order(name, *shown)
     return _from_probs(given, axis, reduction)
 
 

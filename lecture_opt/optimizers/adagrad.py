@@ -8,7 +8,7 @@ from jax.typing import ArrayLike
 
 from lecture_opt.numerics import PyTree, abs_sq, nonzero, sqrt
 from lecture_opt.optimizers.elementwise import Leaf, elementwise
-from lecture_opt.optimizers.hyperparameters import NOT_NEGATIVE, ScalarOrSchedule
+from lecture_opt.optimizers.hyperparameters import NOT_NEGATIVE, ScalarOrSchedule, hinted
 
 
 class AdagradState(NamedTuple):
@@ -18,6 +18,7 @@ class AdagradState(NamedTuple):
     accumulator: PyTree
 
 
+@hinted
 def adagrad(
     learning_rate: ScalarOrSchedule = 0.01, eps: ArrayLike = 1e-6
 ) -> optax.GradientTransformationExtraArgs:

@@ -14,6 +14,7 @@ from lecture_opt.optimizers.hyperparameters import (
     UP_TO_ONE,
     Decay,
     ScalarOrSchedule,
+    hinted,
 )
 
 
@@ -25,6 +26,7 @@ class AdamState(NamedTuple):
     nu: PyTree
 
 
+@hinted
 def adam(
     learning_rate: ScalarOrSchedule = 0.001,
     b1: ArrayLike = 0.9,

@@ -10,9 +10,12 @@ ValueError: adam: b1=1.5 is outside [0, 1)
 """
 
 import dataclasses
+import difflib
+import functools
+import inspect
 import math
 from collections.abc import Callable
-from typing import Any, TypeAlias, TypeGuard
+from typing import Any, ParamSpec, TypeAlias, TypeGuard, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -23,6 +26,37 @@ from lecture_opt.numerics import known
 
 Schedule: TypeAlias = Callable[[jax.Array], ArrayLike]
 ScalarOrSchedule: TypeAlias = ArrayLike | Schedule
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+MEANT = {
+    "lr": ("learning_rate",),
+    "epsilon": ("eps",),
+    "e": ("eps",),
+    "rho": ("decay",),
+    "l": ("b1_decay",),
+    "beta": ("momentum", "decay"),
+    "beta1": ("b1",),
+    "beta2": ("b2",),
+}
+"""What the slides and other libraries call an argument, and its name here."""
+
+
+def hinted(constructor: Callable[P, R]) -> Callable[P, R]:
+    """The constructor, whose error for an unknown argument says which one was meant."""
+    known = list(inspect.signature(constructor).parameters)
+
+    @functools.wraps(constructor)
+    def checked(*args: P.args, **kwargs: P.kwargs) -> R:
+        for name in kwargs.keys() - known:
+            near = difflib.get_close_matches(name, known, n=1)
+            meant = [*(other for other in MEANT.get(name, ()) if other in known), *near]
+            hint = f"did you mean {meant[0]}?" if meant else f"there are {', '.join(known)}"
+            raise TypeError(f"{constructor.__name__}: {name} is not an argument; {hint}")
+        return constructor(*args, **kwargs)
+
+    return checked
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,7 +8,7 @@ from jax.typing import ArrayLike
 
 from lecture_opt.numerics import PyTree
 from lecture_opt.optimizers.elementwise import Leaf, elementwise
-from lecture_opt.optimizers.hyperparameters import BELOW_ONE, Decay, ScalarOrSchedule
+from lecture_opt.optimizers.hyperparameters import BELOW_ONE, Decay, ScalarOrSchedule, hinted
 
 
 class MomentumState(NamedTuple):
@@ -18,6 +18,7 @@ class MomentumState(NamedTuple):
     velocity: PyTree
 
 
+@hinted
 def momentum(
     learning_rate: ScalarOrSchedule = 0.01, momentum: ArrayLike = 0.9
 ) -> optax.GradientTransformationExtraArgs:

@@ -14,6 +14,7 @@ from lecture_opt.optimizers.hyperparameters import (
     Decay,
     ScalarOrSchedule,
     check_scalar,
+    hinted,
 )
 from lecture_opt.optimizers.momentum import MomentumState
 
@@ -25,6 +26,7 @@ class NesterovState(NamedTuple):
     velocity: PyTree
 
 
+@hinted
 def nesterov(
     learning_rate: ScalarOrSchedule = 0.01, momentum: ArrayLike = 0.9
 ) -> optax.GradientTransformationExtraArgs:

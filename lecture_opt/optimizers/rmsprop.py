@@ -8,7 +8,13 @@ from jax.typing import ArrayLike
 
 from lecture_opt.numerics import PyTree, abs_sq, nonzero, sqrt
 from lecture_opt.optimizers.elementwise import Leaf, elementwise
-from lecture_opt.optimizers.hyperparameters import BELOW_ONE, NOT_NEGATIVE, Decay, ScalarOrSchedule
+from lecture_opt.optimizers.hyperparameters import (
+    BELOW_ONE,
+    NOT_NEGATIVE,
+    Decay,
+    ScalarOrSchedule,
+    hinted,
+)
 
 
 class RmspropState(NamedTuple):
@@ -18,6 +24,7 @@ class RmspropState(NamedTuple):
     accumulator: PyTree
 
 
+@hinted
 def rmsprop(
     learning_rate: ScalarOrSchedule = 0.001, decay: ArrayLike = 0.9, eps: ArrayLike = 1e-6
 ) -> optax.GradientTransformationExtraArgs:

@@ -6,7 +6,7 @@ import jax
 import optax
 
 from lecture_opt.optimizers.elementwise import Leaf, elementwise
-from lecture_opt.optimizers.hyperparameters import ScalarOrSchedule
+from lecture_opt.optimizers.hyperparameters import ScalarOrSchedule, hinted
 
 
 class SgdState(NamedTuple):
@@ -15,6 +15,7 @@ class SgdState(NamedTuple):
     count: jax.Array  # type: ignore[assignment]  # shadows tuple.count, as in optax
 
 
+@hinted
 def sgd(learning_rate: ScalarOrSchedule = 0.01) -> optax.GradientTransformationExtraArgs:
     """Stochastic gradient descent: a step against the gradient.
 

@@ -333,3 +333,26 @@ def test_leaves_step_in_their_own_width_under_x64(x64, make):
     program = jax.make_jaxpr(optimizer.update)(g, optimizer.init(g))
     assert "f64[7]" not in str(program)
     assert "f32[7]" in str(program)
+
+
+@pytest.mark.parametrize(
+    ("constructor", "name", "meant"),
+    [
+        (lo.sgd, "lr", "learning_rate"),
+        (lo.adagrad, "epsilon", "eps"),
+        (lo.rmsprop, "rho", "decay"),
+        (lo.adam, "e", "eps"),
+        (lo.adam, "l", "b1_decay"),
+        (lo.adam, "beta1", "b1"),
+        (lo.momentum, "momentun", "momentum"),
+        (lo.rows.adam, "lr", "learning_rate"),
+    ],
+)
+def test_another_library_s_name_of_an_argument_is_answered_with_this_one(constructor, name, meant):
+    with pytest.raises(TypeError, match=rf"{name} is not an argument; did you mean {meant}\?"):
+        constructor(**{name: 0.5})
+
+
+def test_an_unknown_argument_is_answered_with_all():
+    with pytest.raises(TypeError, match=r"nonsense is not an argument; there are learning_rate$"):
+        lo.sgd(nonsense=1)
