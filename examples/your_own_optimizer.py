@@ -104,10 +104,9 @@ if __name__ == "__main__":
         [bench.trees(quick=True)["large"]],
         rounds=10,
         slow_rounds=1,
-        bandwidth_bytes=32_000_000,
         torch=False,
-    )["trees"][0]
-    print(f"a step of {costs['parameters']:,} parameters:")
-    for cost in costs["optimizers"]:
-        median, low, high = (1e3 * seconds for seconds in cost["step_median"])
-        print(f"{cost['optimizer']}: {median:.2f} ms ({low:.2f} to {high:.2f})")
+    ).trees[0]
+    print(f"a step of {costs.parameters:,} parameters:")
+    for cell in costs.cells:
+        median, low, high = (1e3 * seconds for seconds in cell.seconds["step"])
+        print(f"{cell.optimizer}: {median:.2f} ms ({low:.2f} to {high:.2f})")

@@ -36,6 +36,23 @@ def test_a_notebook_has_all_code_of_its_script_and_installs_the_library(name):
     assert len(cells(name, "markdown")) >= 3
 
 
+RECIPES = sorted((ROOT / "examples" / "recipes").glob("*.py"))
+
+
+def test_every_recipe_is_on_the_page():
+    page = (ROOT / "examples" / "recipes.md").read_text(encoding="utf-8")
+    assert all(f"(recipes/{path.name})" in page for path in RECIPES)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_a_recipe_runs_and_prints_what_it_found(path, tmp_path):
+    command = [sys.executable, path]
+    done = subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True)
+    assert done.stdout
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.slow
 def test_pictures_are_saved_only_where_asked_and_the_folder_is_made(tmp_path):
     script = ROOT / "examples" / "adam_dissected.py"

@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lecture_opt.backprop.explanation import Explanation
+from lecture_opt.pages.styles import COLOURS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# Okabe and Ito (2008), which the colour-blind can tell apart.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _PANELS = {
     "activations": "norm of the activations",
     "deltas": "norm of the delta received",
@@ -47,7 +46,7 @@ def draw(explanations: Mapping[str, Explanation], figure: "Figure | None" = None
     axes = np.atleast_1d(figure.subplots(1, len(shown)))
     for axis, key in zip(axes, shown, strict=True):
         for label, explanation in explanations.items():
-            colour = _COLOURS[sorted(explanations).index(label) % len(_COLOURS)]
+            colour = COLOURS[sorted(explanations).index(label) % len(COLOURS)]
             values = np.asarray(getattr(explanation, key))
             known = np.flatnonzero(~np.isnan(values))
             axis.plot(known, values[known], "o-", markersize=3, color=colour, label=label)

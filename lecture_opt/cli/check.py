@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
         )
     if args.output:
         report.write_json(args.output)
-    table.show(report, kit.console(0), everything=args.all)
+    table.show(report, kit.console(), everything=args.all)
     return kit.OK if report.ok else kit.FAILED
 
 

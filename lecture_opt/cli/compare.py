@@ -114,7 +114,7 @@ def run(args: argparse.Namespace) -> int:
 
 def chosen(
     args: argparse.Namespace,
-) -> tuple[list[compare.Task], list[specs.OptimizerSpec], compare.Protocol]:
+) -> tuple[list[compare.Loop | compare.Task], list[specs.OptimizerSpec], compare.Protocol]:
     """What the options ask for; ValueError where it makes no sense."""
     optimizers = [specs.parse(text) for text in args.optimizer or compare.DEFAULT_OPTIMIZERS]
     baseline = _baseline([spec.name for spec in optimizers], args.baseline)
@@ -159,7 +159,7 @@ def _baseline(names: list[str], given: str | None) -> str:
     return next((name for name in names if name.startswith("optax:")), names[0])
 
 
-def _check_target(target: float, tasks: list[compare.Task]) -> None:
+def _check_target(target: float, tasks: list[compare.Loop | compare.Task]) -> None:
     metrics = {(task.metric_name, task.higher_is_better) for task in tasks}
     if len(metrics) > 1:
         raise ValueError(

@@ -8,8 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.typing import ArrayLike
 
-from lecture_opt import meshes
+from lecture_opt import meshes, numerics
 from lecture_opt.numerics import PyTree
 
 PADDING = -1
@@ -33,9 +34,13 @@ def spread(function: str, argument: str, params: PyTree, given: PyTree) -> list[
     for path, _ in jax.tree_util.tree_leaves_with_path(given):
         names = _names(path)
         if not any(names[:depth] in used for depth in range(len(names) + 1)):
+            where = f"{function}: {argument}{jax.tree_util.keystr(path)}"
+            below = [full for full, _ in pairs if _names(full)[: len(names)] == names]
+            if below:
+                leaf = jax.tree_util.keystr(below[0])
+                raise ValueError(f"{where} ends above a leaf, {leaf}: name all keys of the params")
             raise ValueError(
-                f"{function}: {argument}{jax.tree_util.keystr(path)} is for no leaf of the params, "
-                f"which are {jax.tree.structure(params)}"
+                f"{where} is for no leaf of the params, which are {jax.tree.structure(params)}"
             )
     return found
 
@@ -67,6 +72,8 @@ def flat_ids(function: str, ids: PyTree, rows: int) -> jax.Array:
 
     Raises for ids that are no integers and, outside jit, for ids outside the table.
     """
+    for part in jax.tree.leaves(ids):
+        numerics.check_integers(f"{function}: ids", part)
     parts = [jnp.asarray(part) for part in jax.tree.leaves(ids)]
     for part in parts:
         if not jnp.issubdtype(part.dtype, jnp.integer):
@@ -83,6 +90,14 @@ def flat_ids(function: str, ids: PyTree, rows: int) -> jax.Array:
         return jnp.zeros((0,), jnp.int32)
     whole = [meshes.recut(part, (None,) * part.ndim) for part in parts]
     return jnp.concatenate([normal(part, rows).ravel() for part in whole])
+
+
+def within_int32(ids: ArrayLike) -> ArrayLike:
+    """The ids, of which those that JAX would cut to 32 bits are as far out as 32 bits hold."""
+    if isinstance(ids, jax.Array):
+        return ids
+    limits = np.iinfo(np.int32)
+    return np.clip(np.asarray(ids), limits.min, limits.max)
 
 
 def normal(ids: jax.Array, rows: int) -> jax.Array:

@@ -1,7 +1,7 @@
 """Gradients with respect to the rows that were looked up."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,18 +10,7 @@ import numpy as np
 from lecture_opt import meshes, numerics
 from lecture_opt.numerics import PyTree
 from lecture_opt.rows import _state, _tables
-
-
-class RowGrads(NamedTuple):
-    """A table's gradient, or its update: zero but in some rows.
-
-    Attributes:
-        ids: (k,) int32, strictly increasing. Ids at or past the table's end stand for no row.
-        values: (k, *row shape), zero where the id stands for no row.
-    """
-
-    ids: jax.Array
-    values: jax.Array
+from lecture_opt.rows._grads import RowGrads
 
 
 def row_grads(ids: PyTree, values: PyTree, rows: int) -> RowGrads:
@@ -177,7 +166,7 @@ def out_of_range(params: PyTree, ids: PyTree) -> jax.Array:
     leaves = jax.tree.leaves(params)
     for leaf, where in zip(leaves, _tables.spread("out_of_range", "ids", params, ids), strict=True):
         for part in jax.tree.leaves(where):
-            part = jnp.asarray(part)
+            part = jnp.asarray(_tables.within_int32(part))
             outside = _tables.normal(part, leaf.shape[0]) == leaf.shape[0]
             padding = (part < 0) & (part.astype(jnp.int32) == _tables.PADDING)
             total = total + jnp.sum(outside & ~padding, dtype=jnp.int32)
