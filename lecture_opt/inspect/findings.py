@@ -84,10 +84,13 @@ def frozen(leaves: Sequence[Leaf]) -> Iterator[Finding]:
         return
     adapters = any("lora" in leaf.path.lower() or "adapter" in leaf.path.lower() for leaf in leaves)
     moving = {module(leaf) for leaf in leaves if leaf.moves}
+    matrices_move = any(leaf.moves and leaf.role not in ("bias", "norm") for leaf in leaves)
+    vectors_move = any(leaf.moves and leaf.role in ("bias", "norm") for leaf in leaves)
     meant: list[Leaf] = []
     odd: list[Leaf] = []
     for leaf in still:
-        part = module(leaf) in moving and bool(module(leaf))
+        kin_move = vectors_move if leaf.role in ("bias", "norm") else matrices_move
+        part = module(leaf) in moving and bool(module(leaf)) and kin_move
         head = leaf.role == "head" and len(still) < len(leaves) / 2
         kinds = [other for other in leaves if other.role == leaf.role and "head" not in other.path]
         alone = len(still) == 1 and len(kinds) > 2
@@ -225,7 +228,9 @@ def dtypes(leaves: Sequence[Leaf]) -> Iterator[Finding]:
     if second:
         some = [leaf for leaf, _ in second]
         text = f"state of {named(some)} is {second[0][1].dtype} ({second[0][1].name})"
-        yield Finding(text, "16 bits, in which a slow average stands still", paths(some), 5)
+        cause = "16 bits, in which a slow average stands still"
+        as_params = len(some) > len(leaves) / 2 and all("16" in leaf.dtype for leaf in some)
+        yield Finding(text, cause, paths(some), 5, serious=not as_params)
     few = [
         (few, value, usual)
         for few, value, _, usual in minorities(

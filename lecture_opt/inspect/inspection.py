@@ -1,5 +1,6 @@
 """The inspection of an optimizer on a model's parameters."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,6 +13,8 @@ from lecture_opt.environment import environment
 from lecture_opt.inspect import findings, measuring, probing, trees
 from lecture_opt.inspect.findings import Finding
 from lecture_opt.inspect.leaf import Clip, Leaf, Piece
+
+MASKED_DECAY = re.compile(r"MaskedState\], \[CustomNode\(namedtuple\[EmptyState")
 
 
 @dataclass(frozen=True)
@@ -139,7 +142,8 @@ def measured(
     motions = measuring.motions(asked, micro)
     rates = measuring.schedules(asked, motions, steps, micro)
     rules = [motion.text for motion in motions]
-    clips = measuring.clips(asked, [rule != "frozen" for rule in rules], micro)
+    restless = any("without a gradient" in rule for rule in rules)
+    clips = measuring.clips(asked, [rule != "frozen" and not restless for rule in rules], micro)
     if "unknown" in rules:
         for index, text in measuring.matrices(asked, micro).items():
             rules[index] = text if rules[index] == "unknown" else rules[index]
@@ -206,7 +210,7 @@ def asks_in_vain(optimizer: Any, params: Any, leaves: Sequence[Leaf]) -> bool:
     if any(leaf.decay.kind != "no" or not leaf.rule.endswith(")") for leaf in leaves):
         return False
     state = jax.eval_shape(optimizer.init, params)
-    masked = "MaskedState" in str(jax.tree.structure(state))
+    masked = MASKED_DECAY.search(str(jax.tree.structure(state))) is not None
 
     def update(grads: Any) -> Any:
         return optimizer.update(grads, optimizer.init(grads))[0]

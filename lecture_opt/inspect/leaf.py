@@ -10,13 +10,13 @@ class Decay(NamedTuple):
     """How a leaf decays.
 
     Attributes:
-        kind: Not at all, beside the update, through the gradient, or in an unknown way.
+        kind: Not at all, beside the update, through the gradient, by the norm, or in another way.
         amount: The weight decay, in units of the learning rate; the share per step where the
             decay does not follow the schedule.
         scheduled: Whether it follows the learning rate's schedule.
     """
 
-    kind: Literal["no", "decoupled", "coupled", "unknown"] = "no"
+    kind: Literal["no", "decoupled", "coupled", "norm ratio", "unknown"] = "no"
     amount: float = 0.0
     scheduled: bool = True
 

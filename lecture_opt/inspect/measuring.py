@@ -27,8 +27,8 @@ def period(answers: list[Any]) -> int:
     """How many gradients go into one step: 1, or the distance of the steps that move a leaf."""
     moved = np.flatnonzero([any(np.any(leaf[0, t]) for leaf in answers) for t in range(40)])
     gaps = set(np.diff(moved))
-    if len(moved) > 1 and len(gaps) == 1 and moved[0] == moved[1] - moved[0] - 1:
-        return int(gaps.pop())
+    if len(gaps) == 1 and (moved[0] + 1) % (gap := int(gaps.pop())) == 0:
+        return gap  # the first steps may rest, as in a warm-up from 0
     return 1
 
 
@@ -37,12 +37,23 @@ def motions(asked: Probe, micro: int) -> list[Motion]:
     grads, answers = probing.over_amplitudes(asked, micro=micro)
     known: dict[Any, Motion] = {}
     found = []
-    for shape, seen in zip(asked.shapes, answers, strict=True):
+    restless = moves_alone(asked)
+    for index, (shape, seen) in enumerate(zip(asked.shapes, answers, strict=True)):
+        if index in restless:
+            found.append(Motion("unknown (moves without a gradient)", None, Decay("unknown")))
+            continue
         key = (seen.shape, np.round(seen / (np.abs(seen).max() + 1e-300), 9).tobytes())
         if key not in known:
             known[key] = motion(probing.columns(grads, shape), seen)
         found.append(known[key])
     return found
+
+
+def moves_alone(asked: Probe) -> set[int]:
+    """The leaves that move at params of zero without a gradient: by noise, or by an average."""
+    rest = [probing.first_elements(s, np.zeros((COPIES, probing.WATCHED))) for s in asked.shapes]
+    answers = probing.answers(asked, [rest] * 3, probing.full(asked, np.zeros(COPIES)))
+    return {index for index, seen in enumerate(answers) if np.any(seen)}
 
 
 def motion(grads: Any, seen: Any) -> Motion:
@@ -53,7 +64,12 @@ def motion(grads: Any, seen: Any) -> Motion:
     identity = rules.identify(grads, still)
     if identity is None:
         return Motion("unknown", None, Decay() if np.allclose(still, moved) else Decay("unknown"))
-    return Motion(identity.text, identity, decay(identity, grads, still, moved))
+    how = decay(identity, grads, still, moved)
+    if how.kind == "norm ratio":
+        return Motion(f"{identity.text} * norm ratio", identity, Decay())
+    if how.kind == "unknown":
+        return Motion(f"{identity.text} * an unknown function of params", identity, how)
+    return Motion(identity.text, identity, how)
 
 
 def decay_alone(moved: Any) -> Decay:
@@ -77,8 +93,22 @@ def decay(identity: Identity, grads: Any, still: Any, moved: Any) -> Decay:
         if through is not None:
             return Decay("coupled", through)
         return Decay("decoupled", float(f"{per_step.mean():.3g}"), scheduled=False)
+    if by_norm_ratio(still, moved):
+        return Decay("norm ratio")
     amount = rules.coupled(identity.rule, grads, moved)
     return Decay("unknown") if amount is None else Decay("coupled", amount)
+
+
+def by_norm_ratio(still: Any, moved: Any) -> bool:
+    """Whether params of 1 only multiply each step, as the norm of the params does in LAMB."""
+    blocks = (np.split(each, len(probing.AMPLITUDES), axis=1) for each in (still, moved))
+    for a, b in zip(*blocks, strict=True):
+        if a.shape[1] < 2 or not np.any(a):
+            return False
+        factor = np.sum(a * b, axis=1) / (np.sum(a * a, axis=1) + 1e-300)
+        if np.abs(b - factor[:, None] * a).max() > 1e-4 * np.abs(b).max():
+            return False
+    return True
 
 
 def through_the_moment(identity: Identity, per_step: Any) -> float | None:
