@@ -12,6 +12,7 @@ from lecture_opt.cli import kit
 COMMANDS = {
     "compare": ("compare", "is this optimizer any good: tune, train and rank"),
     "check": ("check", "is this optimizer correct: a battery of properties"),
+    "inspect": ("inspect", "what does this optimizer do to each parameter"),
     "race": ("race", "the optimizers' paths over the classic test surfaces"),
     "bench": ("bench", "what does this optimizer cost: time, memory, compiles"),
     "bench rows": ("bench_rows", "what do row-sparse updates cost"),
