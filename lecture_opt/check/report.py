@@ -1,9 +1,9 @@
 """What the battery found: as data, in words, as a table, as JSON."""
 
 import inspect
-import math
 import os
 import platform
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -16,10 +16,17 @@ import numpy as np
 from lecture_opt import files
 from lecture_opt.check.outcome import Outcome, Status
 
+NOT_FINITE = re.compile(r"\b(nan|inf|not finite)\b", re.IGNORECASE)
+
 
 def name_of(prop: Callable[..., Any]) -> str:
     """A property's name: its family and its function, as in `trees.none_leaves`."""
-    return f"{prop.__module__.rpartition('.')[2]}.{prop.__name__}"
+    return f"{family_of(prop)}.{prop.__name__}"
+
+
+def family_of(prop: Callable[..., Any]) -> str:
+    """The family of a property: the file that it stands in."""
+    return prop.__module__.rpartition(".")[2]
 
 
 @dataclass(frozen=True)
@@ -58,6 +65,14 @@ class Report:
         return tuple(result for result in self.results if result.status == "fail")
 
     @property
+    def consequences(self) -> tuple[Result, ...]:
+        """The failures that are one with an earlier one: ordinary updates that are not finite."""
+        if all(result.name != "interface.updates_finite" for result in self.failures):
+            return ()
+        later = (result for result in self.failures if result.name != "interface.updates_finite")
+        return tuple(result for result in later if NOT_FINITE.search(result.message))
+
+    @property
     def ok(self) -> bool:
         """Whether nothing failed."""
         return not self.failures
@@ -72,12 +87,17 @@ class Report:
         return {status: statuses.count(status) for status in ("pass", "fail", "trait", "skip")}
 
     def failures_in_words(self) -> str:
-        """One paragraph per failure."""
+        """One paragraph per failure, those with one cause in one."""
         found = f"{self.optimizer} fails {len(self.failures)} of {len(self.results)} properties"
-        return "\n\n".join([found, *(result.in_words() for result in self.failures)])
+        also = self.consequences
+        words = [result.in_words() for result in self.failures if result not in also]
+        if also:
+            names = ", ".join(result.name for result in also)
+            words.append(f"Since updates are not finite, {len(also)} more properties fail: {names}")
+        return "\n\n".join([found, *words])
 
     def as_data(self) -> dict[str, Any]:
-        """The report as plain data that strict JSON can hold (NaN and inf as text)."""
+        """The report as plain data that strict JSON can hold."""
         return {
             "optimizer": self.optimizer,
             "ok": self.ok,
@@ -89,7 +109,7 @@ class Report:
                     "name": result.name,
                     "status": result.status,
                     "message": result.message,
-                    "evidence": plain(result.evidence),
+                    "evidence": files.plain(result.evidence),
                 }
                 for result in self.results
             ],
@@ -102,21 +122,6 @@ class Report:
         files.write_json(target, self.as_data(), indent=2)
 
 
-def refuse_unwritable(path: str | os.PathLike[str]) -> None:
-    """Make the folder for a report, and raise where nothing can be written there.
-
-    Raises:
-        ValueError: The path is a folder, or no file can be made beside it.
-    """
-    target = Path(path)
-    if target.is_dir():
-        raise ValueError(f"check: json: {path} is a folder; the name of a file is wanted")
-    try:
-        files.prepare(target.parent)
-    except OSError as error:
-        raise ValueError(f"check: json: {path} cannot be written: {error.strerror}") from error
-
-
 def versions() -> dict[str, str]:
     """What the verdict was reached with."""
     return {
@@ -125,18 +130,3 @@ def versions() -> dict[str, str]:
         "optax": version("optax"),
         "numpy": np.__version__,
     }
-
-
-def plain(value: Any) -> Any:
-    """A value as strict JSON takes it."""
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    if value is None or isinstance(value, bool | int | str):
-        return value
-    if isinstance(value, float):
-        return value if math.isfinite(value) else str(value)
-    return str(value)

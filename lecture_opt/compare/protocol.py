@@ -26,6 +26,11 @@ class Protocol:
         baseline: Name of the optimizer that the others are measured against.
         target: Validation metric to reach; None takes it from the best baseline.
         rates: Range of learning rates for optimizers that declare none.
+        margin: The smallest difference of the test metric that matters; `None` takes the noise
+            floor of each task.
+        relative: Whether `margin` is a share of the baseline's metric.
+        planned: Seeds of the first look, where this study extends an earlier one.
+        family: How many sets of candidates were judged in this folder, this one included.
     """
 
     steps: int = 400
@@ -38,6 +43,10 @@ class Protocol:
     baseline: str = "optax:adam"
     target: float | None = None
     rates: specs.Range = space.LEARNING_RATES
+    margin: float | None = None
+    relative: bool = False
+    planned: int | None = None
+    family: int = 1
 
     def __post_init__(self) -> None:
         """Raises ValueError, naming the argument, where the protocol makes no sense."""
@@ -53,6 +62,10 @@ class Protocol:
             raise ValueError(f"Protocol: seeds={self.seeds}; intervals want two at least")
         if not 0 < self.level < 1:
             raise ValueError(f"Protocol: level={self.level}; wanted between 0 and 1")
+        if self.margin is not None and not 0 < self.margin < np.inf:
+            raise ValueError(f"Protocol: margin={self.margin}; wanted a positive number")
+        if self.family < 1:
+            raise ValueError(f"Protocol: family={self.family}; wanted 1 at least")
         if self.target is not None and not np.isfinite(self.target):
             raise ValueError(f"Protocol: target={self.target}; wanted a finite metric")
 
@@ -65,6 +78,22 @@ class Protocol:
     def reporting_seeds(self) -> tuple[int, ...]:
         """Seeds that give every number reported at the chosen setting."""
         return tuple(range(FIRST_REPORTING_SEED, FIRST_REPORTING_SEED + self.seeds))
+
+    @property
+    def is_planned(self) -> bool:
+        """Whether this is the look that was planned, not a later one of the same sequence."""
+        return self.planned in (None, self.seeds)
+
+    @property
+    def error_rate(self) -> float:
+        """Of all verdicts of this study together.
+
+        The first set of candidates in a folder spends nine tenths of 1 - level, and the later
+        ones share the rest, 1 / (j (j - 1)) of it to the j-th: all ever judged keep the level
+        (alpha-spending; Foster and Stine, 2008).
+        """
+        j = self.family
+        return (1 - self.level) * (0.9 if j == 1 else 0.1 / (j * (j - 1)))
 
     def evaluated_steps(self) -> np.ndarray:
         """(evaluations,) steps done at each evaluation."""

@@ -1,11 +1,11 @@
 """`lecture-opt bench rows`: it measures what it says, and prints and writes it."""
 
-import argparse
 import json
 
 import jax
 import pytest
 
+from lecture_opt import cli
 from lecture_opt.bench import rows as bench
 
 
@@ -17,15 +17,13 @@ def promotion():
 
 
 def run(*argv):
-    parser = argparse.ArgumentParser()
-    bench.add_arguments(parser)
-    return bench.run(parser.parse_args(argv))
+    return cli.main(["bench", "rows", *argv])
 
 
 def test_prints_a_line_a_cell_and_writes_the_same_figures(tmp_path, capsys):
     path = tmp_path / "rows.json"
-    arguments = ["--rows", "50", "100", "--touched", "4", "--width", "2", "--steps", "2"]
-    assert run(*arguments, "--optimizer", "adam", "--optimizer", "sgd", "--json", str(path)) == 0
+    arguments = ["--rows", "50", "--rows", "100", "--touched", "4", "--width", "2", "--steps", "2"]
+    assert run(*arguments, "--optimizer", "adam", "--optimizer", "sgd", "--output", str(path)) == 0
     cells = json.loads(path.read_text())["cells"]
     assert [(c["table_rows"], c["optimizer"]) for c in cells] == [
         (50, "adam"),
@@ -56,12 +54,12 @@ def test_what_passes_the_memory_limit_is_left_out():
 @pytest.mark.parametrize(
     ("option", "value", "says"),
     [
-        ("--rows", "0", "--rows 0; wanted at least 1"),
-        ("--touched", "0", "--touched 0; wanted at least 1"),
-        ("--width", "0", "--width 0; wanted at least 1"),
-        ("--steps", "-1", "--steps -1; wanted at least 1"),
-        ("--memory", "0", "--memory 0; wanted more than 0"),
-        ("--json", "/proc/none/rows.json", "--json: /proc/none can't be written to"),
+        ("--rows", "0", "--rows 0: wanted at least 1"),
+        ("--touched", "0", "--touched 0: wanted at least 1"),
+        ("--width", "0", "--width 0: wanted at least 1"),
+        ("--steps", "-1", "--steps -1: wanted at least 1"),
+        ("--memory", "0", "--memory 0: wanted more than 0"),
+        ("--output", "/proc/none/rows.json", "--output: /proc/none can't be written to"),
     ],
 )
 def test_what_cannot_be_measured_is_refused_first(option, value, says, capsys, monkeypatch):

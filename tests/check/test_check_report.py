@@ -1,6 +1,5 @@
 """The ways in: report, JSON, command line, pytest; the numbers in them."""
 
-import argparse
 import json
 
 import jax
@@ -9,21 +8,14 @@ import numpy as np
 import optax
 import pytest
 
-from lecture_opt import check
-from lecture_opt.check import command
+from lecture_opt import check, cli
+from lecture_opt.check.diagnosis import calls, rules
 from lecture_opt.check.diagnosis import fitting as fit
-from lecture_opt.check.diagnosis import rules
 from lecture_opt.environment import environment
 
 
 def sign_flipped(learning_rate=0.1):
     return optax.sgd(-learning_rate)
-
-
-def parsed(*arguments):
-    parser = argparse.ArgumentParser()
-    command.add_arguments(parser)
-    return parser.parse_args(arguments)
 
 
 def test_every_property_says_what_why_and_the_usual_cause():
@@ -92,14 +84,14 @@ def test_json_is_strict_and_whole(tmp_path):
         (["optax:sgd", "--only", "nothing"], 2),
         (["optax:sgd", "--only", "reference"], 2),
         (["optax:sgd", "--only", "reference", "--reference", "optax:sgd(momentum=0.0)"], 0),
-        (["optax:sgd", "--json", "."], 2),
-        (["optax:sgd", "--json", "pyproject.toml/report.json"], 2),
+        (["optax:sgd", "--output", "."], 2),
+        (["optax:sgd", "--output", "pyproject.toml/report.json"], 2),
         ([], 2),
         (["--list"], 0),
     ],
 )
 def test_exit_status(arguments, status, capsys):
-    assert command.run(parsed(*arguments)) == status
+    assert cli.main(["check", *arguments]) == status
     captured = capsys.readouterr()
     assert captured.err if status == 2 else captured.out
 
@@ -146,7 +138,7 @@ def test_identity_names_a_missing_correction():
     assert message.endswith("if bias correction is not applied to both moments.")
 
 
-@pytest.mark.parametrize("rule", rules.KNOWN, ids=rules.call)
+@pytest.mark.parametrize("rule", rules.KNOWN, ids=calls.call)
 def test_every_known_rule_is_recovered_from_its_own_updates(rule):
     grads = fit.probe(fit.STEPS, 0)
     responses = fit.Responses(grads, rules.simulate(rule, grads))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from lecture_opt import cli, compare, specs
-from lecture_opt.compare import command
+from lecture_opt.cli import compare as command
 from lecture_opt.compare import results as results_module
 from lecture_opt.compare.runs import study
 from lecture_opt.compare.show import terminal
@@ -51,7 +51,7 @@ def test_tables_and_verdicts_are_printed(ran):
     for part in ("lecture:adam", "mine.py:worse", "cancer-logistic: test accuracy", "Target: "):
         assert part in shown
     assert re.search(r"noisy-quadratic: mine.py:worse is worse than optax:adam by [\d.]+", shown)
-    assert "Cannot be told apart from optax:adam on any task with 10 seeds: lecture:adam." in shown
+    assert "Against optax:adam, equivalent on 2 of 2 tasks: lecture:adam." in shown
 
 
 def test_nothing_unfinished_is_left(ran):
@@ -64,7 +64,7 @@ def test_nothing_unfinished_is_left(ran):
 def test_an_optimizer_against_itself_under_another_name_is_not_told_apart(results):
     for task in results["tasks"]:
         cell = next(c for c in task["cells"] if c["optimizer"] == "lecture:adam")
-        assert cell["gain"]["verdict"] == "cannot be told apart"
+        assert cell["gain"]["verdict"] == "equivalent"
         assert cell["gain"]["p_holm"] > 0.05
 
 
@@ -259,19 +259,6 @@ def test_a_killed_comparison_goes_on_where_it_stopped(tmp_path):
     assert all(path.stat().st_mtime_ns == then for path, then in kept.items())
     store.remove()
     assert not store.folder.exists()
-
-
-def test_float32_is_written_in_its_shortest_decimals():
-    assert results_module.plain(np.float32(0.1)) == 0.1
-    assert results_module.plain([np.inf, np.nan, np.int32(3), np.bool_(True)]) == [
-        None,
-        None,
-        3,
-        True,
-    ]
-    values = np.random.default_rng(0).normal(size=100).astype(np.float32)
-    again = np.array(results_module.plain(values), np.float32)
-    np.testing.assert_array_equal(values, again)
 
 
 def test_the_progress_is_of_every_stage(ran):

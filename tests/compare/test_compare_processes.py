@@ -18,7 +18,7 @@ ARGUMENTS = [
     "--task", "cancer-logistic", "--optimizer", "optax:adam", "--optimizer", "optax:sgd",
     "--optimizer", "lecture:adam",
 ]  # fmt: skip
-COMMAND = [sys.executable, "-m", "lecture_opt.cli", *ARGUMENTS]
+COMMAND = [sys.executable, "-m", "lecture_opt", *ARGUMENTS]
 
 
 def numbers(path):

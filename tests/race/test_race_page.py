@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from lecture_opt import cli, race, specs
-from lecture_opt.race import page, pictures
+from lecture_opt.race import pictures, webpage
 
 TEXTS = ("lecture:sgd", "lecture:momentum(momentum=0.8)", "optax:adam(learning_rate=0.1)")
 SURFACES = [race.SURFACES["beale"], race.SURFACES["noisy-bowl"]]
@@ -23,7 +23,7 @@ def contest():
 @pytest.fixture
 def driver(chromium, contest, tmp_path):
     lanes, optimizers = contest
-    (path,) = page.write(lanes, optimizers, SURFACES, tmp_path)
+    (path,) = webpage.write(lanes, optimizers, SURFACES, tmp_path)
     browser.resize(chromium, 1200)
     browser.complaints(chromium), browser.requests(chromium)
     address = browser.open_page(chromium, path)
@@ -145,7 +145,7 @@ def test_pictures_are_small_and_the_same_every_time(contest, tmp_path):
     lanes, optimizers = contest
     for folder in (tmp_path / "a", tmp_path / "b"):
         folder.mkdir()
-        page.write(lanes, optimizers, SURFACES, folder)
+        webpage.write(lanes, optimizers, SURFACES, folder)
         pictures.still(lanes, SURFACES, folder)
         pictures.animation(lanes, SURFACES, folder)
     names = sorted(path.name for path in (tmp_path / "a").iterdir())
@@ -165,14 +165,14 @@ def test_a_name_is_text_and_nothing_else(contest, tmp_path):
     lanes, optimizers = contest
     hostile = "</script><script>alert(1)</script>"
     lanes = [lanes[0]._replace(name=hostile), *lanes[1:]]
-    (path,) = page.write(lanes, optimizers, SURFACES, tmp_path)
+    (path,) = webpage.write(lanes, optimizers, SURFACES, tmp_path)
     assert "<script>alert" not in path.read_text()
 
 
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["--surface", "hill"], "no such surface; there are saddle, beale"),
+        (["--surface", "hill"], "unknown; the surfaces are saddle, beale"),
         (["--surface", "beale", "--start", "9", "0"], "outside the picture of beale"),
         (["--start", "nan", "0"], "outside the picture"),
         (["--learning-rate", "0"], "must be positive"),

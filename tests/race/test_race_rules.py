@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from lecture_opt import race, specs
-from lecture_opt.race import page, trajectories
+from lecture_opt.race import trajectories, webpage
 
-SOURCE = (Path(page.__file__).parent / "page" / "rules.js").read_text()
+SOURCE = (Path(webpage.__file__).parent / "page" / "rules.js").read_text()
 SETTINGS = {
     "sgd": (1e-3, "lecture:sgd"),
     "momentum": (1e-3, "lecture:momentum(momentum=0.8)"),
@@ -41,7 +41,7 @@ def in_javascript():
 def test_every_surface_and_rule_is_there(in_javascript):
     ((surfaces, rules),) = in_javascript("() => [Object.keys(SURFACES), Object.keys(RULES)]", [[]])
     assert surfaces == list(race.SURFACES)
-    assert rules == list(page.RULES) == list(SETTINGS)
+    assert rules == list(webpage.RULES) == list(SETTINGS)
 
 
 def test_values_and_gradients_are_the_surfaces(in_javascript):
@@ -63,7 +63,7 @@ def test_paths_are_those_of_the_library(rule, in_javascript):
     spec = specs.parse(text)
     surfaces = list(race.SURFACES.values())
     (lane,) = race.run([spec], surfaces, steps=200, learning_rate=rate)
-    name, hyperparameters = page.rule_of(spec)
+    name, hyperparameters = webpage.rule_of(spec)
     assert name == rule
     noise = trajectories.noise(200).tolist()
     settings = {**hyperparameters, "learning_rate": rate}
@@ -87,6 +87,6 @@ def test_both_diverge_at_the_same_step(in_javascript):
 def test_only_the_library_s_own_optimizers_have_a_rule(tmp_path):
     file = tmp_path / "mine.py"
     file.write_text("from lecture_opt import adam\n\ndef mine(learning_rate):\n    return adam()\n")
-    assert page.rule_of(specs.parse("optax:adam")) == (None, {})
-    assert page.rule_of(specs.parse(f"{file}:mine")) == (None, {})
-    assert page.rule_of(specs.parse(f"{file}:adam"))[0] == "adam"
+    assert webpage.rule_of(specs.parse("optax:adam")) == (None, {})
+    assert webpage.rule_of(specs.parse(f"{file}:mine")) == (None, {})
+    assert webpage.rule_of(specs.parse(f"{file}:adam"))[0] == "adam"

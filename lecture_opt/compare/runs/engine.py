@@ -25,8 +25,8 @@ import numpy as np
 
 from lecture_opt.compare.runs.data import Data, feeds, feeds_batches, mean_over
 from lecture_opt.compare.runs.entrants import Entrant, is_small
-from lecture_opt.compare.runs.machine import fast_jit, many
-from lecture_opt.environment import lenient
+from lecture_opt.compare.runs.machine import many
+from lecture_opt.environment import fast_jit, lenient
 from lecture_opt.problems import bound
 from lecture_opt.problems.bound import Arrays
 from lecture_opt.problems.loop import PARTS, Batch, metric_key, start_key, step_key
@@ -57,7 +57,7 @@ class Program(NamedTuple):
     Attributes:
         begin: (scalars, setting, seed) -> arrays, of each run.
         advance: (scalars, setting, seed, arrays, feed, first step, train) -> arrays, mean loss.
-        finite: arrays -> which of them are.
+        finite: Arrays -> which of them are.
         judges: Shape of a piece -> (scalars, setting, seed, arrays, piece, key) -> value, weight.
         runs: How many runs a call takes.
         stride: How many steps a call of `advance` takes.

@@ -1,7 +1,5 @@
-"""The machine that runs are spread over: its devices, its memory, and how XLA compiles for it."""
+"""The machine that runs are spread over: its devices and its memory."""
 
-import functools
-import os
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +9,7 @@ from jax.sharding import Mesh, PartitionSpec
 
 from lecture_opt.compare.runs.drivers import Driver
 from lecture_opt.compare.runs.entrants import Entrant
+from lecture_opt.environment import free_bytes
 
 
 def many(function: Callable[..., Any], axes: str, driver: Driver) -> Callable[..., Any]:
@@ -53,48 +52,8 @@ def runs_at_once(entrant: Entrant, wanted: int, *, bytes_at_most: int | None = N
         return 1
     size = 4 * sum(a.size * a.dtype.itemsize for a in entrant.layout if a is not None)
     limit = 10 if jax.default_backend() == "cpu" else wanted
-    room = memory() // 4 if bytes_at_most is None else bytes_at_most
+    room = free_bytes() // 4 if bytes_at_most is None else bytes_at_most
     limit = max(1, min(limit, room // max(size, 1)))
     runs = -(-wanted // -(-wanted // limit))
     devices = jax.local_device_count()
     return -(-runs // devices) * devices
-
-
-def memory() -> int:
-    """Free bytes: of the first device where it says so, else of the machine."""
-    stats = jax.local_devices()[0].memory_stats()
-    if stats and "bytes_limit" in stats:
-        return int(stats["bytes_limit"] - stats.get("bytes_in_use", 0))
-    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-
-
-def fast_jit(function: Callable[..., Any], **options: Any) -> Any:
-    """`jax.jit`, with options under which XLA compiles small programs in half the time or less."""
-    return jax.jit(function, compiler_options=_fast_options(), **options)
-
-
-@functools.cache
-def _fast_options() -> dict[str, Any]:
-    """Those that this version of XLA knows: names come and go.
-
-    XLA has no list to ask; it refuses an unknown name when it compiles. So all are tried at once
-    (8 ms), and one by one only where a name is refused.
-    """
-    wanted = {
-        "xla_backend_optimization_level": 1,
-        "xla_cpu_use_fusion_emitters": False,
-        "xla_cpu_parallel_codegen_split_count": 1,
-    }
-    if jax.default_backend() != "cpu":
-        return {}
-    if _are_options(wanted):
-        return wanted
-    return {name: value for name, value in wanted.items() if _are_options({name: value})}
-
-
-def _are_options(options: dict[str, Any]) -> bool:
-    try:
-        jax.jit(lambda x: x).lower(1.0).compile(options)
-    except RuntimeError:
-        return False
-    return True

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from lecture_opt import specs
+from lecture_opt import equals, specs
 from lecture_opt.compare import results, space
 from lecture_opt.compare.protocol import Protocol
 from lecture_opt.compare.runs import data, entrants, hosted
@@ -26,15 +26,7 @@ from lecture_opt.compare.runs.store import Store
 from lecture_opt.problems import Loop, Task, as_loop
 from lecture_opt.problems.loop import examples
 
-BASELINES = (
-    ("lecture:sgd", "optax:sgd"),
-    ("lecture:momentum", "optax:sgd(momentum=0.9)"),
-    ("lecture:nesterov", "optax:sgd(momentum=0.9, nesterov=True)"),
-    ("lecture:adagrad", "optax:adagrad"),
-    ("lecture:rmsprop", "optax:rmsprop"),
-    ("lecture:adam", "optax:adam"),
-)
-DEFAULT_OPTIMIZERS = tuple(text for pair in BASELINES for text in pair)
+DEFAULT_OPTIMIZERS = tuple(text for pair in equals.PAIRS for text in (pair.lecture, pair.optax))
 
 OnStage = Callable[[str, str, str], None]
 

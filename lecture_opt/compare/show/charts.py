@@ -220,8 +220,8 @@ def _differences(task: Task, protocol: Protocol) -> Chart:
         line=0.0,
         line_label=protocol.baseline,
         caption=f"Mean over seeds, each against {protocol.baseline} with the same seed, and its "
-        f"{protocol.level:.0%} interval; right of zero is better. p: exact paired permutation "
-        "test, with Holm's correction.",
+        f"{protocol.level:.0%} interval; right of zero is better. p: of no gain, "
+        "whenever one looks, with Holm's correction.",
     )
 
 

@@ -51,7 +51,7 @@ def _table(task: Task, protocol: Protocol) -> str:
             r"\centering",
             f"\\caption{{{escape(task.name)}: test {metric} ({better} is better), "
             f"mean over {protocol.seeds} seeds. Gain: over {escape(protocol.baseline)}, seed by "
-            "seed; $p$: exact paired permutation test with Holm's correction.}",
+            "seed; $p$: of no gain, whenever one looks, with Holm's correction.}",
             f"\\label{{tab:{label}}}",
             r"\begin{tabular}{ll" + "r" * (len(COLUMNS) - 2) + "}",
             r"\toprule",

@@ -16,7 +16,7 @@ COLUMNS = {
     "interval": "of that mean",
     "gain": "better than the baseline by, seed by seed",
     "gain interval": "of that difference",
-    "p": "exact paired permutation test, with Holm's correction",
+    "p": "of no gain, whenever one looks, with Holm's correction",
     "verdict": "against the baseline",
     "steps to target": "median and its interval; a run that never got there counts as the slowest",
     "reached": "runs that got to the target",
