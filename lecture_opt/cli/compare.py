@@ -134,7 +134,7 @@ def chosen(
         evaluations=max(d for d in range(1, min(steps, 20) + 1) if steps % d == 0),
         draws=draws,
         seeds=args.seeds,
-        tuning_seed_count=2 if args.quick else args.seeds,
+        tuning_seed_count=5 if args.quick else args.seeds,
         baseline=baseline,
         target=args.target,
         rates=rates,
