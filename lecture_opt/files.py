@@ -1,6 +1,7 @@
 """Files that are written whole or not at all, and the places that take them."""
 
 import contextlib
+import dataclasses
 import json
 import math
 import os
@@ -54,12 +55,16 @@ def write_json(path: Path, data: Any, *, indent: int = 1) -> None:
 def plain(value: Any) -> Any:
     """The value as strict JSON holds it.
 
-    Arrays and tuples become lists, float32 its shortest decimals, NaN and infinities None, and
-    what JSON has no form for its text.
+    Arrays and tuples become lists; dataclasses and named tuples become mappings; float32 is
+    written in its shortest decimals; NaN and infinities are None; of all else the text remains.
 
     >>> plain({"a": np.float32([0.1, np.inf]), 1: (True, np.int64(2)), "type": np.dtype("f4")})
     {'a': [0.1, None], '1': [True, 2], 'type': 'float32'}
     """
+    if dataclasses.is_dataclass(value):
+        value = vars(value)
+    elif isinstance(value, tuple) and hasattr(value, "_asdict"):
+        value = value._asdict()
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, np.ndarray | list | tuple):

@@ -20,7 +20,7 @@ LAYERS = (
     "numerics", "environment", "files", "meshes", "pages", "equals",
     "losses", "models", "backprop", "gradient_flow", "optimizers", "rows", "training",
     "", "specs", "problems",
-    "check", "inspect", "compare", "bench", "race",
+    "check", "inspect", "compare", "bench", "race", "exercises",
     "cli", "__main__",
 )  # fmt: skip
 """In order: a layer imports only from those before it. "" is `lecture_opt` itself."""

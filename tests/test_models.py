@@ -1,5 +1,6 @@
 """Models against their formulas, their initial scales, and the errors a wrong shape gives."""
 
+import copy
 from itertools import pairwise
 
 import jax
@@ -208,6 +209,41 @@ def test_which_initialiser_each_layer_gets(key):
     assert drawn_by(mlp([4, 5, 3]), he) == [True, False]
     assert drawn_by(mlp([4, 5, 3]), glorot) == [False, True]
     assert drawn_by(mlp([4, 5, 3], activation=tanh), glorot) == [True, True]
+
+
+def gelu(z):
+    return jax.nn.gelu(z)
+
+
+@pytest.mark.parametrize(
+    ("module", "draw"),
+    [
+        (activation(jax.nn.relu), he),
+        (activation(lambda z: jnp.maximum(z, 0)), he),
+        (activation(lambda z: jnp.where(z > 0, z, 0)), he),
+        (copy.copy(relu), he),
+        (Model(*relu), he),
+        (chain(activation(lambda z: z), relu), he),
+        (activation(jax.nn.relu6), glorot),
+        (activation(jax.nn.leaky_relu), glorot),
+        (activation(gelu), glorot),
+        (activation(lambda z: z.reshape(5, 7)), glorot),
+    ],
+)
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_the_initialiser_follows_what_the_activation_computes(key, module, draw, dtype):
+    expected = draw(jax.random.split(jax.random.split(key, 3)[0])[0], (4, 5), dtype)
+    for init in (jax.jit(lambda key: mlp([4, 5, 3], activation=module, dtype=dtype).init(key)),
+                 mlp([4, 5, 3], activation=module, dtype=dtype).init):  # fmt: skip
+        np.testing.assert_array_equal(init(key)[0]["kernel"], expected)
+
+
+def test_the_initialiser_is_the_same_in_every_transformation(key):
+    expected = mlp([4, 5, 3]).init(key)[0]["kernel"]
+    with jax.disable_jit():
+        np.testing.assert_allclose(mlp([4, 5, 3]).init(key)[0]["kernel"], expected, rtol=1e-6)
+    by_vmap = jax.vmap(lambda key: mlp([4, 5, 3]).init(key))(key[None])
+    np.testing.assert_allclose(by_vmap[0]["kernel"][0], expected, rtol=1e-6)
 
 
 def test_he_keeps_the_scale_of_activations_through_relu_layers(key):
@@ -444,7 +480,7 @@ def test_errors_of_other_modules_pass_through_chain():
         (lambda: mlp(3), ValueError, "mlp: sizes is 3; wanted at least an input and an output"),
         (lambda: activation(3), TypeError, "activation: function is 3; wanted a function of an"),
         (lambda: chain(relu, jnp.sin), TypeError, "chain: module 1 is <"),
-        (lambda: mlp([3, 2, 1], activation=jnp.sin), TypeError, "chain: module 1 is <"),
+        (lambda: mlp([3, 2, 1], activation=jnp.sin), TypeError, "mlp: activation is <"),
     ],
 )
 def test_wrong_arguments_of_constructors(build, error, text):

@@ -1,13 +1,14 @@
 """The measurements of one optimizer on one tree. Nothing here prints or decides."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
+
+from lecture_opt.bench.types import Bytes
 
 PyTree = Any
 
@@ -17,19 +18,18 @@ class Subject(NamedTuple):
 
     Attributes:
         name: As in the tables.
+        bytes: Its memory.
+        once: Seconds spent, by kind.
         step: () -> None; one compiled step, the update applied, waited for.
-        init: () -> None; makes a state anew; None where there is no such thing.
-        eager: () -> None; one update outside jit, waited for; None where there is no such thing.
-        trace: () -> None; traces the step anew; None where there is no such thing.
-        costs: Plain data: seconds once spent, and bytes.
+        again: () -> None by kind: "init" makes a state anew, "eager" takes an update outside jit,
+            "trace" traces the step anew.
     """
 
     name: str
+    bytes: Bytes
+    once: Mapping[str, float]
     step: Callable[[], None]
-    init: Callable[[], None] | None
-    eager: Callable[[], None] | None
-    trace: Callable[[], None] | None
-    costs: dict[str, float | None]
+    again: Mapping[str, Callable[[], object]]
 
 
 def seconds(function: Callable[..., Any], *args: Any) -> tuple[Any, float]:
@@ -39,29 +39,29 @@ def seconds(function: Callable[..., Any], *args: Any) -> tuple[Any, float]:
     return result, time.perf_counter() - began
 
 
+def jitted_step(optimizer: optax.GradientTransformation) -> Any:
+    """The update and its application, jitted anew: (params, state, grads) -> (params, state).
+
+    Params and state are donated, as in training: kept apart, the updates would need fresh memory,
+    whose mapping takes longer than the arithmetic. Arrays alike are donated to the results in the
+    order of the arguments: were params and state taken in another order than they are returned,
+    each would be copied over another's memory.
+    """
+
+    def step(params: PyTree, state: PyTree, grads: PyTree) -> tuple[PyTree, PyTree]:
+        updates, state = optimizer.update(grads, state, params)
+        return optax.apply_updates(params, updates), state
+
+    return jax.jit(step, donate_argnums=(0, 1))
+
+
 def prepare(name: str, optimizer: optax.GradientTransformation, params: PyTree) -> Subject:
     """Traces, lowers and compiles a step, and takes it once.
 
-    A step is the update and its application with params and state donated, as in training: kept
-    apart, the updates would need fresh memory, whose mapping takes longer than the arithmetic.
-    Arrays alike are donated to the results in the order of the arguments: were params and state
-    taken in another order than they are returned, each would be copied over another's memory.
     The params' first values serve as the gradients throughout.
     """
-    grads = params
-    state, init = seconds(optimizer.init, params)
-
-    def fresh() -> Any:
-        """A jitted step that no cache knows."""
-
-        def take(params: PyTree, state: PyTree, grads: PyTree) -> tuple[PyTree, PyTree]:
-            updates, state = optimizer.update(grads, state, params)
-            return optax.apply_updates(params, updates), state
-
-        return jax.jit(take, donate_argnums=(0, 1))
-
-    traced, trace = seconds(lambda: fresh().trace(params, state, grads))
-    lowered, lower = seconds(traced.lower)
+    grads, state = params, optimizer.init(params)
+    lowered, lower = seconds(jitted_step(optimizer).trace(params, state, grads).lower)
     compiled, compile_ = seconds(lowered.compile)
     kept = jax.tree.map(jnp.copy, (params, state))
 
@@ -70,22 +70,15 @@ def prepare(name: str, optimizer: optax.GradientTransformation, params: PyTree) 
         kept = jax.block_until_ready(compiled(*kept, grads))
 
     _, first = seconds(step)
-    own, state_bytes = tree_bytes(params), tree_bytes(state)
     return Subject(
         name,
+        bytes=step_bytes(params, state, compiled),
+        once={"lower": lower, "compile": compile_, "first_step": first},
         step=step,
-        init=lambda: jax.block_until_ready(optimizer.init(params)) and None,
-        eager=lambda: jax.block_until_ready(optimizer.update(grads, state, params)) and None,
-        trace=lambda: fresh().trace(params, state, grads) and None,
-        costs={
-            "init_first_seconds": init,
-            "trace_first_seconds": trace,
-            "lower_seconds": lower,
-            "compile_seconds": compile_,
-            "step_first_seconds": first,
-            "state_bytes": state_bytes,
-            "moved_bytes": own + 2 * (own + state_bytes),
-            **program_bytes(compiled),
+        again={
+            "init": lambda: jax.block_until_ready(optimizer.init(params)),
+            "eager": lambda: jax.block_until_ready(optimizer.update(grads, state, params)),
+            "trace": lambda: jitted_step(optimizer).trace(params, state, grads),
         },
     )
 
@@ -99,36 +92,29 @@ def tree_bytes(tree: PyTree) -> int:
     return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
 
 
-def program_bytes(compiled: jax.stages.Compiled) -> dict[str, float | None]:
-    """What the compiler says of memory: None where this device's compiler does not say.
-
-    `peak_bytes` is arguments, outputs and temporaries alive at once, donated ones counted once;
-    `accessed_bytes` is what its kernels read and write, of which a single pass is `moved_bytes`.
-    """
+def step_bytes(params: PyTree, state: PyTree, compiled: jax.stages.Compiled) -> Bytes:
+    """The bytes of a step, from its arrays and from what the compiler says of the program."""
+    own, held = tree_bytes(params), tree_bytes(state)
     memory, costs = compiled.memory_analysis(), compiled.cost_analysis()
     peak = None
     if memory is not None:
         total = memory.argument_size_in_bytes + memory.output_size_in_bytes
         peak = float(total + memory.temp_size_in_bytes - memory.alias_size_in_bytes)
     accessed = costs.get("bytes accessed") if isinstance(costs, dict) else None
-    return {"peak_bytes": peak, "accessed_bytes": accessed}
+    return Bytes(state=held, moved=own + 2 * (own + held), peak=peak, accessed=accessed)
 
 
-def copy_bandwidth(size: int, *, rounds: int = 9) -> float:
-    """Bytes a second, read and written, of the device's copy of `size` bytes; the median round.
+def bandwidth(size: int, *, rounds: int = 10) -> float:
+    """Bytes per second, read and written, of the fastest change in place of an array of `size`.
 
-    The target is donated, so that no fresh memory has to be mapped by the operating system.
+    An array that fits into a cache is faster than one that does not. It is changed in place, as
+    params and state are: to write elsewhere, a processor first reads what it overwrites.
     """
     count = max(1, size // 4)
-
-    def negate(source: jax.Array, target: jax.Array) -> jax.Array:
-        del target  # its memory is written
-        return -source
-
-    copy = jax.jit(negate, donate_argnums=1, keep_unused=True)
-    source, target = jnp.ones(count), jnp.zeros(count)
+    negate = jax.jit(lambda array: -array, donate_argnums=0)
+    array = jnp.ones(count)
     times = []
     for _ in range(rounds + 1):
-        target, took = seconds(copy, source, target)
+        array, took = seconds(negate, array)
         times.append(took)
-    return float(2 * 4 * count / np.median(times[1:]))
+    return 2 * 4 * count / min(times[1:])

@@ -1,12 +1,10 @@
-"""A whole bench: every optimizer on every tree, measured in turn, as plain data."""
+"""A whole bench: every optimizer on every tree, measured in turn."""
 
 import gc
 import importlib.metadata
 import platform
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,23 +14,22 @@ import optax
 from lecture_opt import equals, files, specs
 from lecture_opt.bench import measure, statistics, torch_side
 from lecture_opt.bench.trees import Tree
+from lecture_opt.bench.types import AGAIN, KINDS, Cell, Results, TreeCosts
 
-FORMAT = 1
-KINDS = ("step", "init", "eager", "trace")
+FORMAT = 2
 LEARNING_RATE = 1e-3
 
 
 def optimizers(text: str, against: Sequence[str]) -> dict[str, optax.GradientTransformation]:
     """The optimizer that `text` names and those beside it, by name, each tried on a small tree.
 
-    With nothing named beside it, optax's equal, or optax's Adam where there is none.
+    Where `against` is empty, the one beside it is optax's counterpart, or optax's Adam.
 
     Raises:
-        ValueError: A name is none of an optimizer's, or it can't take a step.
+        ValueError: A text names no optimizer, or the optimizer can't take a step.
     """
-    others = list(against) or [equals.beside(text)]
     made: dict[str, optax.GradientTransformation] = {}
-    for each in (text, *others):
+    for each in (text, *(against or [equals.beside(text)])):
         spec = specs.parse(each)
         free = specs.takes(spec, "learning_rate") and "learning_rate" not in spec.kwargs
         optimizer = specs.build(spec, **({"learning_rate": LEARNING_RATE} if free else {}))
@@ -47,16 +44,15 @@ def optimizers(text: str, against: Sequence[str]) -> dict[str, optax.GradientTra
 
 
 def run(
-    optimizers: dict[str, optax.GradientTransformation],
+    optimizers: Mapping[str, optax.GradientTransformation],
     trees: Sequence[Tree],
     *,
     rounds: int,
     slow_rounds: int = 3,
-    bandwidth_bytes: int = 256_000_000,
     torch: bool = True,
     on_done: Callable[[str], None] = lambda _: None,
-) -> dict[str, Any]:
-    """Measures every optimizer on every tree; returns plain data, as `bench.json` holds it.
+) -> Results:
+    """Measures every optimizer on every tree.
 
     In each round every optimizer takes two steps, of which the second is timed, in an order drawn
     anew: a ratio is of neighbours in time, and what one library leaves in caches and threads
@@ -67,107 +63,85 @@ def run(
         trees: From `trees.trees`.
         rounds: Of compiled steps.
         slow_rounds: Of initialisations, eager steps and traces.
-        bandwidth_bytes: Size of the array whose copy gives the device's bandwidth.
-        torch: Whether to add PyTorch's fused optimizer where it is installed and has the like.
-        on_done: Called with a description after each part; `parts` of them.
+        torch: Whether to add PyTorch's fused optimizer, where it is installed and has one.
+        on_done: Called with a description after each of `parts` parts.
 
     Raises:
         ValueError: `rounds` or `slow_rounds` is not positive.
     """
     if rounds < 1 or slow_rounds < 1:
         raise ValueError(f"run: rounds={rounds} and slow_rounds={slow_rounds} must be positive")
-    bandwidth = measure.copy_bandwidth(bandwidth_bytes)
-    on_done("copy bandwidth")
     fused = torch_side.fused_name(next(iter(optimizers))) if torch else None
-    measured = []
+    found = []
     for tree in trees:
-        params = tree.make()
-        subjects = []
+        subjects, params = [], tree.make()
         for name, optimizer in optimizers.items():
             subjects.append(measure.prepare(name, optimizer, params))
             on_done(f"{tree.name}: compiled {name}")
         if fused and torch_side.installed():
             subjects.append(torch_side.prepare(fused, params))
         samples = _samples(subjects, rounds, slow_rounds)
+        found.append(summarised(tree, params, subjects, samples))
         on_done(f"{tree.name}: measured")
-        measured.append(
-            {
-                "tree": tree.name,
-                "text": tree.text,
-                "leaves": len(jax.tree.leaves(params)),
-                "parameters": sum(leaf.size for leaf in jax.tree.leaves(params)),
-                "optimizers": [
-                    {"optimizer": subject.name, **subject.costs, **sample}
-                    for subject, sample in zip(subjects, samples, strict=True)
-                ],
-            }
-        )
         del params, subjects
         gc.collect()
-    return {
-        "format": FORMAT,
-        "versions": {
-            **{name: importlib.metadata.version(name) for name in ("lecture_opt", "jax", "optax")},
-            "python": platform.python_version(),
-        },
-        "device": str(jax.devices()[0].device_kind),
-        "rounds": rounds,
-        "bandwidth_bytes_per_second": bandwidth,
-        "trees": [summarised(tree, bandwidth) for tree in measured],
-    }
+    names = ("lecture_opt", "jax", "optax")
+    versions = {name: importlib.metadata.version(name) for name in names}
+    return Results(
+        format=FORMAT,
+        versions={**versions, "python": platform.python_version()},
+        device=jax.devices()[0].device_kind,
+        rounds=rounds,
+        trees=tuple(found),
+    )
 
 
-def parts(optimizers: Sequence[str] | dict[str, Any], trees: Sequence[Tree]) -> int:
+def parts(optimizers: Mapping[str, object], trees: Sequence[Tree]) -> int:
     """How many times `run` calls `on_done`."""
-    return 1 + len(trees) * (len(optimizers) + 1)
+    return len(trees) * (len(optimizers) + 1)
 
 
-def _samples(
-    subjects: Sequence[measure.Subject], rounds: int, slow_rounds: int
-) -> list[dict[str, list[float]]]:
+Samples = dict[str, list[float]]
+
+
+def _samples(subjects: Sequence[measure.Subject], rounds: int, slow_rounds: int) -> list[Samples]:
     """Seconds by kind for each subject; in each round all take their turn, in a drawn order."""
-    samples: list[dict[str, list[float]]] = [{} for _ in subjects]
+    samples = [{kind: [took] for kind, took in subject.once.items()} for subject in subjects]
     rng = np.random.default_rng(0)
-    for kind in KINDS:
+    for kind in ("step", *AGAIN):
         for _ in range(rounds if kind == "step" else slow_rounds):
             for i in rng.permutation(len(subjects)):
-                function, sample = getattr(subjects[i], kind), samples[i]
+                function = subjects[i].step if kind == "step" else subjects[i].again.get(kind)
                 if function is not None:
                     if kind == "step":
                         function()  # so that the timed step follows one of its own, as in training
                     else:
                         gc.collect()  # the last one's garbage is not to be this one's time
-                    began = time.perf_counter()
-                    function()
-                    took = time.perf_counter() - began
-                    sample.setdefault(f"{kind}_seconds", []).append(took)
+                    samples[i].setdefault(kind, []).append(measure.seconds(function)[1])
     return samples
 
 
-def summarised(tree: dict[str, Any], bandwidth: float) -> dict[str, Any]:
-    """The tree's measurements with, for each optimizer, medians, intervals and ratios.
-
-    `..._ratio` is the first optimizer's over this one's: below 1 the first is faster.
-    """
-    first = tree["optimizers"][0]
-    rows = []
-    for cell in tree["optimizers"]:
-        row = dict(cell)
-        for kind in KINDS:
-            samples = cell.get(f"{kind}_seconds")
-            if samples:
-                row[f"{kind}_median"] = statistics.median_interval(samples)
-                ratio = statistics.ratio_interval(first[f"{kind}_seconds"], samples)
-                row[f"{kind}_ratio"] = ratio
-        if cell.get("compile_seconds"):
-            row["compile_ratio"] = first["compile_seconds"] / cell["compile_seconds"]
-        row["times_limit"] = statistics.times_limit(
-            row["step_median"][0], cell["moved_bytes"], bandwidth
-        )
-        rows.append(row)
-    return {**tree, "optimizers": rows}
+def summarised(
+    tree: Tree,
+    params: measure.PyTree,
+    subjects: Sequence[measure.Subject],
+    samples: Sequence[Samples],
+) -> TreeCosts:
+    """The tree's medians, intervals and ratios."""
+    leaves = jax.tree.leaves(params)
+    held = 2 * measure.tree_bytes(params) + subjects[0].bytes.state
+    bandwidth = measure.bandwidth(held)
+    cells = []
+    for subject, taken in zip(subjects, samples, strict=True):
+        kinds = [kind for kind in KINDS if kind in taken]
+        seconds = {kind: statistics.median_interval(taken[kind]) for kind in kinds}
+        ratio = {kind: statistics.ratio_interval(samples[0][kind], taken[kind]) for kind in kinds}
+        limit = statistics.times_limit(seconds["step"].value, subject.bytes.moved, bandwidth)
+        cells.append(Cell(subject.name, subject.bytes, taken, seconds, ratio, limit))
+    size = sum(leaf.size for leaf in leaves)
+    return TreeCosts(tree.name, tree.text, len(leaves), size, bandwidth, tuple(cells))
 
 
-def write(results: dict[str, Any], path: Path) -> None:
+def write(results: Results, path: Path) -> None:
     """Writes the results as strict JSON; whole or not at all."""
     files.write_json(path, results)

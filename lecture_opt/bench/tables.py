@@ -1,17 +1,13 @@
-"""The bench as tables for the terminal."""
+"""The bench as tables and sentences for the terminal."""
 
-from typing import Any
+from collections.abc import Iterator
 
 from rich.table import Table
 
+from lecture_opt.bench.types import KINDS, Cell, Estimate, TreeCosts
+
 COLUMNS = (
-    "init",
-    "trace",
-    "lower",
-    "compile",
-    "first step",
-    "eager update",
-    "step",
+    *(kind.replace("first_step", "first step").replace("eager", "eager update") for kind in KINDS),
     "first's ratio",
     "x limit",
     "state",
@@ -19,38 +15,53 @@ COLUMNS = (
 )
 
 
-def costs(tree: dict[str, Any], bandwidth: float) -> Table:
+def costs(tree: TreeCosts) -> Table:
     """One tree's optimizers in the order they were given."""
-    table = Table(title=f"{tree['tree']}: {tree['text']} ({tree['parameters']:,} parameters)")
+    table = Table(title=f"{tree.tree}: {tree.text} ({tree.parameters:,} parameters)")
     table.add_column("optimizer", no_wrap=True)
     for name in COLUMNS:
         table.add_column(name, justify="right", no_wrap=True)
-    for cell in tree["optimizers"]:
-        table.add_row(cell["optimizer"], *cells(cell))
-    limit = tree["optimizers"][0]["moved_bytes"] / bandwidth
+    for cell in tree.cells:
+        table.add_row(cell.optimizer, *texts(cell))
+    limit = tree.cells[0].bytes.moved / tree.bandwidth
     table.caption = (
-        f"x limit: of the time to read gradients, state and params and write state and params "
-        f"once, {duration(limit)} at {bandwidth / 1e9:.1f} GB/s, this device's copy. "
-        "first's ratio: the first row's step over this one's, with its 95 % interval."
+        f"x limit: the step over the least time to read gradients, state and params and to write "
+        f"state and params: {duration(limit)} for the first at {tree.bandwidth / 1e9:.1f} GB/s, "
+        "this device's rate for arrays of this size that are changed in place."
     )
     return table
 
 
-def cells(cell: dict[str, Any]) -> list[str]:
-    """The texts of one row, in the order of `COLUMNS`; "-" where there is no such thing."""
-    ratio, low, high = cell["step_ratio"]
+def sentences(tree: TreeCosts) -> Iterator[str]:
+    """How long the first optimizer's step takes beside each other's, in words."""
+    first, *others = tree.cells
+    for cell in others:
+        ratio = cell.ratio["step"]
+        yield (
+            f"{tree.tree}: a step of {first.optimizer} takes {ratio.value:.2f} times as long as "
+            f"one of {cell.optimizer} (95 % interval {ratio.low:.2f} to {ratio.high:.2f}): "
+            f"{verdict(ratio)}."
+        )
+
+
+def verdict(ratio: Estimate) -> str:
+    """What an interval of the first's time over another's shows.
+
+    >>> verdict(Estimate(0.9, 0.8, 1.1)), verdict(Estimate(0.9, 0.8, 0.95))
+    ('cannot be told apart', 'faster')
+    """
+    return "faster" if ratio.high < 1 else "slower" if ratio.low > 1 else "cannot be told apart"
+
+
+def texts(cell: Cell) -> list[str]:
+    """The texts of one row, in the order of `COLUMNS`; "-" for what does not apply."""
+    ratio, low, high = cell.ratio["step"]
     return [
-        duration(cell.get("init_median", [None])[0]),
-        duration(cell.get("trace_median", [None])[0]),
-        duration(cell.get("lower_seconds")),
-        duration(cell.get("compile_seconds")),
-        duration(cell.get("step_first_seconds")),
-        duration(cell.get("eager_median", [None])[0]),
-        duration(cell["step_median"][0]),
+        *(duration(cell.seconds[kind].value if kind in cell.seconds else None) for kind in KINDS),
         f"{ratio:.2f} ({low:.2f} to {high:.2f})",
-        f"{cell['times_limit']:.1f}",
-        size(cell.get("state_bytes")),
-        size(cell.get("peak_bytes")),
+        f"{cell.times_limit:.1f}",
+        size(cell.bytes.state),
+        size(cell.bytes.peak),
     ]
 
 

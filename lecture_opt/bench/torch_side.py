@@ -1,13 +1,13 @@
-"""PyTorch's fused optimizers as subjects, where PyTorch is installed and has the like."""
+"""PyTorch's fused optimizers as subjects, where PyTorch is installed."""
 
 import importlib.util
-import time
 from typing import Any
 
 import jax
 import numpy as np
 
-from lecture_opt.bench.measure import PyTree, Subject
+from lecture_opt.bench.measure import PyTree, Subject, seconds
+from lecture_opt.bench.types import Bytes
 
 FUSED = {"sgd": "SGD", "adam": "Adam", "adagrad": "Adagrad"}
 
@@ -40,25 +40,16 @@ def prepare(name: str, params: PyTree) -> Subject:
     tensors = [tensor(leaf) for leaf in jax.tree.leaves(params)]
     for t in tensors:
         t.grad = t.detach().clone()
-    began = time.perf_counter()
     optimizer = getattr(torch.optim, name)(tensors, lr=1e-3, fused=True)
-    init = time.perf_counter() - began
 
     def step() -> None:
         optimizer.step()
         if gpu:
             torch.cuda.synchronize()
 
-    began = time.perf_counter()
-    step()
-    first = time.perf_counter() - began
+    _, first = seconds(step)
     state = [v for s in optimizer.state.values() for v in s.values() if torch.is_tensor(v)]
     state_bytes = sum(t.numel() * t.element_size() for t in state)
     own = sum(t.numel() * t.element_size() for t in tensors)
-    costs: dict[str, float | None] = {
-        "init_first_seconds": init,
-        "step_first_seconds": first,
-        "state_bytes": state_bytes,
-        "moved_bytes": own + 2 * (own + state_bytes),
-    }
-    return Subject(f"torch:{name}(fused)", step, None, None, None, costs)
+    memory = Bytes(state=state_bytes, moved=own + 2 * (own + state_bytes))
+    return Subject(f"torch:{name}(fused)", memory, {"first_step": first}, step, again={})

@@ -13,7 +13,7 @@ class Tree(NamedTuple):
     """A named tree of parameters.
 
     Attributes:
-        name: As the command's `--tree` takes it.
+        name: What the tables call it.
         text: What it is, for the tables.
         make: () -> params.
     """
@@ -23,25 +23,28 @@ class Tree(NamedTuple):
     make: Callable[[], PyTree]
 
 
+NAMES = ("large", "leaves-400", "leaves-2000", "transformer", "bfloat16")
+
+
 def trees(*, quick: bool = False) -> dict[str, Tree]:
-    """The trees by name; with `quick` each has about a tenth of the elements or leaves.
+    """The trees by `NAMES`; with `quick` each has about a tenth of the elements or leaves.
 
     >>> sorted(trees())
     ['bfloat16', 'large', 'leaves-2000', 'leaves-400', 'transformer']
     """
     large, some, many, layers = (1_600_000, 40, 200, 2) if quick else (16_000_000, 400, 2_000, 12)
-    listed = [
+    listed = (
         Tree("large", f"one leaf of {large:,}", lambda: {"w": jnp.full(large, 0.5)}),
-        Tree("leaves-400", f"{some:,} leaves of 1,000", lambda: _equal(some)),
-        Tree("leaves-2000", f"{many:,} leaves of 1,000", lambda: _equal(many)),
+        Tree(f"leaves-{some}", f"{some:,} leaves of 1,000", lambda: _equal(some)),
+        Tree(f"leaves-{many}", f"{many:,} leaves of 1,000", lambda: _equal(many)),
         Tree("transformer", f"a transformer of {layers} layers", lambda: transformer(layers)),
         Tree(
             "bfloat16",
             f"the transformer of {layers} layers in bfloat16",
             lambda: jax.tree.map(lambda p: p.astype(jnp.bfloat16), transformer(layers)),
         ),
-    ]
-    return {tree.name: tree for tree in listed}
+    )
+    return dict(zip(NAMES, listed, strict=True))
 
 
 def _equal(leaves: int) -> PyTree:

@@ -18,6 +18,7 @@ import numpy as np
 from lecture_opt.check import probes
 from lecture_opt.check.outcome import in_words
 from lecture_opt.check.probes import Tree
+from lecture_opt.environment import fast_jit
 
 RATE_NAMES = ("learning_rate", "lr", "step_size", "max_learning_rate")
 DEFAULT_RATE = 0.01
@@ -59,7 +60,7 @@ class Subject:
     @cached_property
     def jitted(self) -> Callable[..., Any]:
         """`update` under `jax.jit`, compiled once per shape for all properties."""
-        return jax.jit(self.update)
+        return fast_jit(self.update)
 
     @cached_property
     def problem(self) -> str | None:
@@ -97,8 +98,7 @@ class Subject:
     ) -> tuple[list[Tree], Tree]:
         """The updates for a sequence of gradients, and the last state.
 
-        Parameters stay where they are unless `follow` adds the updates to them. Without `jit` a
-        new kind of tree costs no compile.
+        Parameters stay where they are unless `follow` adds the updates to them.
         """
         state, seen, step = self.init(params), [], self.step if jit else self.update
         for gradient in grads:
@@ -143,8 +143,14 @@ class Subject:
 
 
 def add(params: Tree, updates: Tree) -> Tree:
-    """`params + updates`, each leaf in the dtype of the parameters."""
-    return jax.tree.map(lambda p, u: jnp.asarray(p + u).astype(p.dtype), params, updates)
+    """`params + updates`, each leaf in the dtype of the parameters; in NumPy outside of traces."""
+
+    def moved(p: Any, u: Any) -> Any:
+        if isinstance(p, jax.core.Tracer) or isinstance(u, jax.core.Tracer):
+            return jnp.asarray(p + u).astype(p.dtype)
+        return jnp.asarray((np.asarray(p) + np.asarray(u)).astype(p.dtype))
+
+    return jax.tree.map(moved, params, updates)
 
 
 def make(optimizer: Any, *, name: str = "") -> Subject:

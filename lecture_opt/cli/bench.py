@@ -61,20 +61,19 @@ def run(args: argparse.Namespace) -> int:
     files.make_folder("--output", args.output)
     done, parts = itertools.count(1), study.parts(optimizers, chosen)
     with kit.progress() as show:
-        show("copy bandwidth", 0, parts)
+        show("compiling the first", 0, parts)
         results = bench.run(
             optimizers,
             chosen,
             rounds=rounds,
-            bandwidth_bytes=32_000_000 if args.quick else 256_000_000,
             on_done=lambda text: show(text, next(done), parts),
         )
     path = args.output / "bench.json"
     bench.write(results, path)
     picture = plots.draw(results, args.output / "bench.png")
-    console = kit.console(160)
-    for tree in results["trees"]:
-        console.print(tables.costs(tree, results["bandwidth_bytes_per_second"]), "")
+    for tree in results.trees:
+        kit.print_whole(tables.costs(tree))
+        print(*tables.sentences(tree), "", sep="\n")
     kit.say_written([path, picture])
     return kit.OK
 

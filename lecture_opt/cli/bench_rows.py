@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
         ):
             cells.append(cell)
             show(f"measured {cell.optimizer}, {cell.table_rows:,} rows", len(cells), total)
-    kit.console(100).print(table.of(cells))
+    kit.print_whole(table.of(cells))
     if args.output:
         files.write_json(args.output, {"cells": [cell._asdict() for cell in cells]})
     return kit.OK

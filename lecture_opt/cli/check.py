@@ -37,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     kit.add_repeatable(parser, "--skip", "property or family to leave out", metavar="NAME")
     kit.add_repeatable(parser, "--only", "property or family to run alone", metavar="NAME")
     kit.add_file(parser, "the report as JSON")
+    parser.add_argument("--all", action="store_true", help="also a row for each that passed")
     parser.add_argument("--list", action="store_true", help="list the properties and exit")
 
 
@@ -62,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
         )
     if args.output:
         report.write_json(args.output)
-    table.show(report, kit.console(0))
+    table.show(report, kit.console(), everything=args.all)
     return kit.OK if report.ok else kit.FAILED
 
 

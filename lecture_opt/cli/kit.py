@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
 OK, FAILED, REFUSED, INTERRUPTED, UNREAD = 0, 1, 2, 130, 141
 """Exit statuses; the last two are what a shell reports for SIGINT and SIGPIPE."""
@@ -56,7 +57,18 @@ def at_least(option: str, value: float, least: float) -> None:
         raise ValueError(f"{option} {value:g}: wanted at least {least:g}")
 
 
-def console(width: int) -> "Console":
+def print_whole(table: "Table") -> None:
+    """Prints a table as wide as its texts, in a narrower terminal too, where lines then wrap."""
+    from rich.console import Console
+    from rich.measure import Measurement
+
+    out = Console()
+    needed = Measurement.get(out, out.options.update(max_width=1000), table).maximum
+    out.width = max(out.width, needed)
+    out.print(table)
+
+
+def console(width: int = 0) -> "Console":
     """The terminal, at least so wide: narrower, a table would break its numbers."""
     from rich.console import Console
 

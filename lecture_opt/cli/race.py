@@ -60,9 +60,8 @@ def run(args: argparse.Namespace) -> int:
         *pictures.still(lanes, surfaces, args.output),
         *pictures.animation(lanes, surfaces, args.output),
     ]
-    console = kit.console(0)
     for surface in surfaces:
-        console.print(_table(lanes, surface))
+        kit.print_whole(_table(lanes, surface))
     kit.say_written(written)
     return kit.OK
 

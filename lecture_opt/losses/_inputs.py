@@ -97,6 +97,18 @@ def check_probabilities(name: str, argument: str, values: Any, hint: str = "") -
         raise ValueError(f"{name}: {argument} contains {bad[0]}; wanted values from 0 to 1{hint}")
 
 
+def check_order(name: str, probs: Any, labels: Any) -> None:
+    """Raise where the values show that labels came first, as on the slide.
+
+    Labels are mostly 0 or 1; what a softmax or a sigmoid gives hardly ever is.
+    """
+    if probs.size and np.all((probs == 0) | (probs == 1)) and np.all((labels > 0) & (labels < 1)):
+        raise ValueError(
+            f"{name}: probs are 0 and 1 only, and labels are not; wanted predictions first, "
+            "then labels"
+        )
+
+
 def weights(name: str, class_weights: ArrayLike | None, classes: int) -> jax.Array | None:
     """Return `class_weights` as an array: one finite weight per class, at least 0."""
     if class_weights is None:

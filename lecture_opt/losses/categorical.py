@@ -53,6 +53,9 @@ def categorical_cross_entropy(
     if known(probs, where):
         hint = " (these look like logits; use softmax_cross_entropy)"
         _check_distributions(name, "probs", inputs.shown(probs, where, axis), axis, hint)
+        if known(labels) and np.ndim(labels) == np.ndim(probs):
+            shown = (inputs.shown(values, where, axis) for values in (probs, labels))
+            inputs.check_order(name, *shown)
     return _from_probs(given, axis, reduction)
 
 
@@ -111,8 +114,8 @@ def _from_probs(given: CrossEntropyArguments, axis: int, reduction: Reduction) -
 
 @partial(jax.jit, static_argnames=("axis", "reduction"))
 def _from_logits(given: CrossEntropyArguments, axis: int, reduction: Reduction) -> jax.Array:
-    log_q = jax.nn.log_softmax(_classes_last(given.scores, axis, given))
-    return _cross_entropy(jnp.maximum(log_q, arithmetic.LOWEST_LOG), given, axis, reduction)
+    log_q = arithmetic.log_softmax(_classes_last(given.scores, axis, given))
+    return _cross_entropy(log_q, given, axis, reduction)
 
 
 def _cross_entropy(

@@ -135,7 +135,7 @@ def _normal(
 ) -> jax.Array:
     error = _error(x, y, mask)
     sigma = _spread(sigma, error, mask, 1)
-    loss = LOG_SQRT_2_PI + jnp.log(sigma) + 0.5 * (error / sigma) ** 2
+    loss = LOG_SQRT_2_PI + jnp.log(sigma) + 0.5 * arithmetic.quotient(error, sigma) ** 2
     return arithmetic.reduce(loss, reduction, mask, None, x.dtype)
 
 
@@ -149,7 +149,7 @@ def _normal_log(
 ) -> jax.Array:
     error = _error(x, y, mask)
     log_sigma = 0.5 * _spread(log_variance, error, mask, 0)
-    loss = LOG_SQRT_2_PI + log_sigma + 0.5 * (error * jnp.exp(-log_sigma)) ** 2
+    loss = LOG_SQRT_2_PI + log_sigma + 0.5 * arithmetic.quotient_of_log(error, log_sigma) ** 2
     return arithmetic.reduce(loss, reduction, mask, None, x.dtype)
 
 

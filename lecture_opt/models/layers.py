@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.nn.initializers import Initializer, glorot_uniform, he_normal, zeros
 from jax.typing import ArrayLike, DTypeLike
 
@@ -117,6 +118,25 @@ sigmoid = activation(jax.nn.sigmoid)
 tanh = activation(jnp.tanh)
 softmax = activation(jax.nn.softmax)
 """Over the last axis."""
+
+
+def rectifies(module: Model, dtype: DTypeLike = jnp.float32) -> bool:
+    """Whether a module without parameters gives max(z, 0), told by some values of z.
+
+    Example:
+        >>> rectifies(activation(lambda z: jnp.maximum(z, 0)))
+        True
+    """
+    z = np.array([-100, -1, 0, 1, 100], dtype)
+    try:
+        params = jax.eval_shape(lambda: module.init(jax.random.key(0)))
+        # A program of its own gives numbers even while the caller is traced.
+        with jax.disable_jit(False):
+            program = jax.jit(lambda z: module.apply(params, z)).lower(z).compile()
+        y = np.asarray(program(z))
+    except Exception:  # a module with parameters or of other shapes, whatever it raises
+        return False
+    return np.array_equal(y, np.maximum(z, 0))
 
 
 def _affine(

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from lecture_opt import optimizers as library
-from lecture_opt import pages, specs
+from lecture_opt import specs
+from lecture_opt.pages.render import render
 from lecture_opt.pages.styles import styles
 from lecture_opt.race.surfaces import Surface
 from lecture_opt.race.trajectories import Lane, noise
@@ -23,7 +24,7 @@ def write(
 ) -> list[Path]:
     """Writes race.html: one file, which asks the network for nothing. Same race, same bytes."""
     data = page_data(lanes, optimizers, surfaces)
-    text = pages.render(
+    text = render(
         "lecture_opt.race",
         "race.html",
         scripts=["rules.js", "race.js"],

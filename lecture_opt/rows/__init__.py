@@ -39,6 +39,7 @@ Array([[0.9, 0.9],
        [0.9, 0.9]], dtype=float32)
 """
 
+from lecture_opt.rows._grads import RowGrads
 from lecture_opt.rows._state import ExactState
 from lecture_opt.rows.exact import (
     adagrad,
@@ -51,7 +52,6 @@ from lecture_opt.rows.exact import (
     sgd,
 )
 from lecture_opt.rows.gradients import (
-    RowGrads,
     gather,
     out_of_range,
     row_grads,

@@ -1,5 +1,6 @@
 """The six optimizers on rows, equal to the dense path: missed steps are made up in closed form."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -10,29 +11,34 @@ from jax import lax
 from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
-from lecture_opt import optimizers
-from lecture_opt.numerics import PyTree
-from lecture_opt.optimizers._base import ScalarOrSchedule
-from lecture_opt.rows import _meshes, _missed, _tables, lazy
-from lecture_opt.rows._state import ExactState, Slots, advance, exact_states, with_slots
-from lecture_opt.rows.gradients import RowGrads
-from lecture_opt.rows.updates import add_rows, is_rows
+from lecture_opt import meshes, optimizers
+from lecture_opt.numerics import PyTree, known
+from lecture_opt.optimizers.hyperparameters import ScalarOrSchedule, hinted
+from lecture_opt.rows import _missed, _tables
+from lecture_opt.rows._grads import RowGrads, is_rows
+from lecture_opt.rows._schedules import Schedule
+from lecture_opt.rows._state import ExactState, Slots, advance, exact_states, with_rates, with_slots
+from lecture_opt.rows.lazy import check_ids, lazy
+from lecture_opt.rows.updates import add_rows
 
 BLOCK = 65536
 
 
+@hinted
 def sgd(learning_rate: ScalarOrSchedule = 0.01) -> optax.GradientTransformationExtraArgs:
     """`lecture_opt.sgd` on rows. A zero gradient moves nothing, so lazy is exact."""
-    return lazy.lazy(optimizers.sgd(learning_rate))
+    return lazy(optimizers.sgd(learning_rate))
 
 
+@hinted
 def adagrad(
     learning_rate: ScalarOrSchedule = 0.01, eps: ArrayLike = 1e-6
 ) -> optax.GradientTransformationExtraArgs:
     """`lecture_opt.adagrad` on rows. A zero gradient changes nothing, so lazy is exact."""
-    return lazy.lazy(optimizers.adagrad(learning_rate, eps))
+    return lazy(optimizers.adagrad(learning_rate, eps))
 
 
+@hinted
 def momentum(
     learning_rate: ScalarOrSchedule = 0.01, momentum: ArrayLike = 0.9, *, tables: PyTree
 ) -> optax.GradientTransformationExtraArgs:
@@ -50,9 +56,10 @@ def momentum(
             `RowGrads` or another's is.
     """
     dense = optimizers.momentum(learning_rate, momentum)
-    return _exact("momentum", dense, tables, _missed.Momentum(), momentum)
+    return _exact("momentum", dense, tables, _missed.Momentum(), momentum=momentum)
 
 
+@hinted
 def nesterov(
     learning_rate: ScalarOrSchedule = 0.01, momentum: ArrayLike = 0.9, *, tables: PyTree
 ) -> optax.GradientTransformationExtraArgs:
@@ -61,9 +68,10 @@ def nesterov(
     As `rows.momentum`, with the missed movement m * v * (m + m^2 + ... + m^k).
     """
     dense = optimizers.nesterov(learning_rate, momentum)
-    return _exact("nesterov", dense, tables, _missed.Momentum(nesterov=True), momentum)
+    return _exact("nesterov", dense, tables, _missed.Momentum(nesterov=True), momentum=momentum)
 
 
+@hinted
 def rmsprop(
     learning_rate: ScalarOrSchedule = 0.001,
     decay: ArrayLike = 0.9,
@@ -76,9 +84,10 @@ def rmsprop(
     Args and errors as in `rows.momentum`; the decay is to stay the same.
     """
     dense = optimizers.rmsprop(learning_rate, decay, eps)
-    return _exact("rmsprop", dense, tables, _missed.Rmsprop(), decay)
+    return _exact("rmsprop", dense, tables, _missed.Rmsprop(), decay=decay)
 
 
+@hinted
 def adam(
     learning_rate: ScalarOrSchedule = 0.001,
     b1: ArrayLike = 0.9,
@@ -109,20 +118,23 @@ def adam(
     if not _missed.traced(b1, b2) and np.square(b1) >= b2:
         raise ValueError(f"adam: b1={b1} and b2={b2}; rows want b1^2 < b2")
     missed = _missed.Adam(_missed.window(b1, b2))
-    return _exact("adam", dense, tables, missed, learning_rate, b1, b2, eps, b1_decay)
+    decays = {"b1": b1, "b2": b2, "b1_decay": b1_decay}
+    return _exact("adam", dense, tables, missed, learning_rate=learning_rate, eps=eps, **decays)
 
 
 def _exact(
     name: str,
     dense: optax.GradientTransformation,
     tables: PyTree,
-    missed: Any,
-    *hyperparameters: Any,
+    missed: Callable[..., Any],
+    **hyperparameters: ScalarOrSchedule,
 ) -> optax.GradientTransformationExtraArgs:
+    schedules = {n: Schedule(value) for n, value in hyperparameters.items() if callable(value)}
+
     def closed_form() -> Partial:
         # Copies: the state may be donated, and the caller's arrays are not to go with it.
-        hyper = (Partial(h) if callable(h) else jnp.array(h, float) for h in hyperparameters)
-        return Partial(missed, *hyper)
+        arrays = {n: jnp.array(h, float) for n, h in hyperparameters.items() if n not in schedules}
+        return Partial(missed, **schedules, **arrays)
 
     def init(params: PyTree) -> ExactState:
         marks = _tables.spread(name, "tables", params, tables)
@@ -158,6 +170,27 @@ def _exact(
         return jax.tree.unflatten(treedef, updates), ExactState(inner, touched, closed_form())
 
     return optax.GradientTransformationExtraArgs(init, update)
+
+
+def _outside_jit(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compiles a function of params and state outside jit, where it calls schedules as Python."""
+    compiled = jax.jit(function)
+
+    def run(params: PyTree, state: PyTree, *args: Any) -> tuple[PyTree, PyTree]:
+        if not known(params, state, args):
+            return function(params, state, *args)
+
+        def each(change: Callable[..., ExactState], state: PyTree, *others: PyTree) -> PyTree:
+            def one(s: Any, *others: Any) -> Any:
+                return change(s, *others) if isinstance(s, ExactState) else s
+
+            return jax.tree.map(one, state, *others, is_leaf=lambda s: isinstance(s, ExactState))
+
+        tabled = each(lambda s: with_rates(s, *jax.tree.leaves(s.touched)), state)
+        params, new = compiled(params, tabled, *args)
+        return params, each(lambda new, old: new._replace(missed=old.missed), new, state)
+
+    return run
 
 
 def catch_up(params: PyTree, state: PyTree, ids: PyTree) -> tuple[PyTree, PyTree]:
@@ -200,7 +233,7 @@ def finalize(params: PyTree, state: PyTree) -> tuple[PyTree, PyTree]:
     return _finalize(params, state) if exact_states(state) else (params, state)
 
 
-@jax.jit
+@_outside_jit
 def _finalize(params: PyTree, state: PyTree) -> tuple[PyTree, PyTree]:
     leaves = jax.tree.leaves(params)
     longest = max(leaf.shape[0] for leaf in leaves if jnp.ndim(leaf))
@@ -212,7 +245,7 @@ def _finalize(params: PyTree, state: PyTree) -> tuple[PyTree, PyTree]:
     return lax.fori_loop(0, -(-longest // BLOCK), body, (params, state))
 
 
-@jax.jit
+@_outside_jit
 def _bring_up(params: PyTree, state: PyTree, ids: list[Any]) -> tuple[PyTree, PyTree]:
     """Brings up the rows with these distinct ids, None for a leaf that is no table."""
     pairs, treedef = jax.tree_util.tree_flatten_with_path(params)
@@ -253,11 +286,11 @@ def _never(name: str, table: Any) -> jax.Array:
         first = table.reshape(table.shape[0], -1)[:, :1].sum(axis=1)
         return jnp.zeros_like(first, dtype=jnp.int32)
 
-    return _meshes.placed(zeros, _meshes.cut(table)[:1], table)
+    return meshes.placed(zeros, meshes.cut(table)[:1], table)
 
 
 def _check_tables(name: str, grads: PyTree, touched: PyTree) -> None:
-    lazy.check_ids(grads)
+    check_ids(grads)
     pairs, treedef = jax.tree_util.tree_flatten_with_path(
         grads, is_leaf=lambda g: g is None or is_rows(g)
     )

@@ -1,5 +1,6 @@
 """The bench's structure and arithmetic; no test asserts how long anything takes."""
 
+import dataclasses
 import json
 
 import jax
@@ -10,7 +11,7 @@ import pytest
 
 import lecture_opt as lo
 from lecture_opt import bench, cli
-from lecture_opt.bench import measure, plots, statistics, study, tables, torch_side
+from lecture_opt.bench import measure, plots, statistics, study, tables, torch_side, types
 
 TINY = [
     bench.Tree("pair", "two leaves", lambda: {"a": jnp.ones(8), "b": jnp.ones((2, 2))}),
@@ -22,78 +23,89 @@ TINY = [
 def results():
     done = []
     optimizers = bench.optimizers("lecture:adam", ["optax:sgd"])
-    found = bench.run(
-        optimizers,
-        TINY,
-        rounds=4,
-        slow_rounds=2,
-        bandwidth_bytes=4_000,
-        torch=False,
-        on_done=done.append,
-    )
+    found = bench.run(optimizers, TINY, rounds=4, slow_rounds=2, torch=False, on_done=done.append)
     assert len(done) == study.parts(optimizers, TINY)
     return found
 
 
 def test_every_tree_has_every_optimizer_with_every_measurement(results):
-    assert [tree["tree"] for tree in results["trees"]] == ["pair", "half"]
-    for tree in results["trees"]:
-        assert [c["optimizer"] for c in tree["optimizers"]] == ["lecture:adam", "optax:sgd"]
-        for cell in tree["optimizers"]:
-            assert len(cell["step_seconds"]) == 4
-            for kind in ("init", "eager", "trace"):
-                assert len(cell[f"{kind}_seconds"]) == 2
-            for name in ("init_first", "trace_first", "lower", "compile", "step_first"):
-                assert cell[f"{name}_seconds"] > 0
+    assert [tree.tree for tree in results.trees] == ["pair", "half"]
+    for tree in results.trees:
+        assert [cell.optimizer for cell in tree.cells] == ["lecture:adam", "optax:sgd"]
+        for cell in tree.cells:
+            assert set(cell.samples) == set(cell.seconds) == set(cell.ratio) == set(types.KINDS)
+            assert len(cell.samples["step"]) == 4
+            for kind in types.AGAIN:
+                assert len(cell.samples[kind]) == 2
+            for kind in types.ONCE:
+                assert cell.seconds[kind].value > 0
 
 
 def test_the_bytes_are_those_of_the_arrays(results):
-    pair, half = (tree["optimizers"][0] for tree in results["trees"])
-    assert pair["state_bytes"] == 4 + 2 * 12 * 4
-    assert pair["moved_bytes"] == 3 * 12 * 4 + 2 * pair["state_bytes"]
-    assert half["state_bytes"] == 4 + 2 * 6 * 4  # float32 for bfloat16 params
-    assert half["moved_bytes"] == 3 * 6 * 2 + 2 * half["state_bytes"]
-    assert pair["peak_bytes"] >= 2 * 12 * 4 + pair["state_bytes"]
-    assert pair["accessed_bytes"] >= pair["moved_bytes"]
+    pair, half = (tree.cells[0].bytes for tree in results.trees)
+    assert pair.state == 4 + 2 * 12 * 4
+    assert pair.moved == 3 * 12 * 4 + 2 * pair.state
+    assert half.state == 4 + 2 * 6 * 4  # float32 for bfloat16 params
+    assert half.moved == 3 * 6 * 2 + 2 * half.state
+    assert pair.peak >= 2 * 12 * 4 + pair.state
+    assert pair.accessed >= pair.moved
 
 
 def test_the_summaries_follow_from_the_samples(results):
-    first, second = results["trees"][0]["optimizers"]
-    assert first["step_ratio"] == (1.0, 1.0, 1.0)
-    ratios = np.divide(first["step_seconds"], second["step_seconds"])
-    assert second["step_ratio"][0] == np.median(ratios)
-    assert second["step_median"][0] == np.median(second["step_seconds"])
-    assert second["compile_ratio"] == first["compile_seconds"] / second["compile_seconds"]
-    limit = first["moved_bytes"] / results["bandwidth_bytes_per_second"]
-    np.testing.assert_allclose(first["times_limit"], first["step_median"][0] / limit)
+    tree = results.trees[0]
+    first, second = tree.cells
+    assert first.ratio["step"] == (1.0, 1.0, 1.0)
+    ratios = np.divide(first.samples["step"], second.samples["step"])
+    assert second.ratio["step"].value == np.median(ratios)
+    assert second.seconds["step"].value == np.median(second.samples["step"])
+    compiles = [cell.samples["compile"][0] for cell in (first, second)]
+    assert second.ratio["compile"] == (compiles[0] / compiles[1],) * 3
+    limit = first.bytes.moved / tree.bandwidth
+    np.testing.assert_allclose(first.times_limit, first.seconds["step"].value / limit)
 
 
 def test_the_results_are_strict_json_and_replace_the_old_whole(results, tmp_path):
     path = tmp_path / "bench.json"
     path.write_text("old")
     bench.write(results, path)
-    assert json.loads(path.read_text())["trees"][0]["tree"] == "pair"
-    assert json.loads(path.read_text())["device"] == results["device"]
+    saved = json.loads(path.read_text())
+    assert saved["format"] == study.FORMAT
+    cell = saved["trees"][0]["cells"][1]
+    assert cell["seconds"]["step"] == results.trees[0].cells[1].seconds["step"]._asdict()
+    assert cell["bytes"]["state"] == results.trees[0].cells[1].bytes.state
     assert [p.name for p in tmp_path.iterdir()] == ["bench.json"]
 
 
 def test_the_figure_draws_the_table_s_numbers(results, tmp_path):
-    rows = plots.series(results, "step")
-    cell = results["trees"][1]["optimizers"][1]
-    assert rows["optax:sgd"][1] == cell["step_median"]
-    compiled = plots.series(results, "compile")["optax:sgd"][1]
-    assert compiled == (cell["compile_seconds"],) * 3
+    cell = results.trees[1].cells[1]
+    for kind in ("step", "compile"):
+        assert plots.series(results, kind)["optax:sgd"][1] == cell.seconds[kind]
     assert plots.draw(results, tmp_path / "bench.png").stat().st_size > 0
-    table = tables.costs(results["trees"][0], results["bandwidth_bytes_per_second"])
-    assert table.row_count == 2
-    assert len(tables.cells(cell)) == len(tables.COLUMNS)
+    assert tables.costs(results.trees[0]).row_count == 2
+    assert len(tables.texts(cell)) == len(tables.COLUMNS)
 
 
-def test_a_subject_without_a_trace_has_dashes():
-    cell = {"step_ratio": (1.0, 0.9, 1.1), "step_median": (1e-3, 1e-3, 1e-3), "times_limit": 2.0}
-    assert tables.cells(cell).count("-") == 8
-    results = {"trees": [{"tree": "t", "optimizers": [{"optimizer": "torch", **cell}]}]}
-    assert plots.series(results, "trace") == {"torch": [None]}
+def test_what_does_not_apply_to_a_subject_is_a_dash(results):
+    one = {"step": types.Estimate(1e-3, 1e-3, 1e-3)}
+    cell = types.Cell("torch", types.Bytes(8, 24), {"step": [1e-3]}, one, one, 2.0)
+    assert tables.texts(cell).count("-") == len(types.KINDS)
+    tree = dataclasses.replace(results.trees[0], cells=(cell,))
+    assert plots.series(dataclasses.replace(results, trees=(tree,)), "trace") == {"torch": [None]}
+
+
+def test_a_sentence_says_which_step_is_faster_or_that_nothing_shows(results):
+    def said(*ratio):
+        first, second = results.trees[0].cells
+        second = dataclasses.replace(second, ratio={"step": types.Estimate(*ratio)})
+        (text,) = tables.sentences(dataclasses.replace(results.trees[0], cells=(first, second)))
+        return text
+
+    assert said(0.9, 0.8, 0.95) == (
+        "pair: a step of lecture:adam takes 0.90 times as long as one of optax:sgd "
+        "(95 % interval 0.80 to 0.95): faster."
+    )
+    assert said(0.9, 0.8, 1.1).endswith("cannot be told apart.")
+    assert said(1.2, 1.1, 1.3).endswith("slower.")
 
 
 def test_a_step_advances_the_state_and_donates_it():
@@ -101,15 +113,21 @@ def test_a_step_advances_the_state_and_donates_it():
     subject = measure.prepare("trace", optimizer, {"w": jnp.ones(3)})
     for _ in range(3):
         subject.step()
-    subject.init(), subject.eager(), subject.trace()
-    assert subject.costs["state_bytes"] == 12
+    for again in subject.again.values():
+        again()
+    assert subject.bytes.state == 12
 
 
 def test_a_step_needs_no_memory_but_that_of_its_arrays():
     params = {"a": jnp.ones(1000), "b": jnp.ones(1000)}
-    costs = measure.prepare("adam", lo.adam(0.1), params).costs
-    arrays = 2 * measure.tree_bytes(params) + costs["state_bytes"]  # params and gradients
-    assert arrays <= costs["peak_bytes"] < arrays + 1000  # a copied leaf is 4,000
+    found = measure.prepare("adam", lo.adam(0.1), params).bytes
+    arrays = 2 * measure.tree_bytes(params) + found.state  # params and gradients
+    assert arrays <= found.peak < arrays + 1000  # a copied leaf is 4,000
+
+
+def test_the_bandwidth_counts_reads_and_writes(monkeypatch):
+    monkeypatch.setattr(measure, "seconds", lambda function, array: (array, 0.5))
+    assert measure.bandwidth(4_000) == 2 * 4_000 / 0.5
 
 
 def test_the_interval_of_a_median_covers_it():
@@ -124,6 +142,8 @@ def test_the_interval_of_a_median_covers_it():
 def test_the_trees_are_what_they_say():
     full, quick = bench.trees(), bench.trees(quick=True)
     assert list(full) == list(quick)
+    assert [tree.name for tree in full.values()] == list(full)
+    assert quick["leaves-400"].name == "leaves-40"
     shapes = {name: jax.eval_shape(tree.make) for name, tree in full.items()}
     assert shapes["large"]["w"].shape == (16_000_000,)
     assert len(jax.tree.leaves(shapes["leaves-2000"])) == 2_000
@@ -163,7 +183,6 @@ def test_rounds_of_run_are_checked():
 
 def test_the_command_writes_what_it_prints(monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(bench, "trees", lambda quick=False: {tree.name: tree for tree in TINY})
-    monkeypatch.setattr(measure, "copy_bandwidth", lambda size: 1e9)
     arguments = ["bench", "lecture:sgd", "--rounds", "2", "--tree", "half"]
     assert cli.main([*arguments, "--output", str(tmp_path)]) == 0
     printed = capsys.readouterr().out
@@ -171,6 +190,7 @@ def test_the_command_writes_what_it_prints(monkeypatch, capsys, tmp_path):
     assert "optax:sgd" in printed
     saved = json.loads((tmp_path / "bench.json").read_text())
     assert [tree["tree"] for tree in saved["trees"]] == ["half"]
+    assert "half: a step of lecture:sgd takes" in printed
     assert saved["rounds"] == 2
     assert (tmp_path / "bench.png").exists()
 
@@ -181,5 +201,5 @@ def test_torch_s_fused_step_is_the_same_step():
     params = {"w": jnp.full(4, 0.5), "h": jnp.full(2, 0.5, jnp.bfloat16)}
     subject = torch_side.prepare("Adam", params)
     subject.step()
-    assert subject.costs["state_bytes"] >= 2 * (4 * 4 + 2 * 2)
+    assert subject.bytes.state >= 2 * (4 * 4 + 2 * 2)
     assert subject.name == "torch:Adam(fused)"

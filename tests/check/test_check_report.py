@@ -9,8 +9,8 @@ import optax
 import pytest
 
 from lecture_opt import check, cli
+from lecture_opt.check.diagnosis import calls, rules
 from lecture_opt.check.diagnosis import fitting as fit
-from lecture_opt.check.diagnosis import rules
 from lecture_opt.environment import environment
 
 
@@ -138,7 +138,7 @@ def test_identity_names_a_missing_correction():
     assert message.endswith("if bias correction is not applied to both moments.")
 
 
-@pytest.mark.parametrize("rule", rules.KNOWN, ids=rules.call)
+@pytest.mark.parametrize("rule", rules.KNOWN, ids=calls.call)
 def test_every_known_rule_is_recovered_from_its_own_updates(rule):
     grads = fit.probe(fit.STEPS, 0)
     responses = fit.Responses(grads, rules.simulate(rule, grads))

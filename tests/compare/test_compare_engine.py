@@ -9,7 +9,7 @@ import numpy as np
 import optax
 import pytest
 
-from lecture_opt import problems, specs
+from lecture_opt import environment, problems, specs
 from lecture_opt.compare.runs import data, engine, entrants
 from lecture_opt.environment import lenient
 from lecture_opt.problems import loop as loops
@@ -170,8 +170,8 @@ def test_a_state_that_holds_infinity_from_the_start_is_no_divergence(cancer):
 
 
 def test_compile_options_are_those_this_xla_knows():
-    assert not engine._are_options({"xla_no_such_option": 1})
-    engine.fast_jit(jnp.sin)(1.0)
+    assert not environment._are_options({"xla_no_such_option": 1})
+    environment.fast_jit(jnp.sin)(1.0)
 
 
 def test_an_epoch_takes_every_row_once():

@@ -10,9 +10,10 @@ import pytest
 import sample_results
 from sample_results import HOSTILE, NAMES
 
-from lecture_opt import compare, pages
+from lecture_opt import compare
 from lecture_opt.compare import results
 from lecture_opt.compare.show import charts, latex, long_table, report
+from lecture_opt.pages.render import json_for_script
 
 
 @pytest.fixture(scope="module")
@@ -269,8 +270,8 @@ def test_latex_is_escaped_and_the_best_is_bold():
 
 
 def test_text_inside_a_script_cannot_end_it():
-    text = str(pages.json_for_script({"a": "</script><!-- &"}))
+    text = str(json_for_script({"a": "</script><!-- &"}))
     assert not set("<>&") & set(text)
     assert json.loads(text) == {"a": "</script><!-- &"}
     with pytest.raises(ValueError, match="JSON"):
-        pages.json_for_script(float("nan"))
+        json_for_script(float("nan"))

@@ -348,3 +348,17 @@ def test_nan_predictions_give_nan_and_no_error(kind):
     assert np.all(np.isnan(per_example[1]))
     assert np.isfinite(np.delete(per_example, 1, axis=0)).all()
     assert np.isnan(mean)
+
+
+def test_the_slide_s_order_of_arguments_is_caught_where_the_values_show_it():
+    one_hot, probs = jnp.eye(3), jnp.full((3, 3), 1 / 3)
+    for loss in (losses.categorical_cross_entropy, losses.binary_cross_entropy):
+        loss(probs, one_hot)
+        loss(one_hot, one_hot)
+        with pytest.raises(ValueError, match="predictions first"):
+            loss(one_hot, probs)
+        loss(
+            one_hot,
+            probs,
+            where=jnp.zeros(one_hot.shape[: loss(probs, one_hot, reduction="none").ndim], bool),
+        )

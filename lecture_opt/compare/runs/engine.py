@@ -15,7 +15,6 @@ is said of it is NaN.
 """
 
 import functools
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -28,7 +27,7 @@ from jax.sharding import Mesh, PartitionSpec
 from lecture_opt.compare.runs.data import Data, feeds, feeds_batches, mean_over
 from lecture_opt.compare.runs.drivers import Driver
 from lecture_opt.compare.runs.entrants import Entrant, is_small
-from lecture_opt.environment import lenient
+from lecture_opt.environment import fast_jit, free_bytes, lenient
 from lecture_opt.problems import bound
 from lecture_opt.problems.bound import Arrays
 from lecture_opt.problems.loop import PARTS, Batch, metric_key, start_key, step_key
@@ -59,7 +58,7 @@ class Program(NamedTuple):
     Attributes:
         begin: (scalars, setting, seed) -> arrays, of each run.
         advance: (scalars, setting, seed, arrays, feed, first step, train) -> arrays, mean loss.
-        finite: arrays -> which of them are.
+        finite: Arrays -> which of them are.
         judges: Shape of a piece -> (scalars, setting, seed, arrays, piece, key) -> value, weight.
         runs: How many runs a call takes.
         stride: How many steps a call of `advance` takes.
@@ -291,48 +290,8 @@ def runs_at_once(entrant: Entrant, wanted: int, *, bytes_at_most: int | None = N
         return 1
     size = 4 * sum(a.size * a.dtype.itemsize for a in entrant.layout if a is not None)
     limit = 10 if jax.default_backend() == "cpu" else wanted
-    room = memory() // 4 if bytes_at_most is None else bytes_at_most
+    room = free_bytes() // 4 if bytes_at_most is None else bytes_at_most
     limit = max(1, min(limit, room // max(size, 1)))
     runs = -(-wanted // -(-wanted // limit))
     devices = jax.local_device_count()
     return -(-runs // devices) * devices
-
-
-def memory() -> int:
-    """Free bytes: of the first device where it says so, else of the machine."""
-    stats = jax.local_devices()[0].memory_stats()
-    if stats and "bytes_limit" in stats:
-        return int(stats["bytes_limit"] - stats.get("bytes_in_use", 0))
-    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-
-
-def fast_jit(function: Callable[..., Any], **options: Any) -> Any:
-    """`jax.jit`, with options under which XLA compiles small programs in half the time or less."""
-    return jax.jit(function, compiler_options=_fast_options(), **options)
-
-
-@functools.cache
-def _fast_options() -> dict[str, Any]:
-    """Those that this version of XLA knows: names come and go.
-
-    XLA has no list to ask; it refuses an unknown name when it compiles. So all are tried at once
-    (8 ms), and one by one only where a name is refused.
-    """
-    wanted = {
-        "xla_backend_optimization_level": 1,
-        "xla_cpu_use_fusion_emitters": False,
-        "xla_cpu_parallel_codegen_split_count": 1,
-    }
-    if jax.default_backend() != "cpu":
-        return {}
-    if _are_options(wanted):
-        return wanted
-    return {name: value for name, value in wanted.items() if _are_options({name: value})}
-
-
-def _are_options(options: dict[str, Any]) -> bool:
-    try:
-        jax.jit(lambda x: x).lower(1.0).compile(options)
-    except RuntimeError:
-        return False
-    return True

@@ -53,7 +53,7 @@ def _load(path: Path | None) -> Arrays | None:
     if path is None or not path.exists():
         return None
     try:
-        with np.load(path) as file:
+        with path.open("rb") as raw, np.load(raw) as file:
             return dict(file)
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         warnings.warn(f"{path} is damaged and computed again: {error}", stacklevel=2)

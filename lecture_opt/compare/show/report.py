@@ -6,12 +6,12 @@ report.write(results.read(Path("results/results.json")), Path("results"))
 from pathlib import Path
 from typing import Any
 
-from lecture_opt import pages
 from lecture_opt.compare.results import plain
 from lecture_opt.compare.results.types import Study
 from lecture_opt.compare.show import charts, figures, long_table
 from lecture_opt.compare.show.latex import latex
 from lecture_opt.compare.show.rows import COLUMNS, number, rows
+from lecture_opt.pages.render import render
 from lecture_opt.pages.styles import styles
 
 
@@ -45,7 +45,7 @@ def html(study: Study, found: list[charts.Chart]) -> str:
     names = sorted(optimizer.name for optimizer in study.optimizers)
     look = styles(names)
     numbered = list(enumerate(found))
-    return pages.render(
+    return render(
         "lecture_opt.compare.show",
         "report.html",
         scripts=["scales.js", "charts.js", "report.js"],

@@ -1,0 +1,97 @@
+"""What a bench finds: on each tree, a cell for each optimizer."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+AGAIN = ("init", "eager", "trace")
+"""What is timed in several rounds beside the step."""
+ONCE = ("lower", "compile", "first_step")
+"""What is timed once."""
+KINDS = ("init", "trace", "lower", "compile", "first_step", "eager", "step")
+
+
+class Estimate(NamedTuple):
+    """A median and its 95 % interval; all three are equal where there is one sample."""
+
+    value: float
+    low: float
+    high: float
+
+
+class Bytes(NamedTuple):
+    """What an optimizer holds and moves; None where the compiler of the device does not say.
+
+    Attributes:
+        state: The arrays of the state.
+        moved: What a step must move: reads of gradients, params and state, writes of the last two.
+        peak: Arguments, results and temporaries alive at once, donated ones counted once.
+        accessed: What the kernels of the compiled step read and write.
+    """
+
+    state: int
+    moved: int
+    peak: float | None = None
+    accessed: float | None = None
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One optimizer on one tree.
+
+    Attributes:
+        optimizer: Its name.
+        bytes: Its memory.
+        samples: Seconds by kind; a kind that does not apply is missing.
+        seconds: The median of each kind's samples.
+        ratio: By kind, the first optimizer's time over this one's: below 1 the first is faster.
+        times_limit: The step over the time that `bytes.moved` take at the tree's bandwidth.
+    """
+
+    optimizer: str
+    bytes: Bytes
+    samples: Mapping[str, Sequence[float]]
+    seconds: Mapping[str, Estimate]
+    ratio: Mapping[str, Estimate]
+    times_limit: float
+
+
+@dataclass(frozen=True)
+class TreeCosts:
+    """All optimizers on one tree.
+
+    Attributes:
+        tree: Its name.
+        text: What it is.
+        leaves: How many arrays it has.
+        parameters: How many numbers these hold.
+        bandwidth: Bytes per second, read and written, of an array of the size of params,
+            gradients and state together that is changed in place.
+        cells: In the order in which the optimizers were given.
+    """
+
+    tree: str
+    text: str
+    leaves: int
+    parameters: int
+    bandwidth: float
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True)
+class Results:
+    """A whole bench, as `bench.json` holds it.
+
+    Attributes:
+        format: Of the file.
+        versions: Of the packages and of Python.
+        device: Its kind.
+        rounds: Timed steps.
+        trees: In the order in which they were given.
+    """
+
+    format: int
+    versions: Mapping[str, str]
+    device: str
+    rounds: int
+    trees: tuple[TreeCosts, ...]
