@@ -29,8 +29,8 @@ How it is done: each optimizer gets the same number of settings (a grid of learn
 from 1e-4 to 10, or quasi-random draws where more is tuned; then others around the best). Tuning
 seeds choose one by the validation metric; other seeds, the same for all, report it on the test
 part, which nothing touched before. Differences from the baseline are paired by seed; what other
-tuning seeds would have chosen is part of their intervals. A verdict is better, worse, equivalent (within the margin)
-or undecided, and errs at most as often as stated however often one looks.
+tuning seeds would have chosen is part of their intervals. A verdict is better, worse, equivalent
+(within the margin) or undecided; it errs at most as often as stated, however often one looks.
 
 tasks: {", ".join(TASKS)}"""
 
