@@ -114,6 +114,7 @@ PLAIN = {
         "margin": None,
         "relative": False,
         "planned": None,
+        "first_seed": 0,
         "family": 1,
         "seeds": 3,
         "tuning_seed_count": 2,

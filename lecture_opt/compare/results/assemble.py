@@ -189,7 +189,7 @@ def _cell(
         loss=_curve(reported.losses[0]),
         validation=_curve(reported.validation[0]),
         tuning=_tuning(tuned),
-        budget=_budget(tuned, facts.higher_is_better),
+        budget=_budget(tuned, protocol.refined, facts.higher_is_better),
         cost=one.cost,
     )
 
@@ -232,26 +232,36 @@ def _working_range(tuned: Tuned, higher_is_better: bool) -> WorkingRange:
     near = estimates.is_near_best(scores, higher_is_better=higher_is_better, margin=MARGIN)
     width = estimates.Range(math.nan, math.nan, math.nan)
     if len(tuned.settings) == 1:
+        rates = tuned.settings["learning_rate"]
+        order = np.argsort(rates)
         width = estimates.working_range(
-            tuned.settings["learning_rate"],
-            scores,
-            higher_is_better=higher_is_better,
-            margin=MARGIN,
+            rates[order], scores[order], higher_is_better=higher_is_better, margin=MARGIN
         )
     return WorkingRange(*width, share=float(np.mean(near)))
 
 
 def _tuning(tuned: Tuned) -> Tuning:
-    runs = np.where(tuned.diverged, np.nan, tuned.validation)
+    """In the order of rates where these alone are tuned, else as they were tried."""
+    order = np.arange(tuned.validation.shape[1])
+    if len(tuned.settings) == 1:
+        order = np.argsort(tuned.settings["learning_rate"])
+    validation, diverged = tuned.validation[:, order], tuned.diverged[:, order]
+    runs = np.where(diverged, np.nan, validation)
     low, _, high = estimates.quartiles(runs)
-    mean = estimates.draw_scores(tuned.validation, tuned.diverged)
-    return Tuning(tuned.settings, Validation(mean, low, high, runs), tuned.diverged.sum(axis=0))
+    mean = estimates.draw_scores(validation, diverged)
+    draws = {name: values[order] for name, values in tuned.settings.items()}
+    return Tuning(draws, Validation(mean, low, high, runs), diverged.sum(axis=0))
 
 
-def _budget(tuned: Tuned, higher_is_better: bool) -> Budget:
+def _budget(tuned: Tuned, refined: int, higher_is_better: bool) -> Budget:
+    """The best of a few draws of the coarse look, taken at random, then of all of it and more."""
     scores = _scores(tuned)
-    means, ends = estimates.best_of(scores, higher_is_better=higher_is_better)
-    return Budget(np.arange(1, len(scores) + 1), Spread(means, ends[:, 0], ends[:, 1]))
+    first = len(scores) - refined
+    means, ends = estimates.best_of(scores[:first], higher_is_better=higher_is_better)
+    best = np.fmax.accumulate if higher_is_better else np.fmin.accumulate
+    later = best(scores)[first:]
+    low, high = (np.concatenate([end, later]) for end in ends.T)
+    return Budget(np.arange(1, len(scores) + 1), Spread(np.append(means, later), low, high))
 
 
 def _overall(names: Sequence[str], tasks: Sequence[Task], level: float) -> Overall:

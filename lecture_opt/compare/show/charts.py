@@ -199,8 +199,8 @@ def _budget(task: Task, protocol: Protocol) -> Chart:
             for name, one in found
             if _any(one.validation.mean)
         ],
-        caption=f"The best of so many settings, taken at random from the {protocol.draws} tried:"
-        " mean, and the middle half.",
+        caption="The best of so many settings: mean and middle half of the first "
+        f"{protocol.draws - protocol.refined} in random order, then with those around the best.",
     )
 
 
