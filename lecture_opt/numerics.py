@@ -20,7 +20,7 @@ PyTree: TypeAlias = Any
 
 
 def known(*values: PyTree) -> bool:
-    """Whether none of the values is traced."""
+    """Whether the values are known now, before the program runs: no array in them is traced."""
     return not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(values))
 
 

@@ -55,7 +55,7 @@ def adam(
         b1_decay: In [0, 1].
 
     Raises:
-        TypeError, ValueError: An argument is no real scalar, or outside its interval.
+        TypeError, ValueError: An argument is not a real scalar, or outside its interval.
 
     Source: the lecture's slide "Adam"; Kingma and Ba, 2015 (`b1_decay`: arXiv v8, section 4).
 

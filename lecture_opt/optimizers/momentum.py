@@ -36,7 +36,7 @@ def momentum(
         momentum: The part of the velocity that each step keeps, in [0, 1).
 
     Raises:
-        TypeError, ValueError: An argument is no real scalar, or outside its interval.
+        TypeError, ValueError: An argument is not a real scalar, or outside its interval.
 
     Source: the lecture's slide "SGD + Momentum"; Polyak, 1964.
 

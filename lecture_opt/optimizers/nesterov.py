@@ -48,7 +48,7 @@ def nesterov(
         momentum: The part of the velocity that each step keeps, in [0, 1).
 
     Raises:
-        TypeError, ValueError: An argument is no real scalar, or outside its interval.
+        TypeError, ValueError: An argument is not a real scalar, or outside its interval.
 
     Source: the lecture's slide "Nesterov"; Nesterov, 1983; Sutskever et al., 2013.
 

@@ -43,7 +43,7 @@ def rmsprop(
         eps: >= 0; with 0, a parameter whose gradients were all zero stays where it is.
 
     Raises:
-        TypeError, ValueError: An argument is no real scalar, or outside its interval.
+        TypeError, ValueError: An argument is not a real scalar, or outside its interval.
 
     Source: the lecture's slide "RMSprop"; Tieleman and Hinton, 2012.
 

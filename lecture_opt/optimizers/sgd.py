@@ -27,7 +27,7 @@ def sgd(learning_rate: ScalarOrSchedule = 0.01) -> optax.GradientTransformationE
         learning_rate: A scalar >= 0, or a schedule `count -> scalar`, called with 0 first.
 
     Raises:
-        TypeError, ValueError: `learning_rate` is no real scalar, or negative.
+        TypeError, ValueError: `learning_rate` is not a real scalar, or negative.
 
     Source: the lecture's slide "SGD"; Robbins and Monro, 1951.
 

@@ -2,7 +2,7 @@
 
 Each function is a frozen dataclass `(slots, start, stop, **hyperparameters) -> (slots, movement)`:
 from the state's rows as they were after step `start` to those after step `stop`. Slots have the
-row's shape, start has one count a row.
+row's shape, start has one count per row.
 
 Adam's movement is a sum that has no elementary form. With r = b1 / sqrt(b2), c_t = sqrt(1 - b2^t)
 and t = start + j it is
@@ -76,7 +76,7 @@ class Adam:
 
     @property
     def longest(self) -> int:
-        """As many missed steps of a row can move it."""
+        """How many missed steps of a row can move it, in 64 bits."""
         return self.window * 9 // 4
 
     def __call__(
@@ -100,7 +100,7 @@ class Adam:
         nodes, basis = _basis(self.window, real)
         weights = _weights(learning_rate, b1 / jnp.sqrt(b2), start, missed, basis)
 
-        # One row a node, one column a row of the table.
+        # One row per node, one column per row of the table.
         j = nodes[:, None]
         begun = start[None, :].astype(real)
         c = jnp.sqrt(_one_minus_power(log2, begun, j))
@@ -194,7 +194,7 @@ def _log(decay: jax.Array) -> jax.Array:
 
 
 def _one_minus_power(log_base: jax.Array, start: jax.Array, j: ArrayLike) -> jax.Array:
-    """1 - base^(start + j) from one exponential a row and one a node, without cancellation."""
+    """1 - base^(start + j) from one exponential per row and one per node, without cancellation."""
     grown = -jnp.expm1(start * log_base)
     return grown + (1 - grown) * -jnp.expm1(j * log_base)
 

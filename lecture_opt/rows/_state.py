@@ -16,7 +16,7 @@ class ExactState(NamedTuple):
 
     Attributes:
         inner: The dense state; rows of tables as they were after the step in `touched`.
-        touched: For each table an int32 count a row, the steps done when it was current.
+        touched: For each table an int32 count per row: the steps done when the row was current.
         missed: The closed form of the missed steps, with the hyperparameters.
     """
 
@@ -70,7 +70,7 @@ def movements(params: PyTree, state: PyTree, ids: list[Any]) -> list[Any]:
 
 
 class Slots(NamedTuple):
-    """A state's arrays by leaf of the params: the slots of each, and the count a row of tables."""
+    """A state's arrays by leaf of the params: the slots, and for tables the count of each row."""
 
     leaves: list[tuple[Any, ...]]
     touched: list[Any]

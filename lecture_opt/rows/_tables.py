@@ -156,7 +156,7 @@ def read(table: jax.Array, ids: jax.Array, *, distinct: bool = True) -> jax.Arra
 
 
 def lanes(rows: jax.Array) -> jax.Array:
-    """The rows with elements in eights: of 64 in a row XLA makes no vector code on CPUs."""
+    """The rows with their elements in eights: on CPUs XLA writes no vector code for longer ones."""
     size = math.prod(rows.shape[1:])
     return rows.reshape(rows.shape[0], size // 8, 8) if size % 8 == 0 < size else rows
 

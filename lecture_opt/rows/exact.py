@@ -44,12 +44,12 @@ def momentum(
     is m^k * v. The rate is inside the velocity: a schedule changes nothing in that.
 
     Args:
-        learning_rate, momentum: As in `lecture_opt.momentum`; momentum is to stay the same.
+        learning_rate, momentum: As in `lecture_opt.momentum`; momentum must stay the same.
         tables: Which leaves are tables, under the params' keys: `{"words": True}`; True for all.
 
     Raises:
-        TypeError, ValueError: As `lecture_opt.momentum`; `update` where a table's gradient is no
-            `RowGrads` or another's is.
+        TypeError, ValueError: As `lecture_opt.momentum`. `update` raises where the gradient of a
+            table is not a `RowGrads`, or that of another leaf is.
     """
     dense = optimizers.momentum(learning_rate, momentum)
     return _exact("momentum", dense, tables, _missed.Momentum(), momentum=momentum)
@@ -77,7 +77,7 @@ def rmsprop(
 ) -> optax.GradientTransformationExtraArgs:
     """`lecture_opt.rmsprop` on rows, equal to the dense path: acc decays, nothing moves.
 
-    Args and errors as in `rows.momentum`; the decay is to stay the same.
+    Args and errors as in `rows.momentum`; the decay must stay the same.
     """
     dense = optimizers.rmsprop(learning_rate, decay, eps)
     return _exact("rmsprop", dense, tables, _missed.Rmsprop(), decay=decay)
@@ -96,8 +96,9 @@ def adam(
     """`lecture_opt.adam` on rows, equal to the dense path.
 
     Missed steps decay the moments by b1^k and b2^k. Their movement is a sum with bias corrections
-    and epsilon inside, evaluated at 15 nodes in 32 bits (36 in 64) however many they are, with a
-    relative error below 1e-6 (1e-11); see `_missed.py`. A schedule is asked for every step's rate.
+    and epsilon inside. However many they are, it is evaluated at 15 nodes in 32 bits (36 in 64),
+    with a relative error below 1e-6 (1e-11); see `_missed.py`. A schedule is asked for the rate of
+    every step; outside jit it is called as Python.
     A rate changed from outside (`optax.inject_hyperparams`) applies to all steps made up after the
     next update.
 
@@ -107,8 +108,8 @@ def adam(
         tables: Which leaves are tables, under the params' keys: `{"words": True}`; True for all.
 
     Raises:
-        TypeError, ValueError: As `lecture_opt.adam`; b1^2 >= b2; `update` where a table's gradient
-            is no `RowGrads` or another's is.
+        TypeError, ValueError: As `lecture_opt.adam`, and for b1^2 >= b2. `update` raises where the
+            gradient of a table is not a `RowGrads`, or that of another leaf is.
     """
     dense = optimizers.adam(learning_rate, b1, b2, eps, b1_decay)
     if not _missed.traced(b1, b2) and np.square(b1) >= b2:

@@ -14,17 +14,18 @@ from lecture_opt.rows._grads import RowGrads
 
 
 def row_grads(ids: PyTree, values: PyTree, rows: int) -> RowGrads:
-    """The gradient of a table of `rows` rows from one gradient a lookup; duplicates are summed.
+    """The gradient of a table of `rows` rows from one gradient per lookup; duplicates are summed.
 
     Sums are taken in float32 at least and rounded once to the dtype of the values.
 
     Args:
-        ids: Integers of any shape, or a tree of such. -1 is padding.
+        ids: Integers of any shape, or a tree of them. -1 is padding.
         values: As the ids, each (*ids.shape, *row shape).
         rows: Of the table.
 
     Raises:
-        TypeError, ValueError: Ids are no integers or, outside jit, outside [-1, rows).
+        TypeError, ValueError: Ids are not integers, don't fit 32 bits or, outside jit, are outside
+            [-1, rows).
 
     >>> row_grads(jnp.array([5, 2, 5]), jnp.array([[1.0], [2.0], [3.0]]), rows=9)
     RowGrads(ids=Array([ 2,  5, 11], dtype=int32), values=Array([[2.],
@@ -54,7 +55,7 @@ def gather(params: PyTree, ids: PyTree) -> PyTree:
     Args:
         params: Any tree of arrays.
         ids: For each table, under the params' keys, an integer array of any shape or a tree of
-            such; nothing or None for the other leaves. -1 and ids outside the table give zeros.
+            them; nothing or None for the other leaves. -1 and ids outside the table give zeros.
 
     Returns:
         The params' tree, with arrays (*ids.shape, *row shape), in the ids' tree, for the tables.
@@ -96,12 +97,13 @@ def value_and_row_grad(
 
     Returns:
         `(params, *args, opt_state=None) -> (loss, grads)`, with grads in the params' tree. Where
-            the
-        optimizer's state has an `ExactState`, rows are read as the dense path has them by now.
+            the optimizer's state has an `ExactState`, rows are read as the dense path has them by
+            now.
 
     Raises:
-        TypeError, ValueError: Ids are no integers or, outside jit, outside [-1, rows). Inside jit
-            such ids are dropped; have the step return `out_of_range(params, ids_fn(batch))` to see.
+        TypeError, ValueError: Ids are not integers, don't fit 32 bits or, outside jit, are outside
+            [-1, rows). Inside jit those outside are dropped; to see them, let the step return
+            `out_of_range(params, ids_fn(batch))`.
 
     >>> def loss_fn(params, batch):
     ...     return jnp.sum(params["words"] ** 2)
@@ -134,7 +136,7 @@ def value_and_row_grad(
 
 
 def _look_up(table: jax.Array, ids: PyTree, unique: Any, moved: jax.Array | None) -> PyTree:
-    """The rows in the ids' tree, as they are by now; a leaf that is no table as it is."""
+    """The rows in the ids' tree, as they are by now; a leaf that is not a table, as it is."""
     if ids is None:
         return table
     rows = _tables.read(table, unique.ids)
@@ -152,7 +154,8 @@ def _look_up(table: jax.Array, ids: PyTree, unique: Any, moved: jax.Array | None
 def out_of_range(params: PyTree, ids: PyTree) -> jax.Array:
     """How many ids are outside their table, padding apart: an int32 scalar, inside jit too.
 
-    Inside jit, where such ids are dropped in silence, it tells a step, or before `fit` the data:
+    Inside jit those ids are dropped in silence. A step can return this count, or it is taken of all
+    data before `fit`:
     `out_of_range(params, ids_fn(data))`.
 
     Args:

@@ -12,15 +12,16 @@ from lecture_opt.rows._grads import RowGrads, is_rows
 
 
 def lazy(optimizer: optax.GradientTransformation) -> optax.GradientTransformationExtraArgs:
-    """The optimizer, for grads in which a table's may be `RowGrads`: untouched rows stay as are.
+    """The optimizer for grads with `RowGrads`: rows that a step does not touch stay as they are.
 
     The rows and their state are gathered, the optimizer steps on them and on the dense leaves as
     on any params, and the state is written back. Its state is the optimizer's own, and the updates
     of tables are `RowGrads` for `rows.apply_updates`.
 
-    Rules that do nothing where the gradient is zero (SGD, AdaGrad) so take the dense path itself.
+    Rules that do nothing where the gradient is zero (SGD, AdaGrad) take the dense path itself.
     The others are lazy as torch's SparseAdam is: moments of a row neither decay nor move it in
-    the steps that do not touch it. Each element is to depend on itself alone: no norms of leaves.
+    the steps that do not touch it. Each element must depend on itself alone, so a rule must not
+    take norms of leaves.
 
     Args:
         optimizer: Of this library or optax, whose state mirrors the params or does not know them.
@@ -49,7 +50,7 @@ def lazy(optimizer: optax.GradientTransformation) -> optax.GradientTransformatio
 
 
 class Rows:
-    """The ids of a table's touched rows, or of none for a dense leaf; a leaf of trees itself."""
+    """The ids of a table's touched rows, None for a dense leaf. Trees take it as a leaf."""
 
     def __init__(self, ids: jax.Array | None) -> None:
         self.ids = ids

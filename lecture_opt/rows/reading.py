@@ -40,9 +40,9 @@ def _outside_jit(function: Callable[..., Any]) -> Callable[..., Any]:
 def catch_up(params: PyTree, state: PyTree, ids: PyTree) -> tuple[PyTree, PyTree]:
     """Params and state in which the rows that the ids name are what the dense path has by now.
 
-    `value_and_row_grad` reads its rows so already, where it is given the state; this is for reading
-    them elsewhere. Every `ExactState` in the optimizer's
-    state is brought up, inside `optax.chain` and the like too; others are returned as they are.
+    `value_and_row_grad` does so itself if it is given the state; this is for rows read elsewhere.
+    Every `ExactState` in the optimizer's state is brought up, also inside `optax.chain`. Other
+    states are returned as they are.
 
     Args:
         params: The params that the optimizer steps on.
@@ -91,7 +91,7 @@ def _finalize(params: PyTree, state: PyTree) -> tuple[PyTree, PyTree]:
 
 @_outside_jit
 def _bring_up(params: PyTree, state: PyTree, ids: list[Any]) -> tuple[PyTree, PyTree]:
-    """Brings up the rows with these distinct ids, None for a leaf that is no table."""
+    """Brings up the rows with these distinct ids; a leaf that is not a table has None."""
     pairs, treedef = jax.tree_util.tree_flatten_with_path(params)
     leaves = [leaf for _, leaf in pairs]
     places = {path: i for i, (path, _) in enumerate(pairs)}

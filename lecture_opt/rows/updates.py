@@ -60,7 +60,7 @@ def clip_by_global_norm(max_norm: ArrayLike) -> optax.GradientTransformation:
         max_norm: > 0; gradients of a larger `global_norm` are scaled to it.
 
     Raises:
-        TypeError, ValueError: `max_norm` is no real scalar, or negative.
+        TypeError, ValueError: `max_norm` is not a real scalar, or negative.
 
     >>> clip = clip_by_global_norm(1.0)
     >>> grads = RowGrads(jnp.array([2]), jnp.array([[4.0]]))
