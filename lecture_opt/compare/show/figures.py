@@ -1,6 +1,7 @@
 """The charts as figures for paper: PNG and SVG, from the series of `charts.py`."""
 
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,12 @@ FORMATS = ("png", "svg")
 def draw(found: Sequence[Chart], folder: Path) -> list[Path]:
     """Writes a figure for each kind of chart, a panel for each task. Same charts, same bytes."""
     folder.mkdir(parents=True, exist_ok=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a glyph or a place that matplotlib misses
+        return _draw(found, folder)
+
+
+def _draw(found: Sequence[Chart], folder: Path) -> list[Path]:
     look = styles(series.name for chart in found for series in chart.series)
     written = []
     for kind in dict.fromkeys(chart.kind for chart in found):

@@ -44,7 +44,8 @@ def show(study: Study, console: Console) -> None:
             f"that all rank alike has p = {ranks.friedman_p:.2g} (Friedman)."
         )
     say(legend(study.protocol))
-    console.print("\n[bold]Verdict[/bold]")
+    if study.verdicts:
+        console.print("\n[bold]Verdict[/bold]")
     for sentence in study.verdicts:
         say(f"- {sentence}")
 

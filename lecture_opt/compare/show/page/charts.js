@@ -48,7 +48,7 @@ function drawLines(frame) {
   if (chart.line !== null && usable(chart.line, view.logY)) drawReference(svg, box, y(chart.line), chart.line_label);
   const marks = [];
   for (const one of series) {
-    const group = draw("g", { class: "series", "data-name": one.name });
+    const group = draw("g", { class: view.own(one.name) ? "series own" : "series", "data-name": one.name });
     const style = view.style(one.name);
     const clean = (values, log) => values.map((value) => (usable(value, log) ? value : null));
     const [xs, values] = [clean(one.x, view.logX), clean(one.y, view.logY)];
@@ -74,6 +74,7 @@ function drawLines(frame) {
     }
     svg.append(group);
   }
+  svg.append(...svg.querySelectorAll(".series.own"));  // above the others
   return marks;
 }
 
