@@ -11,6 +11,7 @@ from lecture_opt.cli import kit
 
 COMMANDS = {
     "compare": ("compare", "is this optimizer any good: tune, train and rank"),
+    "merge": ("merge", "comparisons of one protocol in one set of verdicts"),
     "check": ("check", "is this optimizer correct: a battery of properties"),
     "race": ("race", "the optimizers' paths over the classic test surfaces"),
     "bench": ("bench", "what does this optimizer cost: time, memory, compiles"),

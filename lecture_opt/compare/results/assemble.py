@@ -21,6 +21,7 @@ from lecture_opt.compare.results.types import (
     Cell,
     Curve,
     Diverged,
+    Estimate,
     Gain,
     Optimizer,
     Overall,
@@ -47,6 +48,7 @@ def assemble(
     measured: Sequence[Sequence[Measured]],
     about: About,
     twins: Sequence[Measured | None] = (),
+    floors: Sequence[Estimate | None] = (),
 ) -> Study:
     """The study.
 
@@ -57,10 +59,17 @@ def assemble(
         measured: `measured[i][j]` is task i and optimizer j.
         about: What the numbers depend on beside the protocol.
         twins: For each task the baseline under other seeds and another unit of rate.
+        floors: In place of that, the noise floors that were measured before.
     """
     tasks = [
-        _task(protocol, optimizers, fact, row, twin)
-        for fact, row, twin in zip(facts, measured, twins or [None] * len(facts), strict=True)
+        _task(protocol, optimizers, fact, row, twin, floor)
+        for fact, row, twin, floor in zip(
+            facts,
+            measured,
+            twins or [None] * len(facts),
+            floors or [None] * len(facts),
+            strict=True,
+        )
     ]
     overall = _overall([spec.name for spec in optimizers], tasks, protocol.level)
     return Study(
@@ -91,13 +100,14 @@ def _task(
     facts: Facts,
     row: Sequence[Measured],
     twin: Measured | None,
+    floor: Estimate | None,
 ) -> Task:
     target = _target(protocol, optimizers, facts, row)
     names = [spec.name for spec in optimizers]
     sides = [gains.side(one, higher_is_better=facts.higher_is_better) for one in row]
     baseline = sides[names.index(protocol.baseline)]
     other = None if twin is None else gains.side(twin, higher_is_better=facts.higher_is_better)
-    floor = gains.noise_floor(baseline, other, protocol)
+    floor = floor or gains.noise_floor(baseline, other, protocol)
     margin = gains.margin(floor, float(baseline.means[0]), protocol)
     cells = [
         _cell(protocol, spec, facts, one, target.value, rank, gain, side)
