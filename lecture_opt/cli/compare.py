@@ -2,7 +2,7 @@
 
 import argparse
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import jax
@@ -11,6 +11,7 @@ from lecture_opt import compare, files, specs
 from lecture_opt.cli import kit
 from lecture_opt.compare import expectations
 from lecture_opt.compare.show import report, terminal
+from lecture_opt.environment import check_device
 from lecture_opt.problems import DEFAULT, QUICK, TASKS
 
 EPILOG = f"""\
@@ -116,6 +117,7 @@ def run(args: argparse.Namespace) -> int:
     """Compares and prints; returns the exit status."""
     if args.distributed:
         jax.distributed.initialize()
+    check_device("compare")
     tasks, optimizers, protocol = chosen(args)
     files.make_folder("--output", args.output)
     path = args.output / "results.json"
@@ -174,9 +176,9 @@ def chosen(
     wanted = [expectations.expectation(text) for text in args.expect]
     named = list(dict.fromkeys(text for one in wanted for text in (one.mine, one.baseline)))
     texts = args.optimizer or named or compare.DEFAULT_OPTIMIZERS
-    optimizers = [specs.parse(text) for text in texts]
+    optimizers = specs.distinct([specs.parse(text) for text in texts])
     names = [spec.name for spec in optimizers]
-    baseline = _baseline(names, args.baseline or (wanted[0].baseline if wanted else None))
+    baseline = _baseline(optimizers, args.baseline or (wanted[0].baseline if wanted else None))
     _check_expected(_expected(args), names, baseline)
     margin, relative = None, False
     if args.margin is not None:
@@ -221,9 +223,11 @@ def _check_expected(
             raise ValueError(f"--expect: {one.baseline} is not the baseline, {baseline} is")
 
 
-def _baseline(names: list[str], given: str | None) -> str:
+def _baseline(optimizers: Sequence[specs.OptimizerSpec], given: str | None) -> str:
+    names = [spec.name for spec in optimizers]
     if given is not None:
-        name = specs.parse(given).name
+        alike = [spec.name for spec in optimizers if given in (spec.text, spec.name)]
+        name = alike[0] if alike else specs.parse(given).name
         if name not in names:
             raise ValueError(
                 f"--baseline {given}: takes no part; add --optimizer {given!r} "

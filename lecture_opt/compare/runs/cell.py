@@ -11,7 +11,7 @@ import numpy as np
 from lecture_opt import specs
 from lecture_opt.compare import results, space
 from lecture_opt.compare.protocol import Protocol
-from lecture_opt.compare.runs import engine, hosted
+from lecture_opt.compare.runs import engine, hosted, machine
 from lecture_opt.compare.runs.data import Data
 from lecture_opt.compare.runs.entrants import Entrant, Examined
 from lecture_opt.compare.runs.store import Stage
@@ -137,7 +137,7 @@ class Run:
         """(seeds, settings) runs of the chosen settings; what clocks said, as in `Cost`."""
         groups = [tuple(chosen)]
         if self.entrant.settings:  # a program holds a few settings
-            most = engine.runs_at_once(self.entrant, len(chosen))
+            most = machine.runs_at_once(self.entrant, len(chosen))
             groups = [tuple(chosen[i : i + most]) for i in range(0, len(chosen), most)]
         made = (self._group(settings, group, seeds, with_test) for group in groups)
         trained, clocks = zip(*made, strict=True)
@@ -173,7 +173,7 @@ class Run:
     def _program(self, group: tuple[int, ...]) -> tuple[Entrant, engine.Program]:
         """The compiled training; of a group of settings, where these can't be tracers."""
         wanted = self.protocol.draws * len(self.protocol.tuning_seeds)
-        entrant, runs = self.entrant, engine.runs_at_once(self.entrant, wanted)
+        entrant, runs = self.entrant, machine.runs_at_once(self.entrant, wanted)
         if group:
             entrant = entrant._replace(settings=[entrant.settings[i] for i in group])
             runs = len(group) * max(1, runs // len(group))

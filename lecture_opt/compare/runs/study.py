@@ -23,6 +23,7 @@ from lecture_opt.compare.protocol import Protocol
 from lecture_opt.compare.runs import data, entrants, hosted
 from lecture_opt.compare.runs.cell import Run, facts
 from lecture_opt.compare.runs.store import Store
+from lecture_opt.environment import check_device
 from lecture_opt.problems import Loop, Task, as_loop
 from lecture_opt.problems.loop import examples
 
@@ -70,6 +71,7 @@ def run(
         ValueError: Before any training, where something is missing, given twice or can't be
             trained.
     """
+    optimizers = specs.distinct(optimizers)
     plans = check(tasks, optimizers, protocol)
     on_stage("checked", "", "")
     found, measured, twins, stopped = [], [], [], threading.Event()
@@ -107,6 +109,8 @@ def check(
     tasks: Sequence[Loop | Task], optimizers: Sequence[specs.OptimizerSpec], protocol: Protocol
 ) -> list[Plan]:
     """Looks at all tasks and optimizers; ValueError for a comparison that can't be made."""
+    check_device("compare")
+    optimizers = specs.distinct(optimizers)
     names = [spec.name for spec in optimizers]
     if not tasks or not optimizers:
         raise ValueError("run: there must be a task and an optimizer")
