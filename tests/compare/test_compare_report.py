@@ -275,3 +275,24 @@ def test_text_inside_a_script_cannot_end_it():
     assert json.loads(text) == {"a": "</script><!-- &"}
     with pytest.raises(ValueError, match="JSON"):
         json_for_script(float("nan"))
+
+
+def test_a_name_is_no_formula_and_stops_no_latex(tmp_path):
+    text = json.dumps(sample_results.PLAIN).replace("lecture:adam", "=cmd|' /C calc'!A1")
+    study = results.study(json.loads(text))
+    long_table.write(study, tmp_path)
+    with (tmp_path / "runs.csv").open(newline="", encoding="utf-8") as file:
+        names = {row["optimizer"] for row in csv.DictReader(file)}
+    assert not any(name.startswith(("=", "+", "-", "@")) for name in names)
+    assert latex.escape("a\x00b\x1bc") == "abc"
+
+
+def test_the_users_optimizer_stands_out_and_the_table_fits(driver):
+    browser.resize(driver, 1280)
+    own = driver.find_elements("css selector", "table.sortable tr.own")
+    assert {row.get_attribute("data-name") for row in own} == {HOSTILE}
+    widths = driver.execute_script(
+        "return [...document.querySelectorAll('table.sortable')].map((table) => "
+        "table.offsetWidth - table.parentElement.clientWidth)"
+    )
+    assert max(widths) <= 0
