@@ -180,7 +180,9 @@ class Run:
         return entrant, engine.build(entrant, self.data, runs=runs)
 
 
-def facts(loop: Loop, examined: Examined, untrained: Mapping[str, float]) -> results.Facts:
+def facts(
+    loop: Loop, examined: Examined, untrained: Mapping[str, float], fingerprint: str
+) -> results.Facts:
     """What the results say of the task apart from its runs."""
     return results.Facts(
         name=loop.name,
@@ -190,6 +192,7 @@ def facts(loop: Loop, examined: Examined, untrained: Mapping[str, float]) -> res
         examples={part: examples(x) or 0 for part, x in zip(PARTS, loop.data, strict=True)},
         parameters=sum(leaf.size for leaf in jax.tree.leaves(examined.params)),
         untrained=untrained,
+        fingerprint=fingerprint,
     )
 
 

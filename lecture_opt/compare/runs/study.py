@@ -41,11 +41,12 @@ class Plan(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What the runs of an optimizer gave, of untrained runs too; the baseline's twin with it."""
+    """What the runs of an optimizer gave, and untrained ones; the digest of the data they saw."""
 
     measured: results.Measured
     untrained: Mapping[str, float]
     twin: results.Measured | None
+    fingerprint: str
 
 
 def run(
@@ -82,7 +83,8 @@ def run(
                 outcomes = _measure(plan.loop.name, runs, baseline, pool, on_stage)
                 measured.append([one.measured for one in outcomes])
                 twins.append(outcomes[baseline].twin)
-                found.append(facts(plan.loop, plan.examined, outcomes[0].untrained))
+                first = outcomes[0]
+                found.append(facts(plan.loop, plan.examined, first.untrained, first.fingerprint))
         except BaseException:
             stopped.set()
             pool.shutdown(cancel_futures=True)
@@ -209,7 +211,8 @@ def _measure(
             measured, untrained = ours.measured
             on_stage("reported", task, ours.spec.name)
             has_twin = i == baseline and len(runs) > 1
-            one = Outcome(measured, untrained, ours.twin if has_twin else None)
+            twin = ours.twin if has_twin else None
+            one = Outcome(measured, untrained, twin, ours.data.digest)
         outcomes.append(_shared(one, i))
     return outcomes
 
