@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from lecture_opt.numerics import PyTree
+from lecture_opt.numerics import PyTree, check_integers
 
 
 def check_count(name: str, value: Any, least: int) -> int:
@@ -70,12 +70,14 @@ def check_data(data: PyTree) -> tuple[PyTree, int]:
 
     def on_device(path: tuple[Any, ...], leaf: Any) -> jax.Array:
         try:
-            return jnp.asarray(leaf if isinstance(leaf, jax.Array) else np.asarray(leaf))
+            array = jnp.asarray(leaf if isinstance(leaf, jax.Array) else np.asarray(leaf))
         except (TypeError, ValueError):
             raise TypeError(
                 f"fit: data{jax.tree_util.keystr(path)} is a {type(leaf).__name__}; wanted an "
                 "array of numbers"
             ) from None
+        check_integers(f"fit: data{jax.tree_util.keystr(path)}", leaf)
+        return array
 
     data = jax.tree_util.tree_map_with_path(on_device, data)
     first = None

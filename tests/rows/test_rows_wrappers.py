@@ -6,6 +6,7 @@ import numpy as np
 import optax
 import pytest
 
+import lecture_opt as lo
 from lecture_opt import rows
 
 PARAMS = {"bias": jnp.ones(2), "table": jnp.ones((10, 2))}
@@ -93,6 +94,11 @@ BIG = np.array([3, 2**32 + 3])
 def test_ids_past_32_bits_are_named(use):
     with pytest.raises(ValueError, match=r"ids holds 4294967299|ids holds 1099511627776"):
         use(jnp.ones((10, 1)))
+
+
+def test_fit_names_data_past_32_bits():
+    with pytest.raises(ValueError, match=r"fit: data\['ids'\] holds 4294967299"):
+        lo.fit(jnp.sum, jnp.ones(3), lo.sgd(), {"ids": BIG}, steps=1, key=jax.random.key(0))
 
 
 def test_ids_past_32_bits_are_counted_as_outside():
