@@ -238,7 +238,10 @@ def test_the_initialiser_follows_what_the_activation_computes(key, module, draw,
     expected = draw(jax.random.split(jax.random.split(key, 3)[0])[0], (4, 5), dtype)
     for init in (jax.jit(lambda key: mlp([4, 5, 3], activation=module, dtype=dtype).init(key)),
                  mlp([4, 5, 3], activation=module, dtype=dtype).init):  # fmt: skip
-        np.testing.assert_array_equal(init(key)[0]["kernel"], expected)
+        rtol = 4 * float(jnp.finfo(dtype).eps)  # a compiled draw may round otherwise
+        np.testing.assert_allclose(
+            np.asarray(init(key)[0]["kernel"], np.float64), np.asarray(expected, np.float64), rtol
+        )
 
 
 def test_the_initialiser_is_the_same_in_every_transformation(key):

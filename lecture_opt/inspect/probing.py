@@ -24,31 +24,37 @@ class Probe(NamedTuple):
 
     Attributes:
         shapes: The leaves.
-        names: The paths of the leaves of the state.
-        init: From params to state, one copy.
-        step: (grads, state, params), each with a leading axis of copies, to updates and state.
+        init: From the leaves of the params to the state.
+        step: From grads, state and params to the first elements of all updates and the state.
+        whole: The same with the updates themselves.
     """
 
     shapes: list[Any]
-    structure: Any
     init: Callable[..., Any]
     step: Callable[..., Any]
+    whole: Callable[..., Any]
 
 
 def probe(optimizer: Any, tree: Any) -> Probe:
     """Compile the optimizer for a tree of shapes."""
     leaves, structure = jax.tree.flatten(tree)
 
-    def step(grads: Any, state: Any, params: Any) -> Any:
+    def whole(grads: Any, state: Any, params: Any) -> Any:
         updates, state = optimizer.update(
             jax.tree.unflatten(structure, grads), state, jax.tree.unflatten(structure, params)
         )
         return jax.tree.leaves(updates), state
 
+    def step(grads: Any, state: Any, params: Any) -> Any:
+        updates, state = whole(grads, state, params)
+        first = [u.ravel()[: count(s)] for u, s in zip(updates, leaves, strict=True)]
+        return jnp.concatenate(first), state
+
     def init(params: Any) -> Any:
         return optimizer.init(jax.tree.unflatten(structure, params))
 
-    return Probe(leaves, structure, jax.jit(jax.vmap(init)), jax.jit(jax.vmap(step)))
+    compiled = [jax.jit(jax.vmap(function)) for function in (init, step, whole)]
+    return Probe(leaves, *compiled)
 
 
 def count(shape: Any) -> int:
@@ -80,26 +86,33 @@ def full(asked: Probe, values: Any) -> list[Any]:
     ]
 
 
-def answers(asked: Probe, grads: Any, params: list[Any], *, watch: bool = True) -> list[Any]:
-    """Each leaf's updates over a sequence of gradients, as (steps, copies, watched elements).
+def answers(asked: Probe, grads: Any, params: list[Any]) -> list[Any]:
+    """Each leaf's first updates over a sequence of gradients, as (steps, copies, watched).
 
     Args:
         asked: The compiled optimizer.
         grads: For each step, a list of the leaves' gradients.
         params: The leaves of the params, which stay where they are.
-        watch: Return the first elements alone; otherwise all of each leaf.
     """
-    seen: list[list[Any]] = [[] for _ in asked.shapes]
+    seen = []
     with environment(x64=True):
         params = [jnp.asarray(leaf) for leaf in params]
         state = asked.init(params)
         for gradient in grads:
             updates, state = asked.step(gradient, state, params)
-            for row, update, shape in zip(seen, updates, asked.shapes, strict=True):
-                flat = np.asarray(update, np.float64)
-                flat = flat.reshape(len(flat), -1)
-                row.append(flat[:, : count(shape)] if watch else flat)
-    return [np.stack(row) for row in seen]
+            seen.append(updates)
+        together = np.stack([np.asarray(update, np.float64) for update in seen])
+    ends = np.cumsum([count(shape) for shape in asked.shapes])
+    return np.split(together, ends[:-1], axis=2)
+
+
+def whole_updates(asked: Probe, grads: list[Any], params: list[Any], steps: int) -> list[Any]:
+    """All elements of the last update after some steps of one gradient, for each leaf."""
+    with environment(x64=True):
+        state = asked.init(params)
+        for _ in range(steps):
+            updates, state = asked.whole(grads, state, params)
+        return [np.asarray(update, np.float64) for update in updates]
 
 
 def normal_grads(steps: int = STEPS) -> Any:

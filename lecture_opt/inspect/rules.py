@@ -5,8 +5,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lecture_opt.check.diagnosis.calls import call
-from lecture_opt.check.diagnosis.fitting import EQUAL, Responses, error, fit, rounded
-from lecture_opt.check.diagnosis.rules import KNOWN, Rule, simulate
+from lecture_opt.check.diagnosis.fitting import DECAYS, EQUAL, Responses, error, fit, rounded
+from lecture_opt.check.diagnosis.rules import KNOWN, Rule, free, simulate
 
 NEAREST = 6  # rules that are fitted, where all are wrong at their usual hyperparameters
 
@@ -33,9 +33,18 @@ def identify(grads: Any, updates: Any) -> Identity | None:
         return with_rates(KNOWN[usual[0][1]], seen)
     for _, index in usual[:NEAREST]:
         rule, gap = fit(KNOWN[index], seen)
-        if gap < EQUAL:
-            return with_rates(rounded(rule, seen), seen)
+        plain = rounded(rule, seen)
+        if gap < EQUAL and all(
+            few_digits(name, getattr(plain.numbers, name)) for name in free(plain)
+        ):
+            return with_rates(plain, seen)
     return None
+
+
+def few_digits(name: str, value: Any) -> bool:
+    """Whether a hyperparameter is one that somebody would write."""
+    written = 1 - value if name in DECAYS else value
+    return name == "learning_rate" or abs(float(f"{written:.4g}") - written) <= 1e-6 * abs(written)
 
 
 def with_rates(rule: Rule, seen: Responses) -> Identity:

@@ -86,7 +86,8 @@ def reduced(params: Any, dtype: Any, *, large: int) -> Any:
 def treated_alike(optimizer: Any, params: Any, small: Any) -> bool:
     """Whether the state for the small shapes is of the same kinds as that for the real ones."""
     real, other = (jax.eval_shape(optimizer.init, tree) for tree in (params, small))
-    if jax.tree.structure(real) != jax.tree.structure(other):
+    structures: list[Any] = [jax.tree.structure(each) for each in (real, other)]
+    if structures[0] != structures[1]:
         return False
     ranks = [[len(leaf.shape) for leaf in jax.tree.leaves(each)] for each in (real, other)]
     return ranks[0] == ranks[1]
