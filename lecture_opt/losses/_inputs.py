@@ -33,17 +33,20 @@ def check_reduction(name: str, reduction: str) -> None:
 
 
 def array(name: str, argument: str, value: ArrayLike) -> jax.Array:
-    """Return `value` as an array; it must hold numbers, in its own width."""
+    """Return `value` as an array; it must hold numbers. JAX may cut its integers: see `whole`."""
     try:
-        x = jnp.asarray(value)
-    except OverflowError:  # a Python integer past 32 bits, which the check below names
-        x = jnp.zeros(())
+        return jnp.asarray(value)
+    except OverflowError:  # Python integers past 32 bits
+        return array(name, argument, np.asarray(value))
     except (TypeError, ValueError):
         given = type(value).__name__
         raise TypeError(f"{name}: {argument} is a {given}; wanted an array of numbers") from None
-    if not isinstance(value, list | tuple) or known(value):
+
+
+def whole(name: str, argument: str, value: ArrayLike) -> None:
+    """Raise where an integer of `value` does not fit the dtype that JAX gives it."""
+    if known(value):
         check_integers(f"{name}: {argument}", value)
-    return x
 
 
 def floating(name: str, argument: str, value: ArrayLike) -> jax.Array:
@@ -59,6 +62,7 @@ def floating(name: str, argument: str, value: ArrayLike) -> jax.Array:
 def real(name: str, argument: str, value: ArrayLike) -> jax.Array:
     """Return `value` as an array; it must not be complex."""
     x = array(name, argument, value)
+    whole(name, argument, value)
     if jnp.issubdtype(x.dtype, jnp.complexfloating):
         raise TypeError(f"{name}: {argument} has dtype {x.dtype}; wanted real numbers")
     return x

@@ -218,6 +218,8 @@ def _check(
             _check_distributions(name, "labels", inputs.shown(labels, where, axis), axis)
         else:
             _check_ids(name, inputs.shown(labels, where), x.shape[axis])
+    else:
+        inputs.whole(name, "labels", labels)
     return CrossEntropyArguments(
         x,
         y,

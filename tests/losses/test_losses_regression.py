@@ -42,11 +42,12 @@ def test_absolute_error_is_the_laplace_log_density_less_log_2(x64):
 def test_gaussian_nll_is_minus_the_normal_log_density(x64, scale):
     expected = -scipy.stats.norm.logpdf(TARGETS, PREDICTIONS, np.float64(scale))
     by_scale = gaussian_nll(PREDICTIONS, TARGETS, scale, **none)
-    np.testing.assert_allclose(by_scale, expected, rtol=8 * EPS)
+    # Terms of order one may cancel: their rounding stays.
+    np.testing.assert_allclose(by_scale, expected, rtol=8 * EPS, atol=8 * EPS)
     by_variance = gaussian_nll(
         PREDICTIONS, TARGETS, log_variance=2 * np.log(np.float64(scale)), **none
     )
-    np.testing.assert_allclose(by_variance, expected, rtol=16 * EPS)
+    np.testing.assert_allclose(by_variance, expected, rtol=16 * EPS, atol=8 * EPS)
 
 
 def test_the_default_scale_is_1(x64):
