@@ -32,6 +32,15 @@ def environment(x64: bool = False) -> Iterator[None]:
         yield
 
 
+def check_device(caller: str) -> None:
+    """Raise a ValueError that begins with `caller` where JAX finds no device to run on."""
+    try:
+        jax.devices()
+    except (RuntimeError, AssertionError) as error:  # JAX asserts that one platform was found
+        asked = jax.config.values["jax_platforms"]
+        raise ValueError(f"{caller}: JAX finds no device (JAX_PLATFORMS is {asked})") from error
+
+
 def fast_jit(function: Callable[..., Any], **options: Any) -> Any:
     """`jax.jit`, with options under which XLA compiles small programs in half the time or less."""
     return jax.jit(function, compiler_options=_fast_options(), **options)

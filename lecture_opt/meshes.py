@@ -30,8 +30,13 @@ def cut(array: jax.Array) -> Cut:
 
 def looked_up(ids: jax.Array, table: jax.Array) -> Cut:
     """How looked-up rows are cut: as the ids, then as the table by axes that don't cut the ids."""
-    used = {name for axis in cut(ids) for name in names(axis)}
-    return (*cut(ids), *(None if used & set(names(axis)) else axis for axis in cut(table)[1:]))
+    return joined(cut(ids), cut(table)[1:])
+
+
+def joined(first: Cut, rest: Cut) -> Cut:
+    """The cut of the first axes, then that of the rest by mesh axes that don't cut the first."""
+    used = {name for axis in first for name in names(axis)}
+    return (*first, *(None if used & set(names(axis)) else axis for axis in rest))
 
 
 def placed(function: Callable[..., Any], result: Cut, *args: jax.Array) -> Any:

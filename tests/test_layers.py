@@ -34,7 +34,14 @@ ROOMS = {
         ("properties",),
         ("report", "battery", "table", "pytest_door", "__init__"),
     ),
-    "compare": (("space", "protocol"), ("results",), ("runs",), ("show",), ("__init__",)),
+    "compare": (
+        ("space", "protocol"),
+        ("results",),
+        ("runs",),
+        ("expectations",),
+        ("show",),
+        ("__init__",),
+    ),
 }
 """Inside a judge, in order: a room imports only from itself and from those before it."""
 STRANGERS = {("compare.runs", "compare.show"), ("compare.show", "compare.runs")}

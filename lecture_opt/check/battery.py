@@ -5,16 +5,19 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+<<<<<<< HEAD
 import jax
 
 from lecture_opt.check.diagnosis import foreign
+=======
+>>>>>>> main
 from lecture_opt.check.diagnosis.reference import step_by_step
 from lecture_opt.check.needs import RUNS, Property
 from lecture_opt.check.outcome import Outcome, failed, in_words, skipped
 from lecture_opt.check.properties import PROPERTIES, interface
 from lecture_opt.check.report import Report, Result, family_of, name_of
 from lecture_opt.check.subject import Subject, make
-from lecture_opt.environment import environment
+from lecture_opt.environment import check_device, environment
 
 MEASURED = ("traits", "identity")  # families that report without judging
 WORKERS = 2
@@ -93,11 +96,7 @@ def run(
     properties = selected(set(only) - {"reference"}) if only else list(PROPERTIES)
     reasons = dict(skip) if isinstance(skip, Mapping) else dict.fromkeys(skip, "asked to skip")
     left_out = {prop: reason for key, reason in reasons.items() for prop in selected([key])}
-    try:
-        jax.devices()
-    except (RuntimeError, AssertionError) as error:  # JAX asserts that one platform was found
-        asked = jax.config.values["jax_platforms"]
-        raise ValueError(f"check: JAX finds no device (JAX_PLATFORMS is {asked})") from error
+    check_device("check")
     started = time.perf_counter()
     with environment():
         subject = make(optimizer, name=name)

@@ -19,7 +19,8 @@ class Protocol:
         steps: Optimizer steps of a run.
         batch_size: Examples of a minibatch.
         evaluations: How many times the validation metric is taken; divides `steps`.
-        draws: Settings tried for each optimizer, from its own search space.
+        draws: Settings tried for each optimizer, from its own search space: a coarse look, then
+            settings around the best of it.
         seeds: As many tune, numbered from 0, as report, numbered from a million: disjoint.
         tuning_seeds: How many tune, where not as many as report.
         level: Of every interval; its complement is the error rate of every verdict.
@@ -30,6 +31,7 @@ class Protocol:
             floor of each task.
         relative: Whether `margin` is a share of the baseline's metric.
         planned: Seeds of the first look, where this study extends an earlier one.
+        first_seed: Where the seeds start, so that several machines may take different ones.
         family: How many sets of candidates were judged in this folder, this one included.
     """
 
@@ -46,6 +48,7 @@ class Protocol:
     margin: float | None = None
     relative: bool = False
     planned: int | None = None
+    first_seed: int = 0
     family: int = 1
 
     def __post_init__(self) -> None:
@@ -72,12 +75,18 @@ class Protocol:
     @property
     def tuning_seeds(self) -> tuple[int, ...]:
         """Seeds that choose the setting, by the last validation metric."""
-        return tuple(range(self.tuning_seed_count))
+        return tuple(range(self.first_seed, self.first_seed + self.tuning_seed_count))
 
     @property
     def reporting_seeds(self) -> tuple[int, ...]:
         """Seeds that give every number reported at the chosen setting."""
-        return tuple(range(FIRST_REPORTING_SEED, FIRST_REPORTING_SEED + self.seeds))
+        first = FIRST_REPORTING_SEED + self.first_seed
+        return tuple(range(first, first + self.seeds))
+
+    @property
+    def refined(self) -> int:
+        """How many of the draws lie around the best of the others."""
+        return 2 * (3 * self.draws // 16)
 
     @property
     def is_planned(self) -> bool:

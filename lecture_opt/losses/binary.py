@@ -8,7 +8,7 @@ from jax.typing import ArrayLike
 from lecture_opt.losses import _arithmetic as arithmetic
 from lecture_opt.losses import _inputs as inputs
 from lecture_opt.losses._inputs import CrossEntropyArguments, Reduction
-from lecture_opt.numerics import compute_dtype, known, smallest_normal
+from lecture_opt.numerics import compute_dtype, smallest_normal
 
 
 def binary_cross_entropy(
@@ -44,10 +44,10 @@ def binary_cross_entropy(
     name = "binary_cross_entropy"
     given = _check(name, "probs", probs, labels, where, class_weights, label_smoothing)
     inputs.check_reduction(name, reduction)
-    if known(probs, where):
+    if inputs.readable(probs, where):
         hint = " (these look like logits; use sigmoid_cross_entropy)"
         inputs.check_probabilities(name, "probs", inputs.shown(probs, where), hint)
-        if known(labels):
+        if inputs.readable(labels):
             inputs.check_order(name, inputs.shown(probs, where), inputs.shown(labels, where))
     return _from_probs(given, reduction)
 
@@ -145,7 +145,7 @@ def _check(
     x = inputs.floating(name, argument, scores)
     y = inputs.matching(name, "labels", labels, argument, x)
     mask = inputs.visible(name, where, x.shape)
-    if known(labels, where):
+    if inputs.readable(labels, where):
         inputs.check_probabilities(name, "labels", inputs.shown(labels, where))
     return CrossEntropyArguments(
         x,

@@ -11,7 +11,7 @@ from jax.typing import ArrayLike
 from lecture_opt.losses import _arithmetic as arithmetic
 from lecture_opt.losses import _inputs as inputs
 from lecture_opt.losses._inputs import Reduction
-from lecture_opt.numerics import compute_dtype, known
+from lecture_opt.numerics import compute_dtype
 
 LOG_SQRT_2_PI = 0.5 * math.log(2 * math.pi)
 
@@ -188,7 +188,7 @@ def _check_spread(name: str, argument: str, value: ArrayLike, x: jax.Array) -> j
 
 
 def _check_positive(name: str, scale: ArrayLike, where: ArrayLike | None) -> None:
-    if known(scale, where):
+    if inputs.readable(scale, where):
         values = inputs.shown(scale, where if np.ndim(scale) else None)
         bad = values[values <= 0]
         if bad.size:

@@ -44,8 +44,6 @@ from lecture_opt.rows._state import ExactState
 from lecture_opt.rows.exact import (
     adagrad,
     adam,
-    catch_up,
-    finalize,
     momentum,
     nesterov,
     rmsprop,
@@ -58,6 +56,7 @@ from lecture_opt.rows.gradients import (
     value_and_row_grad,
 )
 from lecture_opt.rows.lazy import lazy
+from lecture_opt.rows.reading import catch_up, finalize
 from lecture_opt.rows.updates import apply_updates, clip_by_global_norm, global_norm
 
 __all__ = [

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import optax
 import pytest
 
-from lecture_opt import check
+from lecture_opt import check, equals
 
 
 class Velocity(NamedTuple):
@@ -86,7 +86,7 @@ def test_no_false_alarm(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam"])
+@pytest.mark.parametrize("name", [pair.name for pair in equals.PAIRS])
 def test_the_lecture_s_optimizers_pass(name):
     from lecture_opt import optimizers
 

@@ -90,7 +90,7 @@ def test_the_lengths_and_the_order_in_the_results_hold_together(results):
             assert len(cell["test"]["values"]) == seeds
             assert np.shape(cell["loss"]["runs"]) == (seeds, evaluations)
             assert np.shape(cell["validation"]["median"]) == (evaluations,)
-            assert np.shape(cell["tuning"]["validation"]["runs"]) == (2, 3)
+            assert np.shape(cell["tuning"]["validation"]["runs"]) == (5, 3)
             assert cell["tuning"]["draws"]["learning_rate"] == sorted(
                 cell["tuning"]["draws"]["learning_rate"]
             )

@@ -10,7 +10,7 @@ import optax
 import pytest
 
 from lecture_opt import environment, problems, specs
-from lecture_opt.compare.runs import data, engine, entrants
+from lecture_opt.compare.runs import data, engine, entrants, machine
 from lecture_opt.environment import lenient
 from lecture_opt.problems import loop as loops
 
@@ -182,7 +182,7 @@ def test_an_epoch_takes_every_row_once():
 
 
 def test_the_memory_bounds_how_many_run_at_once(adam):
-    at_once = functools.partial(engine.runs_at_once, adam.entrant)
+    at_once = functools.partial(machine.runs_at_once, adam.entrant)
     assert at_once(160) == 10
     assert at_once(24) == 8
     assert at_once(7) == 7

@@ -2,7 +2,11 @@
 
 import functools
 import re
+import socket
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 import jax
@@ -362,3 +366,18 @@ def test_the_slide_s_order_of_arguments_is_caught_where_the_values_show_it():
             probs,
             where=jnp.zeros(one_hot.shape[: loss(probs, one_hot, reduction="none").ndim], bool),
         )
+
+
+@pytest.mark.slow
+def test_arrays_that_span_processes_are_not_fetched():
+    script = Path(__file__).with_name("losses_on_processes.py")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    started = [
+        subprocess.Popen([sys.executable, script, str(port), str(i)], stderr=subprocess.PIPE)
+        for i in range(2)
+    ]
+    for process in started:
+        _, errors = process.communicate(timeout=120)
+        assert process.returncode == 0, errors.decode()

@@ -11,12 +11,12 @@ import numpy as np
 import optax
 import pytest
 from jax import export
+from reference import MAKERS
 
 import lecture_opt as lo
 from lecture_opt.optimizers import elementwise
 
-CONSTRUCTORS = [lo.sgd, lo.momentum, lo.nesterov, lo.adagrad, lo.rmsprop, lo.adam]
-each = pytest.mark.parametrize("make", CONSTRUCTORS, ids=lambda f: f.__name__)
+each = pytest.mark.parametrize("make", MAKERS, ids=lambda f: f.__name__)
 DTYPES = [jnp.float16, jnp.bfloat16, jnp.float32, jnp.float64]
 
 TREES = {

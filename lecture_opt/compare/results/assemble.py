@@ -13,7 +13,8 @@ from lecture_opt.compare import space
 from lecture_opt.compare.protocol import Protocol
 from lecture_opt.compare.results import gains, verdicts
 from lecture_opt.compare.results.measured import Facts, Measured, Tuned
-from lecture_opt.compare.results.statistics import across, choice, estimates
+from lecture_opt.compare.results.overall import overall
+from lecture_opt.compare.results.statistics import choice, estimates
 from lecture_opt.compare.results.types import (
     About,
     Budget,
@@ -21,11 +22,9 @@ from lecture_opt.compare.results.types import (
     Cell,
     Curve,
     Diverged,
+    Estimate,
     Gain,
     Optimizer,
-    Overall,
-    Profiles,
-    Ranks,
     Sample,
     Spread,
     Steps,
@@ -47,6 +46,7 @@ def assemble(
     measured: Sequence[Sequence[Measured]],
     about: About,
     twins: Sequence[Measured | None] = (),
+    floors: Sequence[Estimate | None] = (),
 ) -> Study:
     """The study.
 
@@ -57,12 +57,19 @@ def assemble(
         measured: `measured[i][j]` is task i and optimizer j.
         about: What the numbers depend on beside the protocol.
         twins: For each task the baseline under other seeds and another unit of rate.
+        floors: In place of that, the noise floors that were measured before.
     """
     tasks = [
-        _task(protocol, optimizers, fact, row, twin)
-        for fact, row, twin in zip(facts, measured, twins or [None] * len(facts), strict=True)
+        _task(protocol, optimizers, fact, row, twin, floor)
+        for fact, row, twin, floor in zip(
+            facts,
+            measured,
+            twins or [None] * len(facts),
+            floors or [None] * len(facts),
+            strict=True,
+        )
     ]
-    overall = _overall([spec.name for spec in optimizers], tasks, protocol.level)
+    over_all = overall([spec.name for spec in optimizers], tasks, protocol.level)
     return Study(
         **vars(about),
         protocol=protocol,
@@ -71,8 +78,8 @@ def assemble(
             for spec in optimizers
         ],
         tasks=tasks,
-        overall=overall,
-        verdicts=verdicts.summary(tasks, overall, protocol),
+        overall=over_all,
+        verdicts=verdicts.summary(tasks, over_all, protocol),
     )
 
 
@@ -91,13 +98,14 @@ def _task(
     facts: Facts,
     row: Sequence[Measured],
     twin: Measured | None,
+    floor: Estimate | None,
 ) -> Task:
     target = _target(protocol, optimizers, facts, row)
     names = [spec.name for spec in optimizers]
     sides = [gains.side(one, higher_is_better=facts.higher_is_better) for one in row]
     baseline = sides[names.index(protocol.baseline)]
     other = None if twin is None else gains.side(twin, higher_is_better=facts.higher_is_better)
-    floor = gains.noise_floor(baseline, other, protocol)
+    floor = floor or gains.noise_floor(baseline, other, protocol)
     margin = gains.margin(floor, float(baseline.means[0]), protocol)
     cells = [
         _cell(protocol, spec, facts, one, target.value, rank, gain, side)
@@ -189,7 +197,7 @@ def _cell(
         loss=_curve(reported.losses[0]),
         validation=_curve(reported.validation[0]),
         tuning=_tuning(tuned),
-        budget=_budget(tuned, facts.higher_is_better),
+        budget=_budget(tuned, protocol.refined, facts.higher_is_better),
         cost=one.cost,
     )
 
@@ -232,49 +240,36 @@ def _working_range(tuned: Tuned, higher_is_better: bool) -> WorkingRange:
     near = estimates.is_near_best(scores, higher_is_better=higher_is_better, margin=MARGIN)
     width = estimates.Range(math.nan, math.nan, math.nan)
     if len(tuned.settings) == 1:
+        rates = tuned.settings["learning_rate"]
+        order = np.argsort(rates)
         width = estimates.working_range(
-            tuned.settings["learning_rate"],
-            scores,
-            higher_is_better=higher_is_better,
-            margin=MARGIN,
+            rates[order], scores[order], higher_is_better=higher_is_better, margin=MARGIN
         )
     return WorkingRange(*width, share=float(np.mean(near)))
 
 
 def _tuning(tuned: Tuned) -> Tuning:
-    runs = np.where(tuned.diverged, np.nan, tuned.validation)
+    """In the order of rates where these alone are tuned, else as they were tried."""
+    order = np.arange(tuned.validation.shape[1])
+    if len(tuned.settings) == 1:
+        order = np.argsort(tuned.settings["learning_rate"])
+    validation, diverged = tuned.validation[:, order], tuned.diverged[:, order]
+    runs = np.where(diverged, np.nan, validation)
     low, _, high = estimates.quartiles(runs)
-    mean = estimates.draw_scores(tuned.validation, tuned.diverged)
-    return Tuning(tuned.settings, Validation(mean, low, high, runs), tuned.diverged.sum(axis=0))
+    mean = estimates.draw_scores(validation, diverged)
+    draws = {name: values[order] for name, values in tuned.settings.items()}
+    return Tuning(draws, Validation(mean, low, high, runs), diverged.sum(axis=0))
 
 
-def _budget(tuned: Tuned, higher_is_better: bool) -> Budget:
+def _budget(tuned: Tuned, refined: int, higher_is_better: bool) -> Budget:
+    """The best of a few draws of the coarse look, taken at random, then of all of it and more."""
     scores = _scores(tuned)
-    means, ends = estimates.best_of(scores, higher_is_better=higher_is_better)
-    return Budget(np.arange(1, len(scores) + 1), Spread(means, ends[:, 0], ends[:, 1]))
-
-
-def _overall(names: Sequence[str], tasks: Sequence[Task], level: float) -> Overall:
-    if len(names) < 2 or len(tasks) < 2:
-        return Overall(None, None)
-    by_name = [{cell.optimizer: cell for cell in task.cells} for task in tasks]
-    times = np.concatenate(
-        [np.stack([cells[name].steps_to_target.values for name in names], 1) for cells in by_name]
-    )
-    ratios = across.corners(times)
-    shares = across.performance_profile(times, ratios)
-    costs = np.array([[cells[name].rank for name in names] for cells in by_name])
-    ranks = across.ranks(costs, level=1 - level)
-    return Overall(
-        Profiles(ratios, dict(zip(names, shares, strict=True))),
-        Ranks(
-            dict(zip(names, ranks.mean.tolist(), strict=True)),
-            ranks.critical_difference,
-            ranks.friedman_p,
-            [[names[i] for i in group] for group in ranks.groups],
-            len(tasks),
-        ),
-    )
+    first = len(scores) - refined
+    means, ends = estimates.best_of(scores[:first], higher_is_better=higher_is_better)
+    best = np.fmax.accumulate if higher_is_better else np.fmin.accumulate
+    later = best(scores)[first:]
+    low, high = (np.concatenate([end, later]) for end in ends.T)
+    return Budget(np.arange(1, len(scores) + 1), Spread(np.append(means, later), low, high))
 
 
 def _sample(values: np.ndarray, level: float) -> Sample:

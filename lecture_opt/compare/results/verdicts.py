@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from itertools import count
 
 from lecture_opt.compare.protocol import Protocol
 from lecture_opt.compare.results.measured import Facts
@@ -90,9 +91,12 @@ def summary(tasks: Sequence[Task], overall: Overall, protocol: Protocol) -> list
     comparisons = max(len(task.cells) - 1 for task in tasks)
     if comparisons:
         if paired.least_p(protocol.seeds, comparisons) > protocol.error_rate:
+            enough = next(
+                n for n in count(2) if paired.least_p(n, comparisons) <= protocol.error_rate
+            )
             found.append(
                 f"{protocol.seeds} seeds can show no difference, however large, among "
-                f"{comparisons} comparisons."
+                f"{comparisons} comparisons; {enough} could."
             )
         found += _against_baseline(tasks, protocol)
     if protocol.family > 1:
@@ -113,8 +117,8 @@ def _against_baseline(tasks: Sequence[Task], protocol: Protocol) -> list[str]:
             if cell.gain is not None:
                 counts.setdefault(cell.optimizer, Counter())[cell.gain.verdict] += 1
     alike: dict[tuple[int, ...], list[str]] = {}
-    for name, count in counts.items():
-        alike.setdefault(tuple(count[word] for word in WORDS), []).append(name)
+    for name, words in counts.items():
+        alike.setdefault(tuple(words[word] for word in WORDS), []).append(name)
     found = []
     for counted in sorted(alike, key=lambda c: (c[2] - c[0], -c[1])):
         parts = [f"{word} on {n}" for word, n in zip(WORDS, counted, strict=True) if n]

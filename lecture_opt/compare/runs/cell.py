@@ -3,7 +3,7 @@
 import functools
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import jax
 import numpy as np
@@ -11,7 +11,7 @@ import numpy as np
 from lecture_opt import specs
 from lecture_opt.compare import results, space
 from lecture_opt.compare.protocol import Protocol
-from lecture_opt.compare.runs import engine, hosted
+from lecture_opt.compare.runs import engine, hosted, machine
 from lecture_opt.compare.runs.data import Data
 from lecture_opt.compare.runs.entrants import Entrant, Examined
 from lecture_opt.compare.runs.store import Stage
@@ -20,6 +20,9 @@ from lecture_opt.problems import bound
 from lecture_opt.problems.loop import PARTS, Loop, PyTree, examples
 
 Settings = Mapping[str, np.ndarray]
+
+TWIN = 500_000
+"""How far the seeds of the baseline's twin lie from the study's."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,34 +48,75 @@ class Run:
     between: Callable[[], None]
 
     @functools.cached_property
-    def settings(self) -> Settings:
-        """What is tried: hyperparameter to values."""
-        return space.draw(self.protocol.space(self.spec), self.protocol.draws)
-
-    @functools.cached_property
     def tuned(self) -> results.Tuned:
         """Every setting with every tuning seed."""
-        return results.Tuned(self.settings, **self.kept("tuned", self._tune))
+        ranges = self.protocol.space(self.spec)
+        return self._tuned("tuned", ranges, self.protocol.tuning_seeds)
 
     @functools.cached_property
     def measured(self) -> tuple[results.Measured, Mapping[str, float]]:
         """The tuned, and what is reported of the chosen; the mean metrics of untrained runs."""
-        arrays = dict(self.kept("reported", self._report))
+        return self._reported("reported", self.tuned, self.protocol.reporting_seeds)
+
+    @functools.cached_property
+    def twin(self) -> results.Measured | None:
+        """The same under other seeds and another unit of rate; `None` for settings of one pair."""
+        if self.entrant.settings:
+            return None
+        other = replace(self.protocol, first_seed=self.protocol.first_seed + TWIN)
+        ranges = self.protocol.space(self.spec)
+        first = self.protocol.draws - self.protocol.refined
+        rate = space.shifted(ranges["learning_rate"], first)
+        tuned = self._tuned("twin tuned", {**ranges, "learning_rate": rate}, other.tuning_seeds)
+        return self._reported("twin reported", tuned, other.reporting_seeds)[0]
+
+    def _tuned(
+        self, stage: str, ranges: Mapping[str, specs.Range], seeds: Sequence[int]
+    ) -> results.Tuned:
+        arrays = dict(self.kept(stage, lambda: self._tune(ranges, seeds)))
+        validation, diverged = arrays.pop("validation"), arrays.pop("diverged")
+        settings = {name.removeprefix("="): values for name, values in arrays.items()}
+        return results.Tuned({name: settings[name] for name in ranges}, validation, diverged)
+
+    def _reported(
+        self, stage: str, tuned: results.Tuned, seeds: Sequence[int]
+    ) -> tuple[results.Measured, Mapping[str, float]]:
+        arrays = dict(self.kept(stage, lambda: self._report(tuned, seeds)))
         seconds, sizes = arrays.pop("seconds").tolist(), arrays.pop("bytes").tolist()
         untrained = dict(zip(PARTS[1:], arrays.pop("untrained").tolist(), strict=True))
-        reported = results.Reported(**arrays)
-        return results.Measured(self.tuned, reported, results.Cost(*seconds, *sizes)), untrained
+        cost = results.Cost(*seconds, *sizes)
+        return results.Measured(tuned, results.Reported(**arrays), cost), untrained
 
-    def _tune(self) -> dict[str, np.ndarray]:
-        settings = range(self.protocol.draws)
-        trained, _ = self._train(settings, self.protocol.tuning_seeds, with_test=False)
+    def _tune(
+        self, ranges: Mapping[str, specs.Range], seeds: Sequence[int]
+    ) -> dict[str, np.ndarray]:
+        """A coarse look, then settings around the best of it; the keys of settings begin with =."""
+        more = 0 if self.entrant.settings else self.protocol.refined
+        count = self.protocol.draws - more
+        settings = space.draw(ranges, count)
+        found = self._try(settings, seeds)
+        if more:
+            look = self.protocol.planned or len(seeds)  # later seeds change no setting
+            coarse = results.Tuned(settings, found["validation"][:look], found["diverged"][:look])
+            best = int(results.choose(coarse, higher_is_better=self._higher)[0])
+            around = space.refine(ranges, count, best, more)
+            again = self._try(around, seeds)
+            found = {k: np.concatenate([v, again[k]], axis=1) for k, v in found.items()}
+            settings = {k: np.concatenate([v, around[k]]) for k, v in settings.items()}
+        return {**found, **{f"={name}": values for name, values in settings.items()}}
+
+    def _try(self, settings: Settings, seeds: Sequence[int]) -> dict[str, np.ndarray]:
+        count = len(next(iter(settings.values())))
+        trained, _ = self._train(settings, range(count), seeds, with_test=False)
         return {"validation": trained.validation[..., -1], "diverged": trained.diverged}
 
-    def _report(self) -> dict[str, np.ndarray]:
-        higher = self.entrant.loop.higher_is_better
-        chosen = results.choose(self.tuned, higher_is_better=higher)
-        seeds = self.protocol.reporting_seeds
-        trained, clocks = self._train(chosen.tolist(), seeds, with_test=True)
+    @property
+    def _higher(self) -> bool:
+        return self.entrant.loop.higher_is_better
+
+    def _report(self, tuned: results.Tuned, seeds: Sequence[int]) -> dict[str, np.ndarray]:
+        chosen = results.choose(tuned, higher_is_better=self._higher)
+        trained, clocks = self._train(tuned.settings, chosen.tolist(), seeds, with_test=True)
         arrays = {
             "losses": trained.losses,
             "validation": trained.validation,
@@ -88,23 +132,24 @@ class Run:
         }
 
     def _train(
-        self, chosen: Sequence[int], seeds: Sequence[int], *, with_test: bool
+        self, settings: Settings, chosen: Sequence[int], seeds: Sequence[int], *, with_test: bool
     ) -> tuple[engine.Trained, np.ndarray]:
         """(seeds, settings) runs of the chosen settings; what clocks said, as in `Cost`."""
         groups = [tuple(chosen)]
         if self.entrant.settings:  # a program holds a few settings
-            most = engine.runs_at_once(self.entrant, len(chosen))
+            most = machine.runs_at_once(self.entrant, len(chosen))
             groups = [tuple(chosen[i : i + most]) for i in range(0, len(chosen), most)]
-        trained, clocks = zip(*(self._group(g, seeds, with_test) for g in groups), strict=True)
+        made = (self._group(settings, group, seeds, with_test) for group in groups)
+        trained, clocks = zip(*made, strict=True)
         joined = jax.tree.map(lambda *leaves: np.concatenate(leaves, axis=1), *trained)
         return joined, np.sum(clocks, axis=0) / np.array([len(groups), 1, 1, 1])
 
     def _group(
-        self, group: tuple[int, ...], seeds: Sequence[int], with_test: bool
+        self, settings: Settings, group: tuple[int, ...], seeds: Sequence[int], with_test: bool
     ) -> tuple[engine.Trained, list[float]]:
         """One program's part of `_train`."""
         count, program = len(group) * len(seeds), None
-        values = {name: np.tile(v[list(group)], len(seeds)) for name, v in self.settings.items()}
+        values = {name: np.tile(v[list(group)], len(seeds)) for name, v in settings.items()}
         runs = np.repeat(seeds, len(group)).tolist()
         entrant, between = self.entrant, self.between
         if not entrant.driver.host:
@@ -128,14 +173,16 @@ class Run:
     def _program(self, group: tuple[int, ...]) -> tuple[Entrant, engine.Program]:
         """The compiled training; of a group of settings, where these can't be tracers."""
         wanted = self.protocol.draws * len(self.protocol.tuning_seeds)
-        entrant, runs = self.entrant, engine.runs_at_once(self.entrant, wanted)
+        entrant, runs = self.entrant, machine.runs_at_once(self.entrant, wanted)
         if group:
             entrant = entrant._replace(settings=[entrant.settings[i] for i in group])
             runs = len(group) * max(1, runs // len(group))
         return entrant, engine.build(entrant, self.data, runs=runs)
 
 
-def facts(loop: Loop, examined: Examined, untrained: Mapping[str, float]) -> results.Facts:
+def facts(
+    loop: Loop, examined: Examined, untrained: Mapping[str, float], fingerprint: str
+) -> results.Facts:
     """What the results say of the task apart from its runs."""
     return results.Facts(
         name=loop.name,
@@ -145,6 +192,7 @@ def facts(loop: Loop, examined: Examined, untrained: Mapping[str, float]) -> res
         examples={part: examples(x) or 0 for part, x in zip(PARTS, loop.data, strict=True)},
         parameters=sum(leaf.size for leaf in jax.tree.leaves(examined.params)),
         untrained=untrained,
+        fingerprint=fingerprint,
     )
 
 
@@ -153,7 +201,7 @@ def _bytes(run: Run) -> tuple[int, int]:
     entrant, params = run.entrant, _size(run.examined.params)
     if entrant.build is None or entrant.driver.host:
         return sum(a.size * a.dtype.itemsize for a in entrant.layout if a) - params, params
-    setting = {name: values[0].item() for name, values in run.settings.items()}
+    setting = {name: values[0].item() for name, values in run.tuned.settings.items()}
     with lenient():
         _, state = bound.trained_by(entrant.loop, entrant.build(**setting))
     return _size(state), params

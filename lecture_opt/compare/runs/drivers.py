@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 import jax
 from jax.extend import core
 
+from lecture_opt.training.driver import prefers_host_steps
+
 
 class Driver(NamedTuple):
     """Whether runs go side by side in one program, and whether it takes many steps.
@@ -30,14 +32,9 @@ ONE_BY_ONE = Driver(False, False)
 
 def choose(step: core.ClosedJaxpr, backend: str) -> Driver:
     """The driver for a step on a backend."""
-    if backend == "cpu" and has_convolution(step.jaxpr):
+    if prefers_host_steps(step, backend):
         return ONE_BY_ONE
     return TOGETHER
-
-
-def has_convolution(jaxpr: core.Jaxpr) -> bool:
-    """Whether a convolution is in the program or in one that it calls."""
-    return any(equation.primitive.name == "conv_general_dilated" for equation in _equations(jaxpr))
 
 
 def constants(program: core.ClosedJaxpr) -> Iterator[Any]:

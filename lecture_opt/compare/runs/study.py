@@ -23,6 +23,7 @@ from lecture_opt.compare.protocol import Protocol
 from lecture_opt.compare.runs import data, entrants, hosted
 from lecture_opt.compare.runs.cell import Run, facts
 from lecture_opt.compare.runs.store import Store
+from lecture_opt.environment import check_device
 from lecture_opt.problems import Loop, Task, as_loop
 from lecture_opt.problems.loop import examples
 
@@ -39,7 +40,13 @@ class Plan(NamedTuple):
     entrants: Sequence[entrants.Entrant]
 
 
-Outcome = tuple[results.Measured, Mapping[str, float]]
+class Outcome(NamedTuple):
+    """What the runs of an optimizer gave, and untrained ones; the digest of the data they saw."""
+
+    measured: results.Measured
+    untrained: Mapping[str, float]
+    twin: results.Measured | None
+    fingerprint: str
 
 
 def run(
@@ -64,21 +71,25 @@ def run(
         ValueError: Before any training, where something is missing, given twice or can't be
             trained.
     """
+    optimizers = specs.distinct(optimizers)
     plans = check(tasks, optimizers, protocol)
     on_stage("checked", "", "")
-    found, measured, stopped = [], [], threading.Event()
+    found, measured, twins, stopped = [], [], [], threading.Event()
+    baseline = [spec.name for spec in optimizers].index(protocol.baseline)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         try:
             for plan in plans:
                 runs = _runs(plan, optimizers, protocol, store or Store(None), stopped)
-                outcomes = _measure(plan.loop.name, runs, pool, on_stage)
-                measured.append([one for one, _ in outcomes])
-                found.append(facts(plan.loop, plan.examined, outcomes[0][1]))
+                outcomes = _measure(plan.loop.name, runs, baseline, pool, on_stage)
+                measured.append([one.measured for one in outcomes])
+                twins.append(outcomes[baseline].twin)
+                first = outcomes[0]
+                found.append(facts(plan.loop, plan.examined, first.untrained, first.fingerprint))
         except BaseException:
             stopped.set()
             pool.shutdown(cancel_futures=True)
             raise
-    return results.assemble(protocol, optimizers, found, measured, about())
+    return results.assemble(protocol, optimizers, found, measured, about(), twins)
 
 
 def about() -> results.About:
@@ -98,6 +109,8 @@ def check(
     tasks: Sequence[Loop | Task], optimizers: Sequence[specs.OptimizerSpec], protocol: Protocol
 ) -> list[Plan]:
     """Looks at all tasks and optimizers; ValueError for a comparison that can't be made."""
+    check_device("compare")
+    optimizers = specs.distinct(optimizers)
     names = [spec.name for spec in optimizers]
     if not tasks or not optimizers:
         raise ValueError("run: there must be a task and an optimizer")
@@ -166,8 +179,8 @@ def _runs(
         ranges = {name: str(where) for name, where in protocol.space(spec).items()}
         identity = [
             results.plain(about()), computed, shared.digest, ranges, protocol.draws,
-            protocol.tuning_seeds, protocol.reporting_seeds, loop.steps, loop.evaluations,
-            loop.batch_size, loop.higher_is_better,
+            protocol.tuning_seeds, protocol.reporting_seeds, protocol.planned, loop.steps,
+            loop.evaluations, loop.batch_size, loop.higher_is_better,
         ]  # fmt: skip
         kept = store.cell(identity)
         return Run(spec, entrant, plan.examined, shared, protocol, kept, between)
@@ -177,7 +190,11 @@ def _runs(
 
 
 def _measure(
-    task: str, runs: Sequence[Run | None], pool: ThreadPoolExecutor, on_stage: OnStage
+    task: str,
+    runs: Sequence[Run | None],
+    baseline: int,
+    pool: ThreadPoolExecutor,
+    on_stage: OnStage,
 ) -> list[Outcome]:
     """One task: its optimizers tuned side by side, then reported one by one."""
 
@@ -191,8 +208,11 @@ def _measure(
     for i, ours in enumerate(runs):
         one = None
         if ours is not None:
-            one = ours.measured
+            measured, untrained = ours.measured
             on_stage("reported", task, ours.spec.name)
+            has_twin = i == baseline and len(runs) > 1
+            twin = ours.twin if has_twin else None
+            one = Outcome(measured, untrained, twin, ours.data.digest)
         outcomes.append(_shared(one, i))
     return outcomes
 

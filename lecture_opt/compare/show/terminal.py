@@ -44,7 +44,8 @@ def show(study: Study, console: Console) -> None:
             f"that all rank alike has p = {ranks.friedman_p:.2g} (Friedman)."
         )
     say(legend(study.protocol))
-    console.print("\n[bold]Verdict[/bold]")
+    if study.verdicts:
+        console.print("\n[bold]Verdict[/bold]")
     for sentence in study.verdicts:
         say(f"- {sentence}")
 
@@ -76,7 +77,8 @@ def legend(protocol: Protocol) -> str:
         f"Interval: {protocol.level:.0%}, over {protocol.seeds} seeds. Verdict: against "
         f"{protocol.baseline}. Steps: median and its interval; reached: runs that got there. "
         "Decades: of rates within 5 % of the best. Diverged: share of the tuning runs. µs: one "
-        "step of one run, evaluations included. !: on the edge of its range."
+        "step of one run, evaluations included. !: on the edge of its range. One split of the data "
+        "serves all seeds: the intervals do not cover what another split would give."
     )
 
 
