@@ -5,12 +5,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-<<<<<<< HEAD
-import jax
-
 from lecture_opt.check.diagnosis import foreign
-=======
->>>>>>> main
 from lecture_opt.check.diagnosis.reference import step_by_step
 from lecture_opt.check.needs import RUNS, Property
 from lecture_opt.check.outcome import Outcome, failed, in_words, skipped
