@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from lecture_opt.check.diagnosis import foreign
 from lecture_opt.check.diagnosis.reference import step_by_step
 from lecture_opt.check.needs import RUNS, Property
 from lecture_opt.check.outcome import Outcome, failed, in_words, skipped
@@ -71,7 +72,8 @@ def run(
     Args:
         optimizer: An `(init, update)` pair, or a constructor that takes a learning rate; with a
             constructor more can be checked.
-        reference: Another optimizer that it should equal step by step.
+        reference: Another optimizer that it should equal step by step, or the text of one of
+            another library, such as "torch:AdamW(lr=1e-3)".
         skip: Properties or families to leave out; a mapping gives the reason for each.
         only: Properties or families to run instead of all; "reference" for the comparison alone.
         name: What the report calls the optimizer.
@@ -82,6 +84,8 @@ def run(
         ValueError: `skip` or `only` names an unknown property, or a reference that is not given.
     """
     only = list(only)
+    if isinstance(reference, str):
+        reference = foreign.reference(reference)
     if "reference" in only and reference is None:
         raise ValueError("check: only 'reference' was asked for, and no reference is given")
     properties = selected(set(only) - {"reference"}) if only else list(PROPERTIES)
@@ -133,14 +137,17 @@ def against(subject: Subject, reference: Any) -> Outcome:
         if not RUNS.met(subject):
             return skipped(RUNS.otherwise)
         try:
-            return step_by_step(subject, make(reference, name=spec_text(reference)))
+            other = reference if isinstance(reference, Subject) else named(reference)
+            return step_by_step(subject, other)
         except Exception as error:  # either may raise
             return failed(f"It raised {in_words(error)}", raised=in_words(error))
 
 
-def spec_text(reference: Any) -> str:
-    """What the report calls a reference that has no name."""
-    return getattr(reference, "__name__", "") or "the reference"
+def named(reference: Any) -> Subject:
+    """A reference as a subject; a text names an optimizer of another library."""
+    if isinstance(reference, str):
+        return foreign.reference(reference)
+    return make(reference, name=getattr(reference, "__name__", "") or "the reference")
 
 
 def assert_ok(

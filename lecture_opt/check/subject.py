@@ -41,6 +41,7 @@ class Subject:
         constructor: Builds it anew with other keyword arguments, where that is known.
         arguments: The numbers the constructor was called with, by name.
         rate_name: Which of them is the learning rate.
+        in_double: It computes in float64 alone, and outside of JAX.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Subject:
     constructor: Callable[..., Any] | None = None
     arguments: Mapping[str, float] = field(default_factory=dict)
     rate_name: str | None = None
+    in_double: bool = False
 
     def init(self, params: Tree) -> Tree:
         """The optimizer's own `init`."""
@@ -117,7 +119,8 @@ class Subject:
 
     def step(self, grads: Tree, state: Tree, params: Tree) -> Any:
         """One update, jitted where the optimizer can be."""
-        return (self.jitted if self.jit_problem is None else self.update)(grads, state, params)
+        jits = not self.in_double and self.jit_problem is None
+        return (self.jitted if jits else self.update)(grads, state, params)
 
     def updates_over(
         self, grads: list[Tree], params: Tree, *, follow: bool = False, jit: bool = True

@@ -9,6 +9,7 @@ import jax
 
 from lecture_opt import check, files, specs
 from lecture_opt.check import table
+from lecture_opt.check.diagnosis.foreign import is_foreign
 from lecture_opt.cli import kit
 
 DESCRIPTION = f"""\
@@ -32,7 +33,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = DESCRIPTION
     parser.add_argument("optimizer", nargs="?", help="what to check")
     parser.add_argument(
-        "--reference", metavar="OPTIMIZER", help="another optimizer it should equal step by step"
+        "--reference",
+        metavar="OPTIMIZER",
+        help="another optimizer it should equal step by step; also torch:NAME or keras:NAME",
     )
     kit.add_repeatable(parser, "--skip", "property or family to leave out", metavar="NAME")
     kit.add_repeatable(parser, "--only", "property or family to run alone", metavar="NAME")
@@ -56,7 +59,8 @@ def run(args: argparse.Namespace) -> int:
     if args.output:
         files.make_room("--output", args.output)
     subject = _subject(args.optimizer)
-    reference = _subject(args.reference) if args.reference else None
+    other = args.reference
+    reference = other if other is None or is_foreign(other) else _subject(other)
     with kit.progress() as progress:
         report = check.run(
             subject, reference=reference, skip=args.skip, only=args.only, progress=progress

@@ -18,8 +18,10 @@ LAYERS = {
 
 def which_leaves(subject: Subject, reference: Subject) -> str:
     """In words, which leaves differ in nearly all elements where the others agree; else empty."""
+    dtype = np.float64 if reference.in_double else np.float32
     params, *grads = (
-        nested(probes.normal_tree(seed, shapes=LAYERS)) for seed in range(700, 701 + STEPS)
+        nested(probes.normal_tree(seed, dtype=dtype, shapes=LAYERS))
+        for seed in range(700, 701 + STEPS)
     )
     try:
         got, _ = subject.updates_over(grads, params)

@@ -37,7 +37,7 @@ def step_by_step(subject: Subject, reference: Subject) -> Outcome:
     Usual cause: named in the message, where one of the usual suspects explains it.
     """
     worst = 0.0
-    for dtype in (jnp.float32, jnp.float64):
+    for dtype in (jnp.float64,) if reference.in_double else (jnp.float32, jnp.float64):
         for what, wrap in TREES.items():
             for seed in range(SEEDS):
                 with enable_x64(dtype is jnp.float64):
@@ -48,7 +48,8 @@ def step_by_step(subject: Subject, reference: Subject) -> Outcome:
                     cause = why(subject, reference)
                     found = parting._asdict() | {"seed": seed, "tree": what, "cause": cause}
                     return failed(f"{parting} ({place}). {cause}", **found)
-    some = which_leaves(subject, reference)
+    with enable_x64(reference.in_double):
+        some = which_leaves(subject, reference)
     if some:
         return failed(f"Equal on the trees {', '.join(TREES)}. {some}", cause=some)
     with enable_x64(True):
@@ -61,10 +62,10 @@ def step_by_step(subject: Subject, reference: Subject) -> Outcome:
             f"gradients: {parting}.",
             **parting._asdict(),
         )
-    low = sixteen_bits(subject, reference)
+    low = "" if reference.in_double else sixteen_bits(subject, reference)
     return passed(
         f"Equal to {reference.name} to {worst:.2g} over {STEPS} steps, {SEEDS} seeds, "
-        f"{len(TREES)} trees, float32 and float64. {low}",
+        f"{len(TREES)} trees, {'' if reference.in_double else 'float32 and '}float64. {low}",
         error=worst,
     )
 
@@ -133,7 +134,8 @@ def sixteen_bits(subject: Subject, reference: Subject) -> str:
 
 def why(subject: Subject, reference: Subject) -> str:
     """A guess at the cause, in a sentence: a known rule's usual suspects, else a clue."""
-    some = which_leaves(subject, reference)
+    with enable_x64(reference.in_double):
+        some = which_leaves(subject, reference)
     if some:
         return some
     found = by_suspects(subject, reference)

@@ -162,6 +162,7 @@ KNOWN = (
     adam_like("optax.adam"),
     adam_like("optax.nadam", along="nesterov"),
     adam_like("optax.amsgrad", second="max"),
+    adam_like("torch.optim.Adam", second="raw max"),
     adam_like("optax.adam", eps_root=1e-12),
     adam_like("optax.adabelief", second="belief", eps=1e-16, eps_root=1e-16),
     replace(adam_like("optax.adamax", second="infinity"), correct_second=Correction(0, "b2")),

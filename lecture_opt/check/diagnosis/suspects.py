@@ -90,8 +90,10 @@ def denominators(rule: Rule) -> Iterator[Neighbour]:
     if rule.second == "average":
         yield "the gradients are averaged first and then squared", replace(rule, second="mean")
         yield "the squared gradients are summed, without decay", replace(rule, second="sum")
-    if rule.second in ("average", "max", "min"):
+    if rule.second in ("average", "max", "raw max", "min"):
         largest = "the largest second moment so far is used (as in AMSGrad)"
+        if rule.second == "raw max":
+            largest = "the largest second moment is taken after its bias correction"
         yield largest, replace(rule, second="max")
         yield "the smallest second moment so far is used", replace(rule, second="min")
         raw = "the largest second moment is taken before its bias correction"
