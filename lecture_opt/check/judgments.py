@@ -70,6 +70,8 @@ def equal(got: list[Any], wanted: list[Any], what: str, tolerance: float = 1e-4)
 
 def leaves_independent(subject: Subject) -> bool:
     """Whether the gradients of one leaf leave alone the updates of the others and all scalars."""
+    if subject.needs_loss:  # of which every leaf is a part
+        return False
     params, grads = probes.params_tree(), probes.grads_trees(STEPS)
     wanted, state = subject.updates_over(grads, params, follow=True)
     scalars = [leaf for leaf in jax.tree.leaves(state) if np.shape(leaf) == ()]

@@ -53,9 +53,36 @@ class Subject:
         """The optimizer's own `init`."""
         return self.optimizer.init(params)
 
-    def update(self, grads: Tree, state: Tree, params: Tree) -> Any:
-        """The optimizer's own `update`."""
-        return self.optimizer.update(grads, state, params)
+    def update(self, grads: Tree, state: Tree, params: Tree, loss: Any = None) -> Any:
+        """The optimizer's own `update`, with the value of the loss for one that asks for it.
+
+        Without a `loss` it is a quadratic that has these gradients at these params.
+        """
+        if not self.needs_loss:
+            return self.optimizer.update(grads, state, params)
+        loss = quadratic(grads, params) if loss is None else loss
+        return self.optimizer.update(
+            grads, state, params, value=loss(params), grad=grads, value_fn=loss
+        )
+
+    @cached_property
+    def needs_loss(self) -> bool:
+        """Whether `update` asks for the loss, and runs once it is given."""
+        params, grads = probes.params_tree(), probes.normal_tree(0)
+        try:
+            self.optimizer.update(grads, self.init(params), params)
+        except Exception as error:  # only what a missing argument says is of interest
+            if not asks_for_more(str(error)):
+                return False
+        else:
+            return False
+        loss = quadratic(grads, params)
+        extra = {"value": loss(params), "grad": grads, "value_fn": loss}
+        try:
+            self.optimizer.update(grads, self.init(params), params, **extra)
+        except Exception:  # it asks for something else
+            return False
+        return True
 
     @cached_property
     def jitted(self) -> Callable[..., Any]:
@@ -76,8 +103,7 @@ class Subject:
     @property
     def wants_more(self) -> bool:
         """Whether `update` asks for more than (grads, state, params)."""
-        said = self.problem or ""
-        return ("missing" in said and "argument" in said) or "must be provided" in said
+        return asks_for_more(self.problem or "")
 
     @cached_property
     def jit_problem(self) -> BaseException | None:
@@ -140,6 +166,22 @@ class Subject:
     def learning_rate(self) -> float | None:
         """The rate it was built with, where that is known."""
         return self.arguments.get(self.rate_name) if self.rate_name else None
+
+
+def asks_for_more(said: str) -> bool:
+    """Whether an error speaks of an argument that `update` was not given."""
+    return ("missing" in said and "argument" in said) or "must be provided" in said
+
+
+def quadratic(grads: Tree, params: Tree) -> Callable[[Tree], Any]:
+    """Half the squared distance to the point that the gradients point away from."""
+    goals = jax.tree.map(lambda p, g: p - g, params, grads)
+
+    def loss(at: Tree) -> Any:
+        gaps = jax.tree.map(lambda p, goal: jnp.sum(jnp.abs(p - goal) ** 2), at, goals)
+        return 0.5 * sum(gap.astype(jnp.float32) for gap in jax.tree.leaves(gaps))
+
+    return loss
 
 
 def add(params: Tree, updates: Tree) -> Tree:

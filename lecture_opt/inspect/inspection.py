@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from lecture_opt import files
+from lecture_opt.check.subject import Subject
 from lecture_opt.environment import environment
 from lecture_opt.inspect import findings, measuring, probing, trees
 from lecture_opt.inspect.findings import Finding
@@ -115,9 +116,10 @@ def run(optimizer: Any, params: Any, *, steps: int = 1000) -> Inspection:
     if not any(place.floating for place in places):
         raise TypeError("inspect: params hold no floating leaf")
     with environment():
+        asked = Subject("the optimizer", optimizer)  # which gives the loss to one that needs it
         small = trees.to_probe(optimizer, params, "float64")
-        leaves = measured(optimizer, small, places, steps)
-        dtypes = update_dtypes(optimizer, params)
+        leaves = measured(asked, small, places, steps)
+        dtypes = update_dtypes(asked, params)
         states = state_pieces(optimizer, params, places)
     leaves = tuple(
         replace(leaf, update_dtype=dtype, state=pieces)

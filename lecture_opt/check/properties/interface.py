@@ -7,6 +7,7 @@ import numpy as np
 
 from lecture_opt.check import probes
 from lecture_opt.check.judgments import WATCHED, compare_signature
+from lecture_opt.check.needs import NO_LOSS, needs
 from lecture_opt.check.outcome import Outcome, failed, in_words, passed, skipped, trait
 from lecture_opt.check.subject import Subject
 
@@ -165,6 +166,7 @@ def returns_updates(subject: Subject) -> Outcome:
     return passed()
 
 
+@needs(NO_LOSS)
 def params_optional(subject: Subject) -> Outcome:
     """Called without params, `update` gives the same updates or says plainly that it needs them.
 

@@ -71,7 +71,8 @@ def train(task: Task, build: Callable[[Any], Subject], *, times_updates: bool) -
 
         def body(carry: Any, _: None) -> Any:
             params, state = carry
-            updates, state = subject.update(jax.grad(task.loss)(params), state, params)
+            grads = jax.grad(task.loss)(params)
+            updates, state = subject.update(grads, state, params, task.loss)
             return (add(params, jax.tree.map(lambda u: scale * u, updates)), state), None
 
         start = (task.start, subject.init(task.start))

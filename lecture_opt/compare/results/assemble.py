@@ -13,7 +13,8 @@ from lecture_opt.compare import space
 from lecture_opt.compare.protocol import Protocol
 from lecture_opt.compare.results import gains, verdicts
 from lecture_opt.compare.results.measured import Facts, Measured, Tuned
-from lecture_opt.compare.results.statistics import across, choice, estimates
+from lecture_opt.compare.results.overall import overall
+from lecture_opt.compare.results.statistics import choice, estimates
 from lecture_opt.compare.results.types import (
     About,
     Budget,
@@ -24,9 +25,6 @@ from lecture_opt.compare.results.types import (
     Estimate,
     Gain,
     Optimizer,
-    Overall,
-    Profiles,
-    Ranks,
     Sample,
     Spread,
     Steps,
@@ -71,7 +69,7 @@ def assemble(
             strict=True,
         )
     ]
-    overall = _overall([spec.name for spec in optimizers], tasks, protocol.level)
+    over_all = overall([spec.name for spec in optimizers], tasks, protocol.level)
     return Study(
         **vars(about),
         protocol=protocol,
@@ -80,8 +78,8 @@ def assemble(
             for spec in optimizers
         ],
         tasks=tasks,
-        overall=overall,
-        verdicts=verdicts.summary(tasks, overall, protocol),
+        overall=over_all,
+        verdicts=verdicts.summary(tasks, over_all, protocol),
     )
 
 
@@ -272,29 +270,6 @@ def _budget(tuned: Tuned, refined: int, higher_is_better: bool) -> Budget:
     later = best(scores)[first:]
     low, high = (np.concatenate([end, later]) for end in ends.T)
     return Budget(np.arange(1, len(scores) + 1), Spread(np.append(means, later), low, high))
-
-
-def _overall(names: Sequence[str], tasks: Sequence[Task], level: float) -> Overall:
-    if len(names) < 2 or len(tasks) < 2:
-        return Overall(None, None)
-    by_name = [{cell.optimizer: cell for cell in task.cells} for task in tasks]
-    times = np.concatenate(
-        [np.stack([cells[name].steps_to_target.values for name in names], 1) for cells in by_name]
-    )
-    ratios = across.corners(times)
-    shares = across.performance_profile(times, ratios)
-    costs = np.array([[cells[name].rank for name in names] for cells in by_name])
-    ranks = across.ranks(costs, level=1 - level)
-    return Overall(
-        Profiles(ratios, dict(zip(names, shares, strict=True))),
-        Ranks(
-            dict(zip(names, ranks.mean.tolist(), strict=True)),
-            ranks.critical_difference,
-            ranks.friedman_p,
-            [[names[i] for i in group] for group in ranks.groups],
-            len(tasks),
-        ),
-    )
 
 
 def _sample(values: np.ndarray, level: float) -> Sample:
