@@ -11,6 +11,7 @@ from latex2mathml.converter import convert
 _FORMULA = re.compile(
     r'<(span|div) class="arithmatex">(?:\\\((.*?)\\\)|\\\[(.*?)\\\])</\1>', re.DOTALL
 )
+_LOG = re.compile(r"<mi>(?:log|exp)</mi>(?!<mo)")
 _PROMPT = re.compile(r"(?:^|(?<=\n\n))( *)>>> .*?(?=\n\n|\Z)", re.DOTALL)
 _ARGS = re.compile(r"^Args:\n(?: +.*\n?)+", re.MULTILINE)
 _JOINT = re.compile(r"^( +)(\w+(?:, \w+)+): (.*\n(?:\1 .*\n)*)", re.MULTILINE)
@@ -58,9 +59,28 @@ def on_page_content(content, **_):
 
 def _mathml(match):
     inline, block = match[2], match[3]
-    formula = html.unescape(inline if block is None else block).strip()
-    mathml = convert(formula, display="inline" if block is None else "block")
-    return f"<div>{mathml}</div>" if block is not None else mathml
+    if block is not None:
+        return f'<div class="formula">{_converted(block, "block")}</div>'
+    formula = html.unescape(inline)
+    parts = _parts(formula) if len(formula) > 30 else [formula]
+    return " ".join(_converted(part, "inline") for part in parts)
+
+
+def _converted(formula, display):
+    mathml = convert(html.unescape(formula).strip(), display=display)
+    return _LOG.sub(r"\g<0><mspace width='0.17em'/>", mathml)
+
+
+def _parts(formula):
+    """A long inline formula cut before each `=` outside braces, where a line may then break."""
+    depth, part = 0, ""
+    for character in formula:
+        depth += (character in "{([") - (character in "})]")
+        if character == "=" and depth == 0 and part.strip():
+            yield part
+            part = ""
+        part += character
+    yield part
 
 
 class Examples(griffe.Extension):

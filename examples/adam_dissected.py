@@ -13,8 +13,8 @@
 # %% [markdown]
 # # Adam, dissected
 #
-# RMSprop with momentum, and a correction for having started both means at zero. What does each
-# part do? `python adam_dissected.py FOLDER` saves the picture.
+# Adam is RMSprop with momentum and with a correction, because both means start at zero. What does
+# each part do? `python adam_dissected.py FOLDER` saves the picture in a folder.
 
 # %%
 import sys
@@ -27,7 +27,16 @@ import numpy as np
 
 import lecture_opt as lo
 
-FOLDER = Path(sys.argv[1]) if sys.argv[1:] and not sys.argv[1].startswith("-") else None
+
+def show(figure, name):
+    """Shows the figure; saves it first if the command line names a folder."""
+    if sys.argv[1:] and not sys.argv[1].startswith("-"):  # a notebook's kernel is given options
+        folder = Path(sys.argv[1])
+        folder.mkdir(parents=True, exist_ok=True)
+        figure.savefig(folder / f"{name}.png", dpi=80)
+    plt.show()
+
+
 LEARNING_RATE, B1, B2, EPS = 0.001, 0.9, 0.999, 1e-8
 
 
@@ -65,9 +74,10 @@ print(f"lo.adam and the slide's loop differ by at most {apart:.0e} of the learni
 # %% [markdown]
 # ## Bias correction
 #
-# With a constant gradient the corrected step is the learning rate from the first step on. Without
-# the correction the first step is (1 - b1) / sqrt(1 - b2) = 3.2 times as large, and it grows to
-# about 6.6 times before the mean of squares has filled up: the start, of all times, is violent.
+# With a constant gradient the corrected step is as long as the learning rate, from the first step
+# on. Without the correction the first step is (1 - b1) / sqrt(1 - b2) = 3.2 times as long. The
+# steps grow to about 6.6 times the learning rate before the mean of the squares has filled up. So
+# the uncorrected training is wildest at the start, where nothing is known yet.
 
 # %%
 ones = np.ones(3000)
@@ -80,8 +90,8 @@ print(f"largest uncorrected step: {without.max() / LEARNING_RATE:.1f} learning r
 # %% [markdown]
 # ## The scale of the gradient does not matter
 #
-# m and sqrt(v) grow alike, so a loss times 1000 gives the same steps. And where the sign changes
-# from step to step the steps shrink: m averages out, v does not.
+# m and sqrt(v) grow alike, so 1000 times the loss gives the same steps. If the sign of the gradient
+# changes from step to step, the steps shrink, because m averages out and v does not.
 
 # %%
 ratio = step_sizes(1000 * noise) / step_sizes(noise)
@@ -94,9 +104,10 @@ print(
 # %% [markdown]
 # ## b1_decay
 #
-# The slide's l multiplies b1 once a step. With the default, 1 - 1e-8, nothing is to be seen (in
-# float32 it even rounds to 1); with 0.99 the momentum fades and Adam turns into RMSprop with a
-# corrected mean. Early in this fading the correction, which uses b1^t, no longer fits exactly.
+# The slide's l multiplies b1 once per step. With the default of 1 - 1e-8 you see no effect; in
+# float32 it even rounds to 1. With 0.99 the momentum fades, and Adam turns into RMSprop with a
+# corrected mean. The correction still uses b1^t, so it does not fit exactly while the momentum
+# fades.
 
 # %%
 default, fading = (step_sizes(noise, b1_decay=decay) for decay in (1 - 1e-8, 0.99))
@@ -114,5 +125,4 @@ axes[1].plot(step_sizes(noise) / LEARNING_RATE, label="b1_decay = 1")
 axes[1].plot(fading / LEARNING_RATE, alpha=0.7, label="b1_decay = 0.99")
 axes[1].set(title="pure noise", xlabel="step")
 axes[1].legend()
-if FOLDER is not None:
-    figure.savefig(FOLDER / "adam.png", dpi=80)
+show(figure, "adam")

@@ -13,9 +13,9 @@
 # %% [markdown]
 # # Backpropagation by hand
 #
-# Each module gets delta, the derivative of the loss by its output, and gives back the gradient of
-# its own parameters and the delta of the module before it. `python backprop_by_hand.py FOLDER`
-# saves the pictures.
+# Each module gets delta, the derivative of the loss by the module's output. It returns the gradient
+# of its own parameters, and the delta of the module before it. `python backprop_by_hand.py FOLDER`
+# saves the pictures in a folder.
 
 # %%
 import sys
@@ -29,19 +29,21 @@ import numpy as np
 import lecture_opt as lo
 from lecture_opt import backprop, gradient_flow
 
-FOLDER = Path(sys.argv[1]) if sys.argv[1:] and not sys.argv[1].startswith("-") else None
 
-
-def save(figure, name):
-    if FOLDER is not None:
-        figure.savefig(FOLDER / f"{name}.png", dpi=80)
+def show(figure, name):
+    """Shows the figure; saves it first if the command line names a folder."""
+    if sys.argv[1:] and not sys.argv[1].startswith("-"):  # a notebook's kernel is given options
+        folder = Path(sys.argv[1])
+        folder.mkdir(parents=True, exist_ok=True)
+        figure.savefig(folder / f"{name}.png", dpi=80)
+    plt.show()
 
 
 # %% [markdown]
 # ## One neuron
 #
-# h = relu(w . x + b), and so dL/dw = delta * step(z) * x: delta from above, the slope of the relu,
-# the input.
+# h = relu(w . x + b), so dL/dw = delta * step(z) * x: the delta from above, times the slope of the
+# relu, times the input.
 
 # %%
 params = {"kernel": jnp.array([1.0, -2.0]), "bias": jnp.array(0.5)}
@@ -58,12 +60,12 @@ axis.plot(z, jnp.maximum(z, 0), label="relu(z)")
 axis.plot(z, z > 0, "--", label="step(z), what delta is multiplied by")
 axis.set(xlabel="z = w . x + b")
 axis.legend()
-save(figure, "neuron")
+show(figure, "neuron")
 
 # %% [markdown]
 # ## A net: f3(W3) o f2(W2) o f1(W1)
 #
-# The same parameters in `lo.mlp` and in the chain by hand; the gradients agree to rounding.
+# `lo.mlp` and the chain by hand take the same parameters, and their gradients agree up to rounding.
 
 # %%
 model = lo.mlp([8, 16, 3], activation=lo.tanh)
@@ -84,9 +86,10 @@ print(f"loss {loss:.4f}; by hand and jax.grad differ by at most {max(jax.tree.le
 # %% [markdown]
 # ## Where gradients vanish or explode
 #
-# Eight layers deep. A sigmoid multiplies delta by at most 1/4, so the first layers hardly learn;
-# weights twice too large make delta grow at each layer; He's initialisation holds it level. Biases
-# too low leave ReLUs dead: they give 0 for every example, and nothing flows back through them.
+# These nets have eight layers. A sigmoid multiplies delta by at most 1/4, so the first layers
+# hardly learn. Weights that are twice too large make delta grow at each layer. He's initialisation
+# keeps it level. If the biases are too low, ReLUs die: they give 0 for every example, and no
+# gradient flows back through them.
 
 # %%
 DEPTH, WIDTH = 8, 32
@@ -112,4 +115,6 @@ for name, explanation in explanations.items():
     first, last = explanation.deltas[[0, -1]]
     print(f"{name:18} delta at the first layer / at the last: {first / last:.1e}", end=", ")
     print(f"dead ReLUs: {np.nanmean(explanation.dead):.0%}" if "relu" in name else "no ReLUs")
-save(gradient_flow.draw(explanations), "gradient_flow")
+figure = plt.figure()
+gradient_flow.draw(explanations, figure)
+show(figure, "gradient_flow")

@@ -1,9 +1,10 @@
 """Factorisation of a ratings table: users x items, some ratings known, the others predicted.
 
-scikit-learn carries no ratings; its digits are of the same form. A user is an image, an item a
-pixel, a rating how dark (0 to 16) the user finds the pixel: 1,797 x 64, each user agrees with
-others on groups of items, and 115,008 ratings are enough to hold one in ten back. A rating is the
-sum of two biases and of a product of two vectors, all rows of tables. A step sees 256 ratings.
+scikit-learn carries no ratings, but its digits have the same form. Call an image a user, a pixel an
+item, and the darkness of the pixel (0 to 16) the rating. There are 1,797 users, 64 items and
+115,008 ratings; users agree with each other on groups of items. One rating in ten is held back. A
+rating is predicted as the sum of two biases and the product of two vectors, which are rows of two
+tables. A step sees 256 ratings.
 """
 
 import time
@@ -63,7 +64,7 @@ def initial():
 
 
 def train(step, optimizer):
-    """Params, and the milliseconds a step after the compile."""
+    """The trained params, and the milliseconds per step, compilation not counted."""
     params, state = initial(), optimizer.init(initial())
 
     @jax.jit
@@ -102,13 +103,11 @@ def dense_step(params, state, batch):
 
 if __name__ == "__main__":
     guess = np.sqrt(np.mean((test["rating"] - np.mean(ratings[users[known], items[known]])) ** 2))
-    print(f"held-out ratings guessed as the mean: {16 * guess:.2f} of 16 off")
+    print(f"guessing the mean rating is off by {16 * guess:.2f} of 16 on the held-out ratings")
     for name, step, optimizer in (
         ("rows", row_step, row_optimizer),
         ("optax", dense_step, dense_optimizer),
     ):
         params, ms = train(step, optimizer)
-        print(f"{name + ':':6} {16 * error(params):.2f} of 16 off, {ms:.3f} ms a step")
-    print(
-        "Tables this small leave little to save: see word_vectors.py and `lecture-opt bench rows`."
-    )
+        print(f"{name + ':':6} off by {16 * error(params):.2f} of 16, {ms:.3f} ms per step")
+    print("Tables as small as these save little: see word_vectors.py and `lecture-opt bench rows`.")

@@ -13,9 +13,9 @@
 # %% [markdown]
 # # From likelihood to loss
 #
-# A loss is not chosen by taste: say which distribution the targets come from, and minus the
-# logarithm of their probability is the loss. `python likelihood_to_loss.py FOLDER` saves the
-# pictures.
+# A loss is not a matter of taste. Say which distribution the targets come from; then the loss is
+# minus the logarithm of their probability. `python likelihood_to_loss.py FOLDER` saves the pictures
+# in a folder.
 
 # %%
 import sys
@@ -27,19 +27,21 @@ import matplotlib.pyplot as plt
 
 import lecture_opt as lo
 
-FOLDER = Path(sys.argv[1]) if sys.argv[1:] and not sys.argv[1].startswith("-") else None
 
-
-def save(figure, name):
-    if FOLDER is not None:
-        figure.savefig(FOLDER / f"{name}.png", dpi=80)
+def show(figure, name):
+    """Shows the figure; saves it first if the command line names a folder."""
+    if sys.argv[1:] and not sys.argv[1].startswith("-"):  # a notebook's kernel is given options
+        folder = Path(sys.argv[1])
+        folder.mkdir(parents=True, exist_ok=True)
+        figure.savefig(folder / f"{name}.png", dpi=80)
+    plt.show()
 
 
 # %% [markdown]
 # ## A coin
 #
-# Seven heads in ten tosses. Every probability q of heads is a hypothesis h, and p(D|h) is a
-# product of ten factors; its logarithm is a sum, and has its maximum at the same q.
+# A coin shows seven heads in ten tosses. Every probability q of heads is a hypothesis h, and p(D|h)
+# is a product of ten factors. Its logarithm is a sum and has its maximum at the same q.
 
 # %%
 tosses = jnp.array([1.0] * 7 + [0.0] * 3)
@@ -61,14 +63,14 @@ axes[1].plot(candidates, -log_likelihoods / 10)
 axes[1].set(title="binary cross-entropy (mean)", xlabel="q")
 for axis in axes:
     axis.axvline(float(best), color="0.6", linestyle=":")
-save(figure, "likelihood")
+show(figure, "likelihood")
 
 # %% [markdown]
 # ## Classes
 #
-# The label is one-hot, so all of the sum over classes that is left is -log q of the true class.
-# Written from logits the gradient is q - p: never larger than 1, however wrong the model is. From
-# probabilities the gradient is -1/q, and explodes where the model is sure and wrong.
+# The label is one-hot, so only one term of the sum over the classes remains, -log q of the true
+# class. By the logits the gradient is q - p, which is never larger than 1, however wrong the model
+# is. By the probabilities the gradient is -1/q, which explodes if the model is sure and wrong.
 
 # %%
 probs = jnp.array([[0.7, 0.2, 0.1]])
@@ -85,18 +87,18 @@ axis.plot(logits, loss, label="loss, -log q")
 axis.plot(logits, slope, "--", label="gradient by the logit, q - 1")
 axis.set(xlabel="logit of the true class")
 axis.legend()
-save(figure, "cross_entropy")
+show(figure, "cross_entropy")
 
 far = jnp.array([-200.0])
 print(f"a logit of -200: from logits {lo.sigmoid_cross_entropy(far, jnp.array([1])):.1f}", end=", ")
 print(f"through the probability {lo.binary_cross_entropy(jax.nn.sigmoid(far), jnp.array([1])):.1f}")
-print("  (the probability rounds to 0 in float32, and what was lost can't be brought back)")
+print("  (the probability rounds to 0 in float32, and no loss can bring back what was lost)")
 
 # %% [markdown]
 # ## Regression
 #
-# With y = f(x) + noise and Normal noise, minus the log-likelihood is the squared error, scaled
-# and shifted by what does not depend on f. Laplace noise gives the absolute error: its best
+# If y = f(x) + noise and the noise is Normal, minus the log-likelihood is the squared error, scaled
+# and shifted by constants that do not depend on f. Laplace noise gives the absolute error. Its best
 # constant is the median, which an outlier does not move.
 
 # %%
@@ -119,4 +121,4 @@ axis.plot(constants, absolute / absolute.max(), label="absolute error (Laplace)"
 axis.plot(y, jnp.zeros(5), "kx", label="data, one outlier")
 axis.set(xlabel="constant prediction f", ylabel="loss / its maximum")
 axis.legend()
-save(figure, "regression")
+show(figure, "regression")

@@ -13,9 +13,9 @@
 # %% [markdown]
 # # Sparse features: AdaGrad, and why RMSprop forgets
 #
-# A feature that is seldom there gets few gradients. AdaGrad divides each parameter's rate by the
-# root of its own sum of squared gradients, so that the few count. `python sparse_features.py
-# FOLDER` saves the pictures.
+# A rare feature gets few gradients. AdaGrad divides the rate of each parameter by the root of that
+# parameter's own sum of squared gradients, so the few gradients count. `python sparse_features.py
+# FOLDER` saves the pictures in a folder.
 
 # %%
 import sys
@@ -27,18 +27,20 @@ import matplotlib.pyplot as plt
 
 import lecture_opt as lo
 
-FOLDER = Path(sys.argv[1]) if sys.argv[1:] and not sys.argv[1].startswith("-") else None
 
-
-def save(figure, name):
-    if FOLDER is not None:
-        figure.savefig(FOLDER / f"{name}.png", dpi=80)
+def show(figure, name):
+    """Shows the figure; saves it first if the command line names a folder."""
+    if sys.argv[1:] and not sys.argv[1].startswith("-"):  # a notebook's kernel is given options
+        folder = Path(sys.argv[1])
+        folder.mkdir(parents=True, exist_ok=True)
+        figure.savefig(folder / f"{name}.png", dpi=80)
+    plt.show()
 
 
 # %% [markdown]
 # ## Words, some of them rare
 #
-# Feature j is there in a share 2^-j of the examples, and every one has the same true weight, 1.
+# A share 2^-j of the examples has feature j. The true weight of every feature is 1.
 
 # %%
 FEATURES, EXAMPLES = 8, 2048
@@ -64,8 +66,8 @@ for name, optimizer in {"sgd": lo.sgd(0.1), "adagrad": lo.adagrad(0.5)}.items():
         key=jax.random.key(1),
     )
     weights[name] = result.params
-    print(f"{name:8} weight of the commonest {result.params[0]:.2f}", end=", ")
-    print(f"of the rarest (1 in 128) {result.params[-1]:.2f}; the true ones are 1")
+    print(f"{name:8} weight of the commonest feature {result.params[0]:.2f}", end=", ")
+    print(f"of the rarest (1 in 128) {result.params[-1]:.2f}; the true weights are 1")
 
 figure, axis = plt.subplots(figsize=(4.6, 2.8), layout="constrained")
 for name, learned in weights.items():
@@ -73,14 +75,14 @@ for name, learned in weights.items():
 axis.axhline(1, color="0.6", linestyle=":", label="true weight")
 axis.set(xlabel="share of examples that have the feature", ylabel="weight after 200 steps")
 axis.legend()
-save(figure, "sparse")
+show(figure, "sparse")
 
 # %% [markdown]
 # ## Summing over all the past
 #
-# The sum never falls: under a constant gradient AdaGrad's step is learning_rate / sqrt(t), and it
-# never recovers from a burst of large gradients. RMSprop's mean forgets: after the burst its steps
-# are back in about 1 / (1 - decay) steps.
+# The sum never falls. Under a constant gradient AdaGrad's step is learning_rate / sqrt(t), and it
+# never recovers from a burst of large gradients. RMSprop's mean forgets: some multiples of 1 / (1 -
+# decay) steps after the burst, the steps have their old length again.
 
 # %%
 gradients = jnp.ones(120).at[20:30].set(20.0)
@@ -101,4 +103,4 @@ for name, sizes in steps.items():
 axis.axvspan(20, 30, color="0.9", label="gradient 20 in place of 1")
 axis.set(xlabel="step", ylabel="size of the step")
 axis.legend()
-save(figure, "rmsprop")
+show(figure, "rmsprop")

@@ -1,8 +1,8 @@
 """Word vectors of Python's own documentation: skip-gram with negative sampling, on rows and dense.
 
 The text is `pydoc_data.topics`, which every Python carries. A step looks up a few hundred rows of
-two tables: trained on rows it pays for those, with optax for the tables. Both see the same
-batches, so they end with the same loss and the same neighbours.
+two tables. The row-sparse step pays for these rows; optax's dense step pays for the whole tables.
+Both see the same batches, so they end with the same loss and the same neighbours.
 """
 
 import re
@@ -20,7 +20,7 @@ WIDTH, WINDOW, NEGATIVES, BATCH, STEPS, RATE = 64, 4, 5, 256, 1200, 0.01
 
 words = re.findall(r"[a-z_]+", " ".join(topics.values()).lower())
 vocabulary, text, counts = np.unique(words, return_inverse=True, return_counts=True)
-# Frequent words tell little of their neighbours: most of their occurrences are dropped.
+# Frequent words say little about their neighbours, so most of their occurrences are dropped.
 rng = np.random.default_rng(0)
 kept = rng.random(len(text)) < np.sqrt(1e-3 * len(text) / counts[text])
 text = text[kept]
@@ -102,8 +102,8 @@ if __name__ == "__main__":
     params, state, loss, ms = train(row_step, initial(), row_optimizer.init(initial()))
     params, _ = rows.finalize(params, state)
     dense, _, dense_loss, dense_ms = train(dense_step, initial(), dense_optimizer.init(initial()))
-    print(f"rows:  loss {loss:.4f}, {ms:.2f} ms a step")
-    print(f"optax: loss {dense_loss:.4f}, {dense_ms:.2f} ms a step")
+    print(f"rows:  loss {loss:.4f}, {ms:.2f} ms per step")
+    print(f"optax: loss {dense_loss:.4f}, {dense_ms:.2f} ms per step")
     for word in ("class", "float", "exception", "list", "import"):
         print(
             f"{word}: {', '.join(nearest(params, word))} (optax: {', '.join(nearest(dense, word))})"

@@ -12,8 +12,8 @@
 # %% [markdown]
 # # Your own optimizer, from idea to verdict
 #
-# The idea: keep the decaying mean of the gradients, and step by its sign alone. Is it correct, and
-# is it any good, and what does it cost? The same questions from the shell, with this file:
+# The idea: keep a decaying mean of the gradients, and step in the direction of its sign. Is this
+# optimizer correct, is it any good, and what does it cost? From the shell you ask the same with:
 #
 #     lecture-opt check examples/your_own_optimizer.py:signed_momentum
 #     lecture-opt compare --optimizer examples/your_own_optimizer.py:signed_momentum \
@@ -30,7 +30,7 @@ from lecture_opt import bench, check, compare, specs
 # %% [markdown]
 # ## The idea
 #
-# A first version, with a slip that is easily made: the mean is never given back, so every step
+# The first version contains a bug that happens easily: it never returns the new mean, so every step
 # starts from zero again.
 
 
@@ -63,7 +63,7 @@ def signed_momentum(learning_rate=0.001, momentum=0.9):
 # %% [markdown]
 # ## Check
 #
-# A few of the families of properties, to be quick; leave out `only` to ask about all.
+# To be quick, this asks four families of properties. Leave out `only` to ask them all.
 
 # %%
 if __name__ == "__main__":
@@ -76,15 +76,14 @@ if __name__ == "__main__":
 # %% [markdown]
 # ## Compare
 #
-# Each optimizer has its learning rate tuned on some seeds and is reported on others; the verdict
-# says how sure it is.
+# Each optimizer's learning rate is tuned on some seeds, and other seeds report it. The verdict says
+# how sure it is.
 
 # %%
 if __name__ == "__main__":
-    here = globals().get("__file__", "your_own_optimizer.py")  # a notebook has no __file__
     study = compare.run(
         compare.load_tasks(["cancer-logistic"]),
-        [specs.parse(f"{here}:signed_momentum"), specs.parse("optax:adam")],
+        [specs.parse("__main__:signed_momentum"), specs.parse("optax:adam")],
         compare.Protocol(steps=200, draws=8, evaluations=20),
     )
     for cell in study.tasks[0].cells:
@@ -95,12 +94,13 @@ if __name__ == "__main__":
 # %% [markdown]
 # ## Bench
 #
-# What a compiled step costs, beside optax's Adam in the same run: one state array in place of two.
+# This measures a compiled step beside optax's Adam, in the same run. Adam keeps two arrays of state
+# for each parameter, and this optimizer keeps one.
 
 # %%
 if __name__ == "__main__":
     costs = bench.run(
-        bench.optimizers(f"{here}:signed_momentum", ["optax:adam"]),
+        bench.optimizers("__main__:signed_momentum", ["optax:adam"]),
         [bench.trees(quick=True)["large"]],
         rounds=10,
         slow_rounds=1,

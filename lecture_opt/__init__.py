@@ -13,7 +13,7 @@
 True
 """
 
-from lecture_opt import backprop, rows
+from lecture_opt import backprop, optimizers, rows
 from lecture_opt.backprop import gradient_flow
 from lecture_opt.losses import (
     binary_cross_entropy,
@@ -40,21 +40,7 @@ from lecture_opt.models import (
     softmax_regression,
     tanh,
 )
-from lecture_opt.optimizers import (
-    AdagradState,
-    AdamState,
-    MomentumState,
-    NesterovState,
-    RmspropState,
-    SgdState,
-    adagrad,
-    adam,
-    lookahead,
-    momentum,
-    nesterov,
-    rmsprop,
-    sgd,
-)
+from lecture_opt.optimizers import *  # noqa: F403  # each is exported by its own package
 from lecture_opt.training import (
     Checkpoint,
     FitResult,
@@ -65,11 +51,12 @@ from lecture_opt.training import (
 )
 
 __all__ = [
-    "AdagradState", "AdamState", "Checkpoint", "FitResult", "LayerError", "Model", "MomentumState",
-    "NesterovState", "RmspropState", "SgdState", "activation", "adagrad", "adam", "backprop",
+    "Checkpoint", "FitResult", "LayerError", "Model", "activation", "backprop",
     "binary_cross_entropy", "categorical_cross_entropy", "chain", "dense", "fit", "gaussian_nll",
-    "gradient_flow", "l2_penalty", "log_likelihood", "logistic", "lookahead", "mean_absolute_error",
-    "mean_squared_error", "mlp", "momentum", "nesterov", "relu", "rmsprop", "rows", "sgd",
-    "shard_data", "shard_params", "sigmoid", "sigmoid_cross_entropy", "softmax",
-    "softmax_cross_entropy", "softmax_regression", "tanh", "zero1",
+    "gradient_flow", "l2_penalty", "log_likelihood", "logistic", "mean_absolute_error",
+    "mean_squared_error", "mlp", "relu", "rows", "shard_data", "shard_params", "sigmoid",
+    "sigmoid_cross_entropy", "softmax", "softmax_cross_entropy", "softmax_regression", "tanh",
+    "zero1",
 ]  # fmt: skip
+__all__ += optimizers.__all__
+__all__.sort()

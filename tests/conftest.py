@@ -11,6 +11,7 @@ import pytest
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_default_matmul_precision", "highest")  # GPUs round products to 10 bits else
 jax.devices()  # started here, before a test of `lecture-opt check` asks for eight of them
 
 hypothesis.settings.register_profile(

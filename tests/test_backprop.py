@@ -265,6 +265,18 @@ def test_explain_shows_vanishing_gradients_and_dead_relus():
     assert backprop.explain(hand(("relu",)), params, (x, labels)).dead[1] == 0.5
 
 
+def test_explain_tells_a_relu_by_what_it_computes():
+    params = [{"kernel": jnp.eye(2), "bias": jnp.array([0.0, -9.0])}, {}]
+    batch = jnp.ones((3, 2)), jnp.array([0, 1, 0])
+    for module, dead in (
+        (backprop.automatic(lo.relu), 0.5),
+        (backprop.Module(*backprop.relu), 0.5),
+        (backprop.automatic(lo.activation(jax.nn.relu6)), np.nan),
+    ):
+        explanation = backprop.explain(backprop.chain(backprop.dense, module), params, batch)
+        np.testing.assert_array_equal(explanation.dead, [np.nan, dead])
+
+
 def test_explain_holds_norms_that_overflow_float32():
     params = [{"kernel": jnp.full((2, 2), 1e30), "bias": jnp.zeros(2)}]
     net = backprop.chain(backprop.dense)

@@ -126,3 +126,19 @@ def test_a_table_is_never_narrower_than_its_numbers(monkeypatch):
     assert kit.console(100).width == 100
     monkeypatch.setenv("COLUMNS", "200")
     assert kit.console(100).width == 200
+
+
+@pytest.mark.parametrize(
+    "command", ["check lecture:sgd", "compare", "race", "bench lecture:sgd", "bench rows --rows 9"]
+)
+def test_a_machine_without_the_device_asked_for_is_told(tmp_path, command):
+    done = subprocess.run(
+        [sys.executable, "-m", "lecture_opt", *command.split()],
+        env={**os.environ, "JAX_PLATFORMS": "tpu"},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2, done.stderr
+    assert "JAX finds no device (JAX_PLATFORMS is tpu)" in done.stderr
+    assert "Traceback" not in done.stderr

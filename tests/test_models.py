@@ -1,6 +1,10 @@
 """Models against their formulas, their initial scales, and the errors a wrong shape gives."""
 
+import copy
+import subprocess
+import sys
 from itertools import pairwise
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -210,6 +214,44 @@ def test_which_initialiser_each_layer_gets(key):
     assert drawn_by(mlp([4, 5, 3], activation=tanh), glorot) == [True, True]
 
 
+def gelu(z):
+    return jax.nn.gelu(z)
+
+
+@pytest.mark.parametrize(
+    ("module", "draw"),
+    [
+        (activation(jax.nn.relu), he),
+        (activation(lambda z: jnp.maximum(z, 0)), he),
+        (activation(lambda z: jnp.where(z > 0, z, 0)), he),
+        (copy.copy(relu), he),
+        (Model(*relu), he),
+        (chain(activation(lambda z: z), relu), he),
+        (activation(jax.nn.relu6), glorot),
+        (activation(jax.nn.leaky_relu), glorot),
+        (activation(gelu), glorot),
+        (activation(lambda z: z.reshape(5, 7)), glorot),
+    ],
+)
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_the_initialiser_follows_what_the_activation_computes(key, module, draw, dtype):
+    expected = draw(jax.random.split(jax.random.split(key, 3)[0])[0], (4, 5), dtype)
+    for init in (jax.jit(lambda key: mlp([4, 5, 3], activation=module, dtype=dtype).init(key)),
+                 mlp([4, 5, 3], activation=module, dtype=dtype).init):  # fmt: skip
+        rtol = 4 * float(jnp.finfo(dtype).eps)  # a compiled draw may round otherwise
+        np.testing.assert_allclose(
+            np.asarray(init(key)[0]["kernel"], np.float64), np.asarray(expected, np.float64), rtol
+        )
+
+
+def test_the_initialiser_is_the_same_in_every_transformation(key):
+    expected = mlp([4, 5, 3]).init(key)[0]["kernel"]
+    with jax.disable_jit():
+        np.testing.assert_allclose(mlp([4, 5, 3]).init(key)[0]["kernel"], expected, atol=1e-6)
+    by_vmap = jax.vmap(lambda key: mlp([4, 5, 3]).init(key))(key[None])
+    np.testing.assert_allclose(by_vmap[0]["kernel"][0], expected, atol=1e-6)
+
+
 def test_he_keeps_the_scale_of_activations_through_relu_layers(key):
     width, depth = 256, 16
     layer = dense(width, width, kernel_init=he)
@@ -318,6 +360,13 @@ def test_models_lower_for_every_platform(key, platform):
     x = jax.ShapeDtypeStruct((5, 3), jnp.float32)
     exported = export.export(jax.jit(model.apply), platforms=[platform])(params, x)
     assert exported.out_avals[0].shape == (5, 2)
+
+
+@pytest.mark.skipif(not hasattr(jax, "set_mesh"), reason="needs jax.set_mesh")
+def test_explicit_axes_that_cut_params_and_data():
+    script = Path(__file__).with_name("models_on_meshes.py")
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 # ---- errors -------------------------------------------------------------------------------
@@ -444,7 +493,7 @@ def test_errors_of_other_modules_pass_through_chain():
         (lambda: mlp(3), ValueError, "mlp: sizes is 3; wanted at least an input and an output"),
         (lambda: activation(3), TypeError, "activation: function is 3; wanted a function of an"),
         (lambda: chain(relu, jnp.sin), TypeError, "chain: module 1 is <"),
-        (lambda: mlp([3, 2, 1], activation=jnp.sin), TypeError, "chain: module 1 is <"),
+        (lambda: mlp([3, 2, 1], activation=jnp.sin), TypeError, "mlp: activation is <"),
     ],
 )
 def test_wrong_arguments_of_constructors(build, error, text):

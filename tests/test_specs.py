@@ -100,8 +100,132 @@ def test_a_module_may_lie_where_the_user_stands(path, monkeypatch):
 
 def test_a_file_may_change_the_search_path(path):
     path.write_text("import sys; sys.path.remove(sys.path[0])\n" + FILE)
-    with pytest.raises(SpecError, match="No module named 'neighbour'"):
-        parse(f"{path}:ready")
+    before = list(sys.path)
+    assert step(build(parse(f"{path}:ready"))) == -0.5
+    assert sys.path == before
+
+
+def folders(tmp_path, source):
+    """Two folders with an opt.py each, of one text, and a rule.py of their own."""
+    for name, rate in (("old", 1.0), ("new", 2.0)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "rule.py").write_text(f"RATE = {rate}\n")
+        (tmp_path / name / "opt.py").write_text(source)
+    return tmp_path / "old" / "opt.py", tmp_path / "new" / "opt.py"
+
+
+@pytest.fixture
+def fresh():
+    """The test's modules are gone when it ends."""
+    before = set(sys.modules)
+    yield
+    for name in set(sys.modules) - before:
+        if name in ("rule", "opt", "mine", "helpers_of_mine") or "_user_" in name:
+            del sys.modules[name]
+
+
+AT_THE_TOP = """
+import optax
+from rule import RATE
+def mine(learning_rate):
+    return optax.sgd(RATE * learning_rate)
+"""
+IN_THE_FUNCTION = """
+import optax
+def mine(learning_rate):
+    from rule import RATE
+    return optax.sgd(RATE * learning_rate)
+"""
+IN_THE_UPDATE = """
+import optax
+def mine(learning_rate):
+    def update(g, state, params=None):
+        import rule
+        return -learning_rate * rule.RATE * g, state
+    return optax.GradientTransformation(lambda params: (), update)
+"""
+
+
+@pytest.mark.parametrize("source", [AT_THE_TOP, IN_THE_FUNCTION, IN_THE_UPDATE])
+def test_files_of_two_folders_use_each_its_own_neighbours(tmp_path, fresh, source):
+    old, new = folders(tmp_path, source)
+    first, second = (build(parse(f"{path}:mine"), learning_rate=1.0) for path in (old, new))
+    assert [step(first), step(second), step(first)] == [-1, -2, -1]
+    assert step(build(parse(f"{old}:mine"), learning_rate=1.0)) == -1
+
+
+def test_modules_of_two_folders_are_two(tmp_path, fresh, monkeypatch):
+    old, new = folders(tmp_path, AT_THE_TOP)
+    for path, wanted in ((old, -1), (new, -2), (old, -1)):
+        monkeypatch.chdir(path.parent)
+        assert step(build(parse("opt:mine"), learning_rate=1.0)) == wanted
+
+
+def test_namesakes_are_told_apart_by_their_folders(tmp_path, fresh, monkeypatch):
+    old, new = folders(tmp_path, AT_THE_TOP)
+    texts = [f"{old}:mine", f"{new}:mine", f"{old}:mine(learning_rate=1)", "optax:sgd"]
+    names = [spec.name for spec in specs.distinct([parse(text) for text in texts])]
+    assert names[:2] == ["old/opt.py:mine", "new/opt.py:mine"]
+    assert names[2:] == ["opt.py:mine(learning_rate=1)", "optax:sgd"]
+    monkeypatch.chdir(tmp_path)
+    twice = specs.distinct([parse(f"{old}:mine"), parse("old/opt.py:mine")])
+    assert [spec.name for spec in twice] == ["opt.py:mine"] * 2
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "os:system(command='touch called')",
+        "subprocess:run(args=['touch', 'called'])",
+        "subprocess:Popen(args=['touch', 'called'])",
+        "pathlib:Path.touch(self='called')",
+        "builtins:open(file='called', mode='w')",
+        "numpy:savetxt(fname='called', X=[1])",
+        "jax.numpy:save(file='called', arr=1)",
+        "mine.py:run(args=['touch', 'called'])",
+        "mine.py:touch",
+        "mine:touch",
+        "mine.py:instance",
+    ],
+)
+def test_a_function_that_makes_no_optimizer_is_not_called(tmp_path, fresh, monkeypatch, text):
+    (tmp_path / "mine.py").write_text(
+        "import functools, operator, os\nfrom subprocess import run\n"
+        "touch = functools.partial(os.system, 'touch called')\n"
+        "instance = operator.methodcaller('touch')\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SpecError, match=r"is not called, as .* has nothing to do with optimizers"):
+        build(parse(text))
+    assert not (tmp_path / "called").exists()
+    with pytest.raises(SpecError, match="is not called"):
+        specs.find("os:getcwd")
+
+
+MAKERS = """
+import functools, optax
+from helpers_of_mine import pair
+from optax import sgd
+part = functools.partial(optax.sgd, momentum=0.0)
+injected = optax.inject_hyperparams(optax.sgd)
+class Maker:
+    def __call__(self, learning_rate):
+        return sgd(learning_rate)
+made = Maker()
+method = made.__call__
+short = lambda learning_rate: sgd(learning_rate)
+"""
+HELPERS = """
+def pair(learning_rate):
+    return (lambda params: ()), (lambda g, state, params: (-learning_rate * g, state))
+"""
+
+
+@pytest.mark.parametrize("name", ["pair", "sgd", "part", "injected", "made", "method", "short"])
+def test_what_a_file_defines_or_imports_may_be_called(tmp_path, fresh, name):
+    (tmp_path / "helpers_of_mine.py").write_text(HELPERS)
+    (tmp_path / "mine.py").write_text(MAKERS)
+    assert step(build(parse(f"{tmp_path}/mine.py:{name}"), learning_rate=0.5)) == -0.5
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ def softmax_cross_entropy(logits: jax.Array, labels: ArrayLike) -> tuple[jax.Arr
     q, p = jax.nn.softmax(logits), jnp.asarray(labels)
     if p.ndim < logits.ndim:
         p = jax.nn.one_hot(p, logits.shape[-1])
-    return loss, (q - p.astype(q.dtype)) / (logits.size // logits.shape[-1])
+    return loss, (q - p.astype(q.dtype)) / float(logits.size // logits.shape[-1])
 
 
 def sigmoid_cross_entropy(logits: jax.Array, labels: ArrayLike) -> tuple[jax.Array, jax.Array]:
@@ -41,7 +41,9 @@ def sigmoid_cross_entropy(logits: jax.Array, labels: ArrayLike) -> tuple[jax.Arr
         [-0.25  0.25]
     """
     loss = losses.sigmoid_cross_entropy(logits, labels)
-    return loss, (jax.nn.sigmoid(logits) - jnp.asarray(labels).astype(logits.dtype)) / logits.size
+    return loss, (jax.nn.sigmoid(logits) - jnp.asarray(labels).astype(logits.dtype)) / float(
+        logits.size
+    )
 
 
 def squared_error(predictions: jax.Array, targets: ArrayLike) -> tuple[jax.Array, jax.Array]:
@@ -54,4 +56,4 @@ def squared_error(predictions: jax.Array, targets: ArrayLike) -> tuple[jax.Array
     """
     loss = losses.mean_squared_error(predictions, targets)
     error = predictions - jnp.asarray(targets).astype(predictions.dtype)
-    return loss, error * 2 / predictions.size
+    return loss, error * 2 / float(predictions.size)

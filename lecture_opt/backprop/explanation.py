@@ -9,8 +9,9 @@ import numpy as np
 
 from lecture_opt.backprop.compose import LossAndDelta, entries
 from lecture_opt.backprop.costs import softmax_cross_entropy
-from lecture_opt.backprop.modules import Module, neuron, relu
-from lecture_opt.models import Params
+from lecture_opt.backprop.modules import Module, neuron
+from lecture_opt.models import Model, Params
+from lecture_opt.models.layers import rectifies
 
 
 class Explanation(NamedTuple):
@@ -97,8 +98,10 @@ def _norm(tree: Any) -> float:
 
 def _dead_share(module: Module, output: jax.Array) -> float:
     """The share of units that give 0 for every example; NaN unless the module is a ReLU."""
-    if module not in (relu, neuron):
+    is_neuron = module == neuron
+    as_model = Model(lambda _: {}, lambda params, z: module.forward(params, z)[0])
+    if not (is_neuron or rectifies(as_model)):
         return np.nan
-    units = 1 if module is neuron else output.shape[-1]
+    units = 1 if is_neuron else output.shape[-1]
     fired = np.asarray(output).reshape(-1, units).any(axis=0)
     return float(1 - fired.mean())

@@ -19,12 +19,13 @@ _PANELS = {
 }
 
 
-def draw(explanations: Mapping[str, Explanation]) -> "Figure":
+def draw(explanations: Mapping[str, Explanation], figure: "Figure | None" = None) -> "Figure":
     """Draw one panel per quantity and one line per named explanation, modules from left to right.
 
     The backward pass goes from right to left. A line of deltas that falls on this way is a
     vanishing gradient, one that rises is an exploding gradient. The scale is logarithmic. The
-    panel of dead ReLUs is left out where no net has a ReLU. Needs matplotlib (extra `judge`).
+    panel of dead ReLUs is left out where no net has a ReLU. It draws into `figure` if there is
+    one, as `pyplot.figure()`. It needs matplotlib (extra `judge`).
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -39,7 +40,9 @@ def draw(explanations: Mapping[str, Explanation]) -> "Figure":
     from matplotlib.figure import Figure
 
     shown = [key for key in _PANELS if _has_values(explanations, key)]
-    figure = Figure(figsize=(3.4 * len(shown), 3.4), layout="constrained")
+    figure = figure or Figure()
+    figure.set_size_inches(3.4 * len(shown), 3.4)
+    figure.set_layout_engine("constrained")
     axes = np.atleast_1d(figure.subplots(1, len(shown)))
     for axis, key in zip(axes, shown, strict=True):
         for label, explanation in explanations.items():

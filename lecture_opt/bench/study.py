@@ -15,6 +15,7 @@ from lecture_opt import equals, files, specs
 from lecture_opt.bench import measure, statistics, torch_side
 from lecture_opt.bench.trees import Tree
 from lecture_opt.bench.types import AGAIN, KINDS, Cell, Results, TreeCosts
+from lecture_opt.environment import check_device
 
 FORMAT = 2
 LEARNING_RATE = 1e-3
@@ -29,8 +30,9 @@ def optimizers(text: str, against: Sequence[str]) -> dict[str, optax.GradientTra
         ValueError: A text names no optimizer, or the optimizer can't take a step.
     """
     made: dict[str, optax.GradientTransformation] = {}
-    for each in (text, *(against or [equals.beside(text)])):
-        spec = specs.parse(each)
+    check_device("bench")
+    texts = (text, *(against or [equals.beside(text)]))
+    for spec in specs.distinct([specs.parse(each) for each in texts]):
         free = specs.takes(spec, "learning_rate") and "learning_rate" not in spec.kwargs
         optimizer = specs.build(spec, **({"learning_rate": LEARNING_RATE} if free else {}))
         params = {"w": jnp.ones((2, 3)), "b": jnp.ones(3)}
@@ -38,7 +40,9 @@ def optimizers(text: str, against: Sequence[str]) -> dict[str, optax.GradientTra
             jax.eval_shape(lambda p, o=optimizer: o.update(p, o.init(p), p), params)
         except Exception as error:
             reason = str(error).splitlines()[0] if str(error) else ""
-            raise ValueError(f"{each}: can't step: {type(error).__name__}: {reason}") from error
+            raise ValueError(
+                f"{spec.text}: can't step: {type(error).__name__}: {reason}"
+            ) from error
         made[spec.name] = optimizer
     return made
 

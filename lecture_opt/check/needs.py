@@ -26,6 +26,7 @@ JITS = Need(
     lambda subject: subject.jit_problem is None,
     "needs an update that jits (see transforms.jit_equals_eager)",
 )
+NO_LOSS = Need(lambda subject: not subject.needs_loss, "update asks for the loss as well")
 DETERMINISTIC = Need(
     lambda subject: not subject.random,
     "the state holds a PRNG key: updates are drawn at random",

@@ -4,6 +4,7 @@ The canonical tree has two leaves of one shape (so that mixing leaves up shows) 
 Everything is drawn from a seeded NumPy generator, so the same probe is the same everywhere.
 """
 
+import operator
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -39,9 +40,21 @@ def grads_trees(steps: int, seed: int = 0, *, dtype: Any = jnp.float32, scale: f
     return [normal_tree(100 * seed + step, dtype=dtype, scale=scale) for step in range(steps)]
 
 
+def stack(trees: Sequence[Tree]) -> Tree:
+    """Trees of one structure as one tree, along a new first axis."""
+    return jax.tree.map(lambda *leaves: jnp.asarray(np.stack(leaves)), *trees)
+
+
+def unstack(tree: Tree) -> list[Tree]:
+    """The inverse of `stack`, in NumPy arrays."""
+    arrays = jax.tree.map(np.asarray, tree)
+    length = len(jax.tree.leaves(arrays)[0])
+    return [jax.tree.map(operator.itemgetter(index), arrays) for index in range(length)]
+
+
 def full_tree(value: float, like: Tree) -> Tree:
     """A tree like another one with every element equal to `value`."""
-    return jax.tree.map(lambda leaf: jnp.full_like(leaf, value), like)
+    return jax.tree.map(lambda leaf: jnp.asarray(np.full(leaf.shape, value), leaf.dtype), like)
 
 
 def float64(leaf: Any) -> Any:

@@ -3,6 +3,7 @@
 import inspect
 import os
 import platform
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -15,10 +16,17 @@ import numpy as np
 from lecture_opt import files
 from lecture_opt.check.outcome import Outcome, Status
 
+NOT_FINITE = re.compile(r"\b(nan|inf|not finite)\b", re.IGNORECASE)
+
 
 def name_of(prop: Callable[..., Any]) -> str:
     """A property's name: its family and its function, as in `trees.none_leaves`."""
-    return f"{prop.__module__.rpartition('.')[2]}.{prop.__name__}"
+    return f"{family_of(prop)}.{prop.__name__}"
+
+
+def family_of(prop: Callable[..., Any]) -> str:
+    """The family of a property: the file that it stands in."""
+    return prop.__module__.rpartition(".")[2]
 
 
 @dataclass(frozen=True)
@@ -57,6 +65,14 @@ class Report:
         return tuple(result for result in self.results if result.status == "fail")
 
     @property
+    def consequences(self) -> tuple[Result, ...]:
+        """The failures that are one with an earlier one: ordinary updates that are not finite."""
+        if all(result.name != "interface.updates_finite" for result in self.failures):
+            return ()
+        later = (result for result in self.failures if result.name != "interface.updates_finite")
+        return tuple(result for result in later if NOT_FINITE.search(result.message))
+
+    @property
     def ok(self) -> bool:
         """Whether nothing failed."""
         return not self.failures
@@ -71,9 +87,14 @@ class Report:
         return {status: statuses.count(status) for status in ("pass", "fail", "trait", "skip")}
 
     def failures_in_words(self) -> str:
-        """One paragraph per failure."""
+        """One paragraph per failure, those with one cause in one."""
         found = f"{self.optimizer} fails {len(self.failures)} of {len(self.results)} properties"
-        return "\n\n".join([found, *(result.in_words() for result in self.failures)])
+        also = self.consequences
+        words = [result.in_words() for result in self.failures if result not in also]
+        if also:
+            names = ", ".join(result.name for result in also)
+            words.append(f"Since updates are not finite, {len(also)} more properties fail: {names}")
+        return "\n\n".join([found, *words])
 
     def as_data(self) -> dict[str, Any]:
         """The report as plain data that strict JSON can hold."""

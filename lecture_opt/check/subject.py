@@ -18,6 +18,7 @@ import numpy as np
 from lecture_opt.check import probes
 from lecture_opt.check.outcome import in_words
 from lecture_opt.check.probes import Tree
+from lecture_opt.environment import fast_jit
 
 RATE_NAMES = ("learning_rate", "lr", "step_size", "max_learning_rate")
 DEFAULT_RATE = 0.01
@@ -52,14 +53,41 @@ class Subject:
         """The optimizer's own `init`."""
         return self.optimizer.init(params)
 
-    def update(self, grads: Tree, state: Tree, params: Tree) -> Any:
-        """The optimizer's own `update`."""
-        return self.optimizer.update(grads, state, params)
+    def update(self, grads: Tree, state: Tree, params: Tree, loss: Any = None) -> Any:
+        """The optimizer's own `update`, with the value of the loss for one that asks for it.
+
+        Without a `loss` it is a quadratic that has these gradients at these params.
+        """
+        if not self.needs_loss:
+            return self.optimizer.update(grads, state, params)
+        loss = quadratic(grads, params) if loss is None else loss
+        return self.optimizer.update(
+            grads, state, params, value=loss(params), grad=grads, value_fn=loss
+        )
+
+    @cached_property
+    def needs_loss(self) -> bool:
+        """Whether `update` asks for the loss, and runs once it is given."""
+        params, grads = probes.params_tree(), probes.normal_tree(0)
+        try:
+            self.optimizer.update(grads, self.init(params), params)
+        except Exception as error:  # only what a missing argument says is of interest
+            if not asks_for_more(str(error)):
+                return False
+        else:
+            return False
+        loss = quadratic(grads, params)
+        extra = {"value": loss(params), "grad": grads, "value_fn": loss}
+        try:
+            self.optimizer.update(grads, self.init(params), params, **extra)
+        except Exception:  # it asks for something else
+            return False
+        return True
 
     @cached_property
     def jitted(self) -> Callable[..., Any]:
         """`update` under `jax.jit`, compiled once per shape for all properties."""
-        return jax.jit(self.update)
+        return fast_jit(self.update)
 
     @cached_property
     def problem(self) -> str | None:
@@ -75,8 +103,7 @@ class Subject:
     @property
     def wants_more(self) -> bool:
         """Whether `update` asks for more than (grads, state, params)."""
-        said = self.problem or ""
-        return ("missing" in said and "argument" in said) or "must be provided" in said
+        return asks_for_more(self.problem or "")
 
     @cached_property
     def jit_problem(self) -> BaseException | None:
@@ -97,8 +124,7 @@ class Subject:
     ) -> tuple[list[Tree], Tree]:
         """The updates for a sequence of gradients, and the last state.
 
-        Parameters stay where they are unless `follow` adds the updates to them. Without `jit` a
-        new kind of tree costs no compile.
+        Parameters stay where they are unless `follow` adds the updates to them.
         """
         state, seen, step = self.init(params), [], self.step if jit else self.update
         for gradient in grads:
@@ -142,9 +168,31 @@ class Subject:
         return self.arguments.get(self.rate_name) if self.rate_name else None
 
 
+def asks_for_more(said: str) -> bool:
+    """Whether an error speaks of an argument that `update` was not given."""
+    return ("missing" in said and "argument" in said) or "must be provided" in said
+
+
+def quadratic(grads: Tree, params: Tree) -> Callable[[Tree], Any]:
+    """Half the squared distance to the point that the gradients point away from."""
+    goals = jax.tree.map(lambda p, g: p - g, params, grads)
+
+    def loss(at: Tree) -> Any:
+        gaps = jax.tree.map(lambda p, goal: jnp.sum(jnp.abs(p - goal) ** 2), at, goals)
+        return 0.5 * sum(gap.astype(jnp.float32) for gap in jax.tree.leaves(gaps))
+
+    return loss
+
+
 def add(params: Tree, updates: Tree) -> Tree:
-    """`params + updates`, each leaf in the dtype of the parameters."""
-    return jax.tree.map(lambda p, u: jnp.asarray(p + u).astype(p.dtype), params, updates)
+    """`params + updates`, each leaf in the dtype of the parameters; in NumPy outside of traces."""
+
+    def moved(p: Any, u: Any) -> Any:
+        if isinstance(p, jax.core.Tracer) or isinstance(u, jax.core.Tracer):
+            return jnp.asarray(p + u).astype(p.dtype)
+        return jnp.asarray((np.asarray(p) + np.asarray(u)).astype(p.dtype))
+
+    return jax.tree.map(moved, params, updates)
 
 
 def make(optimizer: Any, *, name: str = "") -> Subject:

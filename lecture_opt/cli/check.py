@@ -37,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     kit.add_repeatable(parser, "--skip", "property or family to leave out", metavar="NAME")
     kit.add_repeatable(parser, "--only", "property or family to run alone", metavar="NAME")
     kit.add_file(parser, "the report as JSON")
+    parser.add_argument("--all", action="store_true", help="also a row for each that passed")
     parser.add_argument("--list", action="store_true", help="list the properties and exit")
 
 
@@ -48,8 +49,8 @@ def run(args: argparse.Namespace) -> int:
         return kit.OK
     if args.optimizer is None:
         raise ValueError("which optimizer? for example: lecture-opt check optax:adam")
-    asked = jax.config.values["jax_num_cpu_devices"]
-    if "device_count" not in os.environ.get("XLA_FLAGS", "") and asked < 0:
+    asked = jax.config.values["jax_num_cpu_devices"] >= 0
+    if not asked and "device_count" not in os.environ.get("XLA_FLAGS", ""):
         with contextlib.suppress(RuntimeError):  # JAX has chosen its devices already
             jax.config.update("jax_num_cpu_devices", DEVICES)
     if args.output:
@@ -62,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
         )
     if args.output:
         report.write_json(args.output)
-    table.show(report, kit.console())
+    table.show(report, kit.console(), everything=args.all)
     return kit.OK if report.ok else kit.FAILED
 
 

@@ -2,13 +2,16 @@
 
 import argparse
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 import jax
 
 from lecture_opt import compare, files, specs
 from lecture_opt.cli import kit
+from lecture_opt.compare import expectations
 from lecture_opt.compare.show import report, terminal
+from lecture_opt.environment import check_device
 from lecture_opt.problems import DEFAULT, QUICK, TASKS
 
 EPILOG = f"""\
@@ -23,13 +26,17 @@ examples:
 Here NAME must be a function that takes learning_rate, and an argument may be a range to tune over:
 log(low, high), log1m(low, high) (for decays near 1), uniform(low, high) or choice(a, b, ...).
 
-How it is done: each optimizer gets the same number of settings (an even grid of learning rates
-from 1e-4 to 10, or quasi-random draws where more is tuned). Tuning seeds choose one by the
-validation metric; other seeds, the same for all, report it on the test part, which nothing
-touched before. Differences from the baseline are paired by seed, tested exactly and corrected
-for the number of comparisons.
+How it is done: each optimizer gets the same number of settings (a grid of learning rates
+from 1e-4 to 10, or quasi-random draws where more is tuned; then others around the best). Tuning
+seeds choose one by the validation metric; other seeds, the same for all, report it on the test
+part, which nothing touched before. Differences from the baseline are paired by seed; what other
+tuning seeds would have chosen is part of their intervals. A verdict is better, worse, equivalent
+(within the margin) or undecided; it errs at most as often as stated, however often one looks.
 
 tasks: {", ".join(TASKS)}"""
+
+UNDECIDED = 3
+"""Exit status where an expectation is neither met nor refuted."""
 
 WRITTEN = ("report.html", "results.json", "runs.csv", "curves.csv", "tables.tex", "figures")
 
@@ -49,6 +56,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_protocol(parser)
     kit.add_folder(parser, "results")
     add = parser.add_argument
+    kit.add_repeatable(
+        parser,
+        "--expect",
+        "fail unless 'A better than B' or 'A not worse than B' on every task (status 1, or 3 where "
+        "that is undecided)",
+        metavar="TEXT",
+    )
     add("--quick", action="store_true", help="three tasks, fewer steps, settings and tuning seeds")
     add("--resume", action="store_true", help="go on from what a killed comparison left")
     add(
@@ -83,6 +97,15 @@ def _add_protocol(parser: argparse.ArgumentParser) -> None:
         help="learning rates to search where the optimizer declares none (default: 1e-4 10)",
     )
     add(
+        "--margin",
+        metavar="VALUE",
+        help="smallest difference that matters, 0.01 in the metric or 2%% of the baseline's "
+        "(default: the measured noise floor)",
+    )
+    add("--until", choices=["clear"], help="add seeds until each verdict is decided")
+    add("--max-seeds", type=int, default=40, help="where --until stops (default: %(default)s)")
+    add("--first-seed", type=int, default=0, help="where the seeds start (default: %(default)s)")
+    add(
         "--target",
         type=float,
         metavar="VALUE",
@@ -94,30 +117,72 @@ def run(args: argparse.Namespace) -> int:
     """Compares and prints; returns the exit status."""
     if args.distributed:
         jax.distributed.initialize()
+    check_device("compare")
     tasks, optimizers, protocol = chosen(args)
     files.make_folder("--output", args.output)
-    store = compare.Store(args.output / "unfinished")
+    path = args.output / "results.json"
+    store, earlier = compare.Store(args.output / "unfinished"), _earlier(path)
+    protocol = expectations.continued(protocol, [spec.name for spec in optimizers], earlier)
     if not (args.resume or jax.process_index() > 0):
         store.remove()
-    with _go_on_later(), _progress(len(tasks) * len(optimizers)) as on_stage:
-        results = compare.run(tasks, optimizers, protocol, store=store, on_stage=on_stage)
+    study, most = _look(tasks, optimizers, protocol, store), args.max_seeds
+    while args.until and not expectations.is_clear(study) and protocol.seeds < most:
+        protocol = expectations.extended(protocol, min(2 * protocol.seeds, most))
+        study = _look(tasks, optimizers, protocol, store)
     if jax.process_index() > 0:
         return kit.OK
-    path = args.output / "results.json"
-    compare.write(results, path)
+    compare.write(study, path)
     store.remove()
-    terminal.show(results, kit.console(180))
+    terminal.show(study, kit.console(180))
     report.write(compare.read(path), args.output)
     kit.say_written(args.output / name for name in WRITTEN)
-    return kit.OK
+    refuted, undecided = expectations.unmet(study, _expected(args))
+    for sentence in (*refuted, *undecided):
+        print(f"Not as expected: {sentence}")
+    return kit.FAILED if refuted else UNDECIDED if undecided else kit.OK
+
+
+def _look(
+    tasks: list[compare.Loop | compare.Task],
+    optimizers: list[specs.OptimizerSpec],
+    protocol: compare.Protocol,
+    store: compare.Store,
+) -> compare.Study:
+    with _go_on_later(), _progress(len(tasks) * len(optimizers)) as on_stage:
+        return compare.run(tasks, optimizers, protocol, store=store, on_stage=on_stage)
+
+
+def _earlier(path: Path) -> compare.Study | None:
+    """The study that this folder has; `None` where there is none that can be read."""
+    try:
+        return compare.read(path) if path.exists() else None
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def _expected(args: argparse.Namespace) -> list[expectations.Expectation]:
+    """What `--expect` wants, by the names that the results have."""
+    found = [expectations.expectation(text) for text in args.expect]
+    return [
+        one._replace(mine=specs.parse(one.mine).name, baseline=specs.parse(one.baseline).name)
+        for one in found
+    ]
 
 
 def chosen(
     args: argparse.Namespace,
-) -> tuple[list[compare.Task], list[specs.OptimizerSpec], compare.Protocol]:
+) -> tuple[list[compare.Loop | compare.Task], list[specs.OptimizerSpec], compare.Protocol]:
     """What the options ask for; ValueError where it makes no sense."""
-    optimizers = [specs.parse(text) for text in args.optimizer or compare.DEFAULT_OPTIMIZERS]
-    baseline = _baseline([spec.name for spec in optimizers], args.baseline)
+    wanted = [expectations.expectation(text) for text in args.expect]
+    named = list(dict.fromkeys(text for one in wanted for text in (one.mine, one.baseline)))
+    texts = args.optimizer or named or compare.DEFAULT_OPTIMIZERS
+    optimizers = specs.distinct([specs.parse(text) for text in texts])
+    names = [spec.name for spec in optimizers]
+    baseline = _baseline(optimizers, args.baseline or (wanted[0].baseline if wanted else None))
+    _check_expected(_expected(args), names, baseline)
+    margin, relative = None, False
+    if args.margin is not None:
+        margin, relative = expectations.parse_margin(args.margin)
     steps = args.steps if args.steps is not None else 200 if args.quick else 400
     draws = args.budget if args.budget is not None else 8 if args.quick else 16
     kit.at_least("--steps", steps, 1)
@@ -134,10 +199,13 @@ def chosen(
         evaluations=max(d for d in range(1, min(steps, 20) + 1) if steps % d == 0),
         draws=draws,
         seeds=args.seeds,
-        tuning_seed_count=2 if args.quick else args.seeds,
+        tuning_seed_count=5 if args.quick else args.seeds,
         baseline=baseline,
         target=args.target,
         rates=rates,
+        margin=margin,
+        relative=relative,
+        first_seed=args.first_seed,
     )
     tasks = compare.load_tasks(args.task or (QUICK if args.quick else ()))
     if args.target is not None:
@@ -145,9 +213,21 @@ def chosen(
     return tasks, optimizers, protocol
 
 
-def _baseline(names: list[str], given: str | None) -> str:
+def _check_expected(
+    wanted: list[expectations.Expectation], names: list[str], baseline: str
+) -> None:
+    for one in wanted:
+        if one.mine not in names or one.mine == baseline:
+            raise ValueError(f"--expect: {one.mine} takes no part beside the baseline {baseline}")
+        if one.baseline != baseline:
+            raise ValueError(f"--expect: {one.baseline} is not the baseline, {baseline} is")
+
+
+def _baseline(optimizers: Sequence[specs.OptimizerSpec], given: str | None) -> str:
+    names = [spec.name for spec in optimizers]
     if given is not None:
-        name = specs.parse(given).name
+        alike = [spec.name for spec in optimizers if given in (spec.text, spec.name)]
+        name = alike[0] if alike else specs.parse(given).name
         if name not in names:
             raise ValueError(
                 f"--baseline {given}: takes no part; add --optimizer {given!r} "
@@ -159,7 +239,7 @@ def _baseline(names: list[str], given: str | None) -> str:
     return next((name for name in names if name.startswith("optax:")), names[0])
 
 
-def _check_target(target: float, tasks: list[compare.Task]) -> None:
+def _check_target(target: float, tasks: list[compare.Loop | compare.Task]) -> None:
     metrics = {(task.metric_name, task.higher_is_better) for task in tasks}
     if len(metrics) > 1:
         raise ValueError(

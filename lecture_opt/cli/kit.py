@@ -24,7 +24,7 @@ EXTRAS = {
 OPTIMIZER = """\
 An optimizer is lecture:NAME, optax:NAME, path/to/file.py:NAME or package.module:NAME. NAME is an
 (init, update) pair or a function that returns one; keyword arguments for the function go in
-brackets and are read as literals."""
+brackets and are read as literals. Naming a file or a module runs it."""
 
 
 def add_repeatable(

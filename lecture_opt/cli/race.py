@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     surfaces = _surfaces(args.surface)
     _check(args, surfaces)
     texts = args.optimizer or [pair.lecture for pair in equals.PAIRS]
-    optimizers = [specs.parse(text) for text in dict.fromkeys(texts)]
+    optimizers = specs.distinct([specs.parse(text) for text in dict.fromkeys(texts)])
     files.make_folder("--output", args.output)
     lanes = race.run(
         optimizers,

@@ -10,20 +10,26 @@ study = compare.run(
 print(*study.verdicts, sep="\n")
 """
 
+from lecture_opt.compare.expectations import assert_not_worse
 from lecture_opt.compare.protocol import Protocol
-from lecture_opt.compare.results import read, write
+from lecture_opt.compare.results import Study, merge, read, write
 from lecture_opt.compare.runs.store import Store
 from lecture_opt.compare.runs.study import DEFAULT_OPTIMIZERS, run
-from lecture_opt.problems import TASKS, Task, split
+from lecture_opt.problems import TASKS, Loop, Task, eval_params, split
 from lecture_opt.problems import load_all as load_tasks
 
 __all__ = [
     "DEFAULT_OPTIMIZERS",
     "TASKS",
+    "Loop",
     "Protocol",
     "Store",
+    "Study",
     "Task",
+    "assert_not_worse",
+    "eval_params",
     "load_tasks",
+    "merge",
     "read",
     "run",
     "split",

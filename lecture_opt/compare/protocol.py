@@ -1,11 +1,12 @@
 """What is fixed before any run: one frozen object, saved with the results."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from lecture_opt import specs
 from lecture_opt.compare import space
+from lecture_opt.problems.loop import Loop
 
 FIRST_REPORTING_SEED = 1_000_000
 
@@ -18,13 +19,20 @@ class Protocol:
         steps: Optimizer steps of a run.
         batch_size: Examples of a minibatch.
         evaluations: How many times the validation metric is taken; divides `steps`.
-        draws: Settings tried for each optimizer, from its own search space.
+        draws: Settings tried for each optimizer, from its own search space: a coarse look, then
+            settings around the best of it.
         seeds: As many tune, numbered from 0, as report, numbered from a million: disjoint.
         tuning_seeds: How many tune, where not as many as report.
         level: Of every interval; its complement is the error rate of every verdict.
         baseline: Name of the optimizer that the others are measured against.
         target: Validation metric to reach; None takes it from the best baseline.
         rates: Range of learning rates for optimizers that declare none.
+        margin: The smallest difference of the test metric that matters; `None` takes the noise
+            floor of each task.
+        relative: Whether `margin` is a share of the baseline's metric.
+        planned: Seeds of the first look, where this study extends an earlier one.
+        first_seed: Where the seeds start, so that several machines may take different ones.
+        family: How many sets of candidates were judged in this folder, this one included.
     """
 
     steps: int = 400
@@ -37,6 +45,11 @@ class Protocol:
     baseline: str = "optax:adam"
     target: float | None = None
     rates: specs.Range = space.LEARNING_RATES
+    margin: float | None = None
+    relative: bool = False
+    planned: int | None = None
+    first_seed: int = 0
+    family: int = 1
 
     def __post_init__(self) -> None:
         """Raises ValueError, naming the argument, where the protocol makes no sense."""
@@ -52,22 +65,54 @@ class Protocol:
             raise ValueError(f"Protocol: seeds={self.seeds}; intervals want two at least")
         if not 0 < self.level < 1:
             raise ValueError(f"Protocol: level={self.level}; wanted between 0 and 1")
+        if self.margin is not None and not 0 < self.margin < np.inf:
+            raise ValueError(f"Protocol: margin={self.margin}; wanted a positive number")
+        if self.family < 1:
+            raise ValueError(f"Protocol: family={self.family}; wanted 1 at least")
         if self.target is not None and not np.isfinite(self.target):
             raise ValueError(f"Protocol: target={self.target}; wanted a finite metric")
 
     @property
     def tuning_seeds(self) -> tuple[int, ...]:
         """Seeds that choose the setting, by the last validation metric."""
-        return tuple(range(self.tuning_seed_count))
+        return tuple(range(self.first_seed, self.first_seed + self.tuning_seed_count))
 
     @property
     def reporting_seeds(self) -> tuple[int, ...]:
         """Seeds that give every number reported at the chosen setting."""
-        return tuple(range(FIRST_REPORTING_SEED, FIRST_REPORTING_SEED + self.seeds))
+        first = FIRST_REPORTING_SEED + self.first_seed
+        return tuple(range(first, first + self.seeds))
+
+    @property
+    def refined(self) -> int:
+        """How many of the draws lie around the best of the others."""
+        return 2 * (3 * self.draws // 16)
+
+    @property
+    def is_planned(self) -> bool:
+        """Whether this is the look that was planned, not a later one of the same sequence."""
+        return self.planned in (None, self.seeds)
+
+    @property
+    def error_rate(self) -> float:
+        """Of all verdicts of this study together.
+
+        The first set of candidates in a folder spends nine tenths of 1 - level, and the later
+        ones share the rest, 1 / (j (j - 1)) of it to the j-th: all ever judged keep the level
+        (alpha-spending; Foster and Stine, 2008).
+        """
+        j = self.family
+        return (1 - self.level) * (0.9 if j == 1 else 0.1 / (j * (j - 1)))
 
     def evaluated_steps(self) -> np.ndarray:
         """(evaluations,) steps done at each evaluation."""
         return np.arange(1, self.evaluations + 1) * (self.steps // self.evaluations)
+
+    def applied(self, loop: Loop) -> Loop:
+        """The loop with this many steps, evaluations and examples of a batch."""
+        return replace(
+            loop, steps=self.steps, evaluations=self.evaluations, batch_size=self.batch_size
+        )
 
     def space(self, spec: specs.OptimizerSpec) -> dict[str, specs.Range]:
         """The optimizer's search space."""

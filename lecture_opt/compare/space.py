@@ -1,8 +1,9 @@
 """What is tried for each optimizer: the settings drawn from its declared search space.
 
-Every optimizer gets the same number of draws. Where only the learning rate is searched they are
-an even grid over its logarithm; else the points of a scrambled Sobol sequence with a fixed seed,
-which fill the space more evenly than independent draws (Sobol, 1967; Owen, 1998).
+Every optimizer gets the same number of draws. The first are an even grid over the logarithm of the
+learning rate where that alone is searched, else the points of a scrambled Sobol sequence with a
+fixed seed, which fill the space more evenly than independent draws (Sobol, 1967; Owen, 1998). The
+rest lie around the best of these, so that the step of a grid decides nothing.
 """
 
 import warnings
@@ -31,13 +32,50 @@ def draw(space: Mapping[str, specs.Range], count: int) -> dict[str, np.ndarray]:
     >>> draw({"learning_rate": specs.Range("log", 1e-3, 1e-1)}, 3)["learning_rate"].round(4)
     array([0.001, 0.01 , 0.1  ])
     """
-    if len(space) == 1:
-        points = np.linspace(0, 1, count)[:, None] if count > 1 else np.full((1, 1), 0.5)
-    else:
-        with warnings.catch_warnings():
-            # Balance asks for powers of two; other budgets are as good as the user's wish.
-            warnings.filterwarnings("ignore", message="The balance properties")
-            points = qmc.Sobol(len(space), rng=0).random(count)
+    return _placed(space, _points(len(space), count))
+
+
+def refine(
+    space: Mapping[str, specs.Range], count: int, best: int, more: int
+) -> dict[str, np.ndarray]:
+    """`more` settings, an even number, around the best of `draw(space, count)`.
+
+    Of a rate alone they lie evenly between the best one's neighbours; else they fill a box of half
+    the space's width around it.
+
+    >>> space = {"learning_rate": specs.Range("log", 1e-4, 1.0)}
+    >>> np.log10(refine(space, 5, 2, 2)["learning_rate"]).round(2)
+    array([-2.5, -1.5])
+    """
+    points = _points(len(space), count)
+    if len(space) > 1:
+        low, high = np.maximum(points[best] - 0.25, 0), np.minimum(points[best] + 0.25, 1)
+        return _placed(space, low + (high - low) * _points(len(space), more, seed=1))
+    ends = points[max(best - 1, 0), 0], points[min(best + 1, count - 1), 0]
+    inside = 0 < best < count - 1
+    around = np.linspace(*ends, more + 2 + inside)[1:-1]
+    return _placed(space, (np.delete(around, more // 2) if inside else around)[:, None])
+
+
+def shifted(where: specs.Range, count: int) -> specs.Range:
+    """The range in another unit: moved by half of a step of its grid, where it is logarithmic."""
+    if where.kind != "log" or count < 2:
+        return where
+    factor = (where.high / where.low) ** (0.5 / (count - 1))
+    return where._replace(low=where.low * factor, high=where.high * factor)
+
+
+def _points(dimensions: int, count: int, seed: int = 0) -> np.ndarray:
+    """(count, dimensions) places in the unit cube."""
+    if dimensions == 1:
+        return np.linspace(0, 1, count)[:, None] if count > 1 else np.full((1, 1), 0.5)
+    with warnings.catch_warnings():
+        # Balance asks for powers of two; other budgets are as good as the user's wish.
+        warnings.filterwarnings("ignore", message="The balance properties")
+        return np.asarray(qmc.Sobol(dimensions, rng=seed).random(count))
+
+
+def _placed(space: Mapping[str, specs.Range], points: np.ndarray) -> dict[str, np.ndarray]:
     return {name: _place(points[:, i], where) for i, (name, where) in enumerate(space.items())}
 
 

@@ -26,6 +26,62 @@ def finite_log_complement(p: jax.Array, floor: float) -> jax.Array:
     return jnp.where(below, jnp.log1p(-jnp.where(below, p, 0)), finite_log(1 - p, floor))
 
 
+def log_softmax(logits: jax.Array) -> jax.Array:
+    """log(softmax) over the last axis, `LOWEST_LOG` for a class that an infinite logit rules out.
+
+    The distance of two finite logits may overflow: it is then the largest number, and its slope
+    is still 1.
+    """
+    shifted = logits - jax.lax.stop_gradient(jnp.max(logits, axis=-1, keepdims=True))
+    overflown = (shifted == -jnp.inf) & (logits > -jnp.inf)
+    x = jnp.where(overflown, logits, 0)
+    furthest = float(-jnp.finfo(x.dtype).max) + (x - jax.lax.stop_gradient(x))
+    shifted = jnp.where(overflown, furthest, shifted)
+    return lowest(shifted - jnp.log(jnp.sum(jnp.exp(shifted), axis=-1, keepdims=True)))
+
+
+def lowest(log_p: jax.Array) -> jax.Array:
+    """`log_p` with `LOWEST_LOG` for minus infinity."""
+    return jnp.where(log_p == -jnp.inf, LOWEST_LOG, log_p)
+
+
+@jax.custom_jvp
+def quotient(x: jax.Array, scale: jax.Array) -> jax.Array:
+    """The quotient x / scale, with a slope that stays finite where 1 / scale^2 overflows.
+
+    The slope multiplies by 1 / scale: XLA makes x / scale / scale into x / (scale * scale).
+    """
+    return x / scale
+
+
+@quotient.defjvp
+def _quotient_jvp(
+    primals: tuple[jax.Array, jax.Array], tangents: tuple[jax.Array, jax.Array]
+) -> tuple[jax.Array, jax.Array]:
+    z, scale = quotient(*primals), primals[1]
+    return z, (tangents[0] - z * tangents[1]) * (1 / scale)
+
+
+@jax.custom_jvp
+def quotient_of_log(x: jax.Array, log_scale: jax.Array) -> jax.Array:
+    """The quotient x / exp(log_scale), also where exp(log_scale) or its inverse overflows.
+
+    Dividing twice by its root reaches every quotient that is finite: where the root overflows,
+    the quotient does so for each x but 0.
+    """
+    limit = math.log(jnp.finfo(x.dtype).max) - 1
+    root = jnp.exp(jnp.minimum(-log_scale / 2, limit))
+    return x * root * root
+
+
+@quotient_of_log.defjvp
+def _quotient_of_log_jvp(
+    primals: tuple[jax.Array, jax.Array], tangents: tuple[jax.Array, jax.Array]
+) -> tuple[jax.Array, jax.Array]:
+    z = quotient_of_log(*primals)
+    return z, quotient_of_log(tangents[0], primals[1]) - z * tangents[1]
+
+
 def is_probability(p: jax.Array) -> jax.Array:
     """Whether each `p` is from 0 to 1."""
     return (p >= -TOLERANCE) & (p <= 1 + TOLERANCE)
@@ -38,7 +94,7 @@ def clipped(p: jax.Array) -> jax.Array:
 
 def nan_unless(valid: jax.Array, x: jax.Array) -> jax.Array:
     """`x` where `valid`; elsewhere NaN, and so is the gradient."""
-    return x * jnp.where(valid, 1, jnp.nan).astype(x.dtype)
+    return x * jnp.sqrt(jnp.where(valid, 1, -1).astype(x.dtype))  # a NaN only where one is wanted
 
 
 def hide(x: jax.Array, mask: jax.Array | None, fill: float) -> jax.Array:
@@ -78,5 +134,8 @@ def reduce(
 def _size(loss: jax.Array, mask: jax.Array | None, weight: jax.Array | None) -> jax.Array:
     if weight is not None:
         return jnp.sum(hide(weight, mask, 0))
-    count = jnp.asarray(loss.size) if mask is None else jnp.sum(mask)
-    return count.astype(loss.dtype)
+    if mask is None:
+        return jnp.asarray(float(loss.size), loss.dtype)
+    if loss.size < 2**31:
+        return jnp.sum(mask).astype(loss.dtype)
+    return jnp.sum(jnp.sum(mask, axis=-1, dtype=jnp.uint32).astype(loss.dtype))

@@ -11,7 +11,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from lecture_opt.losses._arithmetic import TOLERANCE
-from lecture_opt.numerics import known
+from lecture_opt.numerics import check_integers, known
 
 Reduction: TypeAlias = Literal["mean", "sum", "none"]
 
@@ -33,12 +33,17 @@ def check_reduction(name: str, reduction: str) -> None:
 
 
 def array(name: str, argument: str, value: ArrayLike) -> jax.Array:
-    """Return `value` as an array; it must hold numbers."""
+    """Return `value` as an array; it must hold numbers, in its own width."""
     try:
-        return jnp.asarray(value)
+        x = jnp.asarray(value)
+    except OverflowError:  # a Python integer past 32 bits, which the check below names
+        x = jnp.zeros(())
     except (TypeError, ValueError):
         given = type(value).__name__
         raise TypeError(f"{name}: {argument} is a {given}; wanted an array of numbers") from None
+    if not isinstance(value, list | tuple) or known(value):
+        check_integers(f"{name}: {argument}", value)
+    return x
 
 
 def floating(name: str, argument: str, value: ArrayLike) -> jax.Array:
@@ -84,6 +89,15 @@ def visible(name: str, where: ArrayLike | None, shape: tuple[int, ...]) -> jax.A
     return mask
 
 
+def readable(*values: Any) -> bool:
+    """Whether the values can be read here: not traced, and not spread over other processes."""
+    return known(*values) and all(
+        leaf.is_fully_addressable or leaf.is_fully_replicated
+        for leaf in jax.tree.leaves(values)
+        if isinstance(leaf, jax.Array)
+    )
+
+
 def shown(value: ArrayLike, where: ArrayLike | None, axis: int | None = None) -> Any:
     """Return a known `value` in NumPy, `axis` moved last, without what a known `where` hides."""
     array = np.asarray(value) if axis is None else np.moveaxis(np.asarray(value), axis, -1)
@@ -97,6 +111,18 @@ def check_probabilities(name: str, argument: str, values: Any, hint: str = "") -
         raise ValueError(f"{name}: {argument} contains {bad[0]}; wanted values from 0 to 1{hint}")
 
 
+def check_order(name: str, probs: Any, labels: Any) -> None:
+    """Raise where the values show that labels came first, as on the slide.
+
+    Labels are mostly 0 or 1; what a softmax or a sigmoid gives hardly ever is.
+    """
+    if probs.size and np.all((probs == 0) | (probs == 1)) and np.all((labels > 0) & (labels < 1)):
+        raise ValueError(
+            f"{name}: probs are 0 and 1 only, and labels are not; wanted predictions first, "
+            "then labels"
+        )
+
+
 def weights(name: str, class_weights: ArrayLike | None, classes: int) -> jax.Array | None:
     """Return `class_weights` as an array: one finite weight per class, at least 0."""
     if class_weights is None:
@@ -106,7 +132,7 @@ def weights(name: str, class_weights: ArrayLike | None, classes: int) -> jax.Arr
         raise ValueError(
             f"{name}: class_weights has shape {w.shape}; wanted {(classes,)}, one per class"
         )
-    if known(class_weights):
+    if readable(class_weights):
         values = np.asarray(class_weights)
         bad = values[~((values >= 0) & (values < np.inf))]
         if bad.size:
@@ -119,7 +145,7 @@ def smoothing(name: str, label_smoothing: ArrayLike) -> jax.Array | None:
     s = real(name, "label_smoothing", label_smoothing)
     if s.shape != ():
         raise ValueError(f"{name}: label_smoothing has shape {s.shape}; wanted a scalar")
-    if not known(label_smoothing):
+    if not readable(label_smoothing):
         return s
     value = float(np.asarray(label_smoothing))  # s itself is traced under jit
     if not 0 <= value <= 1:

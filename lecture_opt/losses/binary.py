@@ -3,13 +3,12 @@
 from functools import partial
 
 import jax
-import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from lecture_opt.losses import _arithmetic as arithmetic
 from lecture_opt.losses import _inputs as inputs
 from lecture_opt.losses._inputs import CrossEntropyArguments, Reduction
-from lecture_opt.numerics import compute_dtype, known, smallest_normal
+from lecture_opt.numerics import compute_dtype, smallest_normal
 
 
 def binary_cross_entropy(
@@ -45,9 +44,11 @@ def binary_cross_entropy(
     name = "binary_cross_entropy"
     given = _check(name, "probs", probs, labels, where, class_weights, label_smoothing)
     inputs.check_reduction(name, reduction)
-    if known(probs, where):
+    if inputs.readable(probs, where):
         hint = " (these look like logits; use sigmoid_cross_entropy)"
         inputs.check_probabilities(name, "probs", inputs.shown(probs, where), hint)
+        if inputs.readable(labels):
+            inputs.check_order(name, inputs.shown(probs, where), inputs.shown(labels, where))
     return _from_probs(given, reduction)
 
 
@@ -67,7 +68,7 @@ def sigmoid_cross_entropy(
     logits differ by `logits`, and its options mean the same.
 
     Args:
-        logits: log(q / (1 - q)), of any shape.
+        logits: The log(q / (1 - q)), of any shape.
         labels: Targets from 0 to 1 of the same shape, of any real dtype.
         where: Which elements count.
         class_weights: The weights (w_0, w_1) of targets 0 and 1: an element's loss is
@@ -104,8 +105,8 @@ def _from_probs(given: CrossEntropyArguments, reduction: Reduction) -> jax.Array
 @partial(jax.jit, static_argnames="reduction")
 def _from_logits(given: CrossEntropyArguments, reduction: Reduction) -> jax.Array:
     logits = _shown(given.scores, given)
-    log_q = jnp.maximum(jax.nn.log_sigmoid(logits), arithmetic.LOWEST_LOG)
-    log_not_q = jnp.maximum(jax.nn.log_sigmoid(-logits), arithmetic.LOWEST_LOG)
+    log_q = arithmetic.lowest(jax.nn.log_sigmoid(logits))
+    log_not_q = arithmetic.lowest(jax.nn.log_sigmoid(-logits))
     return _cross_entropy(log_q, log_not_q, given, reduction)
 
 
@@ -144,7 +145,7 @@ def _check(
     x = inputs.floating(name, argument, scores)
     y = inputs.matching(name, "labels", labels, argument, x)
     mask = inputs.visible(name, where, x.shape)
-    if known(labels, where):
+    if inputs.readable(labels, where):
         inputs.check_probabilities(name, "labels", inputs.shown(labels, where))
     return CrossEntropyArguments(
         x,

@@ -11,14 +11,15 @@ from jax.typing import ArrayLike
 from lecture_opt.losses import _arithmetic as arithmetic
 from lecture_opt.losses import _inputs as inputs
 from lecture_opt.losses._inputs import CrossEntropyArguments, Reduction
-from lecture_opt.numerics import compute_dtype, known, smallest_normal
+from lecture_opt.meshes import cut, placed
+from lecture_opt.numerics import compute_dtype, smallest_normal
 
 
 def categorical_cross_entropy(
     probs: ArrayLike,
     labels: ArrayLike,
     *,
-    axis: int = -1,
+    axis: int | tuple[int, ...] = -1,
     where: ArrayLike | None = None,
     class_weights: ArrayLike | None = None,
     label_smoothing: ArrayLike = 0.0,
@@ -48,11 +49,15 @@ def categorical_cross_entropy(
         0.6931
     """
     name = "categorical_cross_entropy"
+    probs, labels, axis = _joined(name, "probs", probs, labels, axis)
     given = _check(name, "probs", probs, labels, axis, where, class_weights, label_smoothing)
     inputs.check_reduction(name, reduction)
-    if known(probs, where):
+    if inputs.readable(probs, where):
         hint = " (these look like logits; use softmax_cross_entropy)"
         _check_distributions(name, "probs", inputs.shown(probs, where, axis), axis, hint)
+        if inputs.readable(labels) and np.ndim(labels) == np.ndim(probs):
+            shown = (inputs.shown(values, where, axis) for values in (probs, labels))
+            inputs.check_order(name, *shown)
     return _from_probs(given, axis, reduction)
 
 
@@ -60,7 +65,7 @@ def softmax_cross_entropy(
     logits: ArrayLike,
     labels: ArrayLike,
     *,
-    axis: int = -1,
+    axis: int | tuple[int, ...] = -1,
     where: ArrayLike | None = None,
     class_weights: ArrayLike | None = None,
     label_smoothing: ArrayLike = 0.0,
@@ -74,7 +79,7 @@ def softmax_cross_entropy(
     Args:
         logits: Log-probabilities up to a constant; -inf rules a class out.
         labels: Integer class ids, or floating distributions of the shape of `logits`.
-        axis: The axis of the classes.
+        axis: The axis of the classes; of several axes the classes are numbered in their order.
         where: Which examples count, of the shape of `logits` without `axis`.
         class_weights: One w_j per class: an example's loss is -sum_j w_j p_j log q_j and its weight
             sum_j w_j p_j; the mean is the sum of the losses over the sum of the weights.
@@ -95,6 +100,7 @@ def softmax_cross_entropy(
         10000.0
     """
     name = "softmax_cross_entropy"
+    logits, labels, axis = _joined(name, "logits", logits, labels, axis)
     given = _check(name, "logits", logits, labels, axis, where, class_weights, label_smoothing)
     inputs.check_reduction(name, reduction)
     return _from_logits(given, axis, reduction)
@@ -111,8 +117,8 @@ def _from_probs(given: CrossEntropyArguments, axis: int, reduction: Reduction) -
 
 @partial(jax.jit, static_argnames=("axis", "reduction"))
 def _from_logits(given: CrossEntropyArguments, axis: int, reduction: Reduction) -> jax.Array:
-    log_q = jax.nn.log_softmax(_classes_last(given.scores, axis, given))
-    return _cross_entropy(jnp.maximum(log_q, arithmetic.LOWEST_LOG), given, axis, reduction)
+    log_q = arithmetic.log_softmax(_classes_last(given.scores, axis, given))
+    return _cross_entropy(log_q, given, axis, reduction)
 
 
 def _cross_entropy(
@@ -138,13 +144,17 @@ def _mean_under_labels(
 ) -> jax.Array:
     """sum_j p_j values_j, where p are the smoothed labels."""
     if labels.ndim < values.ndim:
-        mean = jnp.take_along_axis(values, labels[..., None], axis=-1)[..., 0]
+        mean = placed(_chosen, cut(values)[:-1], values, labels)
     else:
         mean = jnp.sum(labels * values, axis=-1)
     if smoothing is None:
         return mean
     s = smoothing.astype(values.dtype)
     return (1 - s) * mean + s * jnp.mean(values, axis=-1)
+
+
+def _chosen(values: jax.Array, ids: jax.Array) -> jax.Array:
+    return jnp.take_along_axis(values, ids[..., None], axis=-1)[..., 0]
 
 
 def _labels(
@@ -166,6 +176,27 @@ def _classes_last(x: jax.Array, axis: int, given: CrossEntropyArguments) -> jax.
     return arithmetic.hide(jnp.moveaxis(x, axis, -1).astype(working), given.mask, 1)
 
 
+def _joined(
+    name: str, argument: str, scores: ArrayLike, labels: ArrayLike, axis: int | tuple[int, ...]
+) -> tuple[ArrayLike, ArrayLike, int]:
+    """The arguments with several axes of classes joined into one, the last."""
+    axes = axis if isinstance(axis, tuple) else (axis,)
+    if not axes or not all(isinstance(one, int | np.integer) for one in axes):
+        raise TypeError(f"{name}: axis is {axis!r}; wanted an integer or a tuple of integers")
+    if not isinstance(axis, tuple):
+        return scores, labels, int(axis)
+    x = inputs.floating(name, argument, scores)
+    if len({one % max(x.ndim, 1) for one in axes if -x.ndim <= one < x.ndim}) < len(axes):
+        raise ValueError(f"{name}: {argument} has shape {x.shape}; wanted classes on axes {axis}")
+
+    def joined(a: jax.Array) -> jax.Array:
+        a = jnp.moveaxis(a, axes, range(-len(axes), 0))
+        return a.reshape(*a.shape[: -len(axes)], -1)
+
+    are_distributions = np.shape(labels) == x.shape
+    return joined(x), joined(jnp.asarray(labels)) if are_distributions else labels, -1
+
+
 def _check(
     name: str,
     argument: str,
@@ -182,7 +213,7 @@ def _check(
     examples = tuple(np.delete(x.shape, axis).tolist())
     y = _check_labels(name, argument, x, labels, examples)
     mask = inputs.visible(name, where, examples)
-    if known(labels, where):
+    if inputs.readable(labels, where):
         if y.ndim == x.ndim:
             _check_distributions(name, "labels", inputs.shown(labels, where, axis), axis)
         else:

@@ -11,7 +11,7 @@ from jax.typing import ArrayLike
 from lecture_opt.losses import _arithmetic as arithmetic
 from lecture_opt.losses import _inputs as inputs
 from lecture_opt.losses._inputs import Reduction
-from lecture_opt.numerics import compute_dtype, known
+from lecture_opt.numerics import compute_dtype
 
 LOG_SQRT_2_PI = 0.5 * math.log(2 * math.pi)
 
@@ -135,7 +135,7 @@ def _normal(
 ) -> jax.Array:
     error = _error(x, y, mask)
     sigma = _spread(sigma, error, mask, 1)
-    loss = LOG_SQRT_2_PI + jnp.log(sigma) + 0.5 * (error / sigma) ** 2
+    loss = LOG_SQRT_2_PI + jnp.log(sigma) + 0.5 * arithmetic.quotient(error, sigma) ** 2
     return arithmetic.reduce(loss, reduction, mask, None, x.dtype)
 
 
@@ -149,7 +149,7 @@ def _normal_log(
 ) -> jax.Array:
     error = _error(x, y, mask)
     log_sigma = 0.5 * _spread(log_variance, error, mask, 0)
-    loss = LOG_SQRT_2_PI + log_sigma + 0.5 * (error * jnp.exp(-log_sigma)) ** 2
+    loss = LOG_SQRT_2_PI + log_sigma + 0.5 * arithmetic.quotient_of_log(error, log_sigma) ** 2
     return arithmetic.reduce(loss, reduction, mask, None, x.dtype)
 
 
@@ -188,7 +188,7 @@ def _check_spread(name: str, argument: str, value: ArrayLike, x: jax.Array) -> j
 
 
 def _check_positive(name: str, scale: ArrayLike, where: ArrayLike | None) -> None:
-    if known(scale, where):
+    if inputs.readable(scale, where):
         values = inputs.shown(scale, where if np.ndim(scale) else None)
         bad = values[values <= 0]
         if bad.size:

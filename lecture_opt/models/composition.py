@@ -1,14 +1,16 @@
 """The composition of modules, and the multilayer perceptron."""
 
+import functools
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike, DTypeLike
 
 from lecture_opt.models.checks import LayerError, Params, as_array, shapes, split
-from lecture_opt.models.layers import Model, dense, glorot, he, relu
+from lecture_opt.models.layers import Model, dense, glorot, he, rectifies, relu
 
 
 def chain(*modules: Model) -> Model:
@@ -56,8 +58,8 @@ def mlp(sizes: Sequence[int], *, activation: Model = relu, dtype: DTypeLike = jn
     Args:
         sizes: Features of the input, of each hidden layer and of the output, so that
             `mlp([64, 32, 10])` is `chain(dense(64, 32), relu, dense(32, 10))`.
-        activation: The module between layers. Layers before a `relu` are initialised after He
-            et al. (2015), others after Glorot and Bengio (2010).
+        activation: The module between layers. Layers before one that gives max(z, 0) are
+            initialised after He et al. (2015), others after Glorot and Bengio (2010).
         dtype: Floating dtype of the parameters.
 
     Example:
@@ -65,9 +67,19 @@ def mlp(sizes: Sequence[int], *, activation: Model = relu, dtype: DTypeLike = jn
         >>> len(mlp([64, 64, 32, 10], activation=tanh).init(jax.random.key(0)))
         5
     """
+    if not isinstance(activation, Model):
+        raise TypeError(
+            f"mlp: activation is {activation!r}; wanted a Model (activation(function) makes one)"
+        )
     if not hasattr(sizes, "__len__") or len(sizes) < 2:
         raise ValueError(f"mlp: sizes is {sizes}; wanted at least an input and an output size")
-    hidden_init = he if activation is relu else glorot
+
+    # Told when parameters are first drawn: a model can be made before JAX has its devices.
+    is_relu = functools.cache(lambda: rectifies(activation, dtype))
+
+    def hidden_init(*arguments: Any, **options: Any) -> jax.Array:
+        return (he if is_relu() else glorot)(*arguments, **options)
+
     modules = []
     for inputs, outputs in pairwise(sizes[:-1]):
         modules += [dense(inputs, outputs, kernel_init=hidden_init, dtype=dtype), activation]

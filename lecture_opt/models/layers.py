@@ -6,9 +6,11 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.nn.initializers import Initializer, glorot_uniform, he_normal, zeros
 from jax.typing import ArrayLike, DTypeLike
 
+from lecture_opt.meshes import cut, joined, placed
 from lecture_opt.models import checks
 from lecture_opt.models.checks import LayerError, Params
 
@@ -119,6 +121,25 @@ softmax = activation(jax.nn.softmax)
 """Over the last axis."""
 
 
+def rectifies(module: Model, dtype: DTypeLike = jnp.float32) -> bool:
+    """Whether a module without parameters gives max(z, 0), told by some values of z.
+
+    Example:
+        >>> rectifies(activation(lambda z: jnp.maximum(z, 0)))
+        True
+    """
+    z = np.array([-100, -1, 0, 1, 100], dtype)
+    try:
+        # A program of its own gives numbers even while the caller is traced.
+        with jax.disable_jit(False):
+            params = jax.eval_shape(lambda: module.init(jax.random.key(0)))
+            program = jax.jit(lambda z: module.apply(params, z)).lower(z).compile()
+            y = np.asarray(program(z))
+    except Exception:  # a module with parameters or of other shapes, whatever it raises
+        return False
+    return np.array_equal(y, np.maximum(z, 0))
+
+
 def _affine(
     name: str,
     features: int,
@@ -153,7 +174,11 @@ def _affine(
                     f'{name}: x is {x.dtype} and params["{key}"] is {leaf.dtype}; '
                     "wanted one dtype (cast with .astype)"
                 )
-        y = x @ kernel
-        return y + jnp.expand_dims(bias, tuple(range(y.ndim - bias.ndim)))
+        return placed(_xw_plus_b, joined(cut(x)[:-1], cut(kernel)[1:]), x, kernel, bias)
 
     return Model(init, apply)
+
+
+def _xw_plus_b(x: jax.Array, kernel: jax.Array, bias: jax.Array) -> jax.Array:
+    y = x @ kernel
+    return y + jnp.expand_dims(bias, tuple(range(y.ndim - bias.ndim)))

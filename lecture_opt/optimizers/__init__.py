@@ -1,8 +1,8 @@
 """The lecture's optimizers: each an `(init, update)` pair that fits wherever optax's do.
 
-`sgd`, `momentum`, `nesterov`, `adagrad`, `rmsprop` and `adam`, one file each but for the two
-with a velocity. A file reads in the order of the slide: the state, the docstring with the
-formula, the step's scalars, and the rule for one array.
+`sgd`, `momentum`, `nesterov`, `adagrad`, `rmsprop` and `adam`, one file each. A file holds what
+the slide holds: the state, the formula, and the rule for one array. What they share is in
+`elementwise.py`, the factory, `hyperparameters.py` and `trees.py`.
 
 >>> import jax, jax.numpy as jnp, optax
 >>> from lecture_opt.optimizers import adam
@@ -17,13 +17,8 @@ Array([0.9, 0.9, 0.9], dtype=float32)
 
 from lecture_opt.optimizers.adagrad import AdagradState, adagrad
 from lecture_opt.optimizers.adam import AdamState, adam
-from lecture_opt.optimizers.momentum import (
-    MomentumState,
-    NesterovState,
-    lookahead,
-    momentum,
-    nesterov,
-)
+from lecture_opt.optimizers.momentum import MomentumState, momentum
+from lecture_opt.optimizers.nesterov import NesterovState, lookahead, nesterov
 from lecture_opt.optimizers.rmsprop import RmspropState, rmsprop
 from lecture_opt.optimizers.sgd import SgdState, sgd
 

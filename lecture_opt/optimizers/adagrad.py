@@ -1,15 +1,14 @@
 """AdaGrad (slide "AdaGrad")."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import optax
 from jax.typing import ArrayLike
 
-from lecture_opt import numerics
-from lecture_opt.numerics import PyTree
-from lecture_opt.optimizers import _base
-from lecture_opt.optimizers._base import ScalarOrSchedule
+from lecture_opt.numerics import PyTree, abs_sq, nonzero, sqrt
+from lecture_opt.optimizers.elementwise import Leaf, elementwise
+from lecture_opt.optimizers.hyperparameters import NOT_NEGATIVE, ScalarOrSchedule, hinted
 
 
 class AdagradState(NamedTuple):
@@ -19,6 +18,7 @@ class AdagradState(NamedTuple):
     accumulator: PyTree
 
 
+@hinted
 def adagrad(
     learning_rate: ScalarOrSchedule = 0.01, eps: ArrayLike = 1e-6
 ) -> optax.GradientTransformationExtraArgs:
@@ -46,38 +46,15 @@ def adagrad(
     >>> updates.round(4), state.accumulator
     (Array([-0.5], dtype=float32), Array([16.], dtype=float32))
     """
-    learning_rate = _base.check_learning_rate("adagrad", learning_rate)
-    _base.check_scalar("adagrad", "eps", eps, "[0, inf)")
-
-    def init(params: PyTree) -> AdagradState:
-        return AdagradState(_base.zero_count(), _base.zeros("adagrad", params, real=True))
-
-    def update(
-        grads: PyTree, state: AdagradState, params: PyTree = None, **extra_args: Any
-    ) -> tuple[PyTree, AdagradState]:
-        _base.check_state("adagrad", state, AdagradState)
-        return _update(grads, state, learning_rate, eps)
-
-    return optax.GradientTransformationExtraArgs(init, update)
-
-
-@_base.step
-def _update(
-    grads: PyTree, state: AdagradState, learning_rate: Any, eps: ArrayLike
-) -> tuple[PyTree, AdagradState]:
-    updates, accumulator = _base.map_rule(
-        _adagrad_rule,
-        grads,
-        state.accumulator,
-        learning_rate=_base.current_rate(learning_rate, state.count),
-        eps=_base.scalar(eps),
+    scalars = {"eps": (eps, NOT_NEGATIVE)}
+    return elementwise(
+        "adagrad", AdagradState, _rule, learning_rate, **scalars, squares=("accumulator",)
     )
-    return updates, AdagradState(_base.next_count(state.count), accumulator)
 
 
-@_base.leaf_rule
-def _adagrad_rule(
-    g: jax.Array, acc: jax.Array, *, learning_rate: jax.Array, eps: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    acc = acc + numerics.abs_sq(g)
-    return -learning_rate / numerics.nonzero(numerics.sqrt(acc + eps)) * g, acc
+def _rule(t: jax.Array, learning_rate: jax.Array, eps: jax.Array) -> Leaf:
+    def leaf(g: jax.Array, acc: jax.Array) -> tuple[jax.Array, jax.Array]:
+        acc = acc + abs_sq(g)
+        return -learning_rate / nonzero(sqrt(acc + eps)) * g, acc
+
+    return leaf

@@ -1,15 +1,21 @@
 """Adam (slide "Adam")."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import optax
 from jax.typing import ArrayLike
 
-from lecture_opt import numerics
-from lecture_opt.numerics import PyTree
-from lecture_opt.optimizers import _base
-from lecture_opt.optimizers._base import ScalarOrSchedule
+from lecture_opt.numerics import PyTree, abs_sq, nonzero, sqrt
+from lecture_opt.optimizers.elementwise import Leaf, elementwise
+from lecture_opt.optimizers.hyperparameters import (
+    BELOW_ONE,
+    NOT_NEGATIVE,
+    UP_TO_ONE,
+    Decay,
+    ScalarOrSchedule,
+    hinted,
+)
 
 
 class AdamState(NamedTuple):
@@ -20,6 +26,7 @@ class AdamState(NamedTuple):
     nu: PyTree
 
 
+@hinted
 def adam(
     learning_rate: ScalarOrSchedule = 0.001,
     b1: ArrayLike = 0.9,
@@ -58,75 +65,22 @@ def adam(
     >>> updates.round(4)
     Array([-0.5], dtype=float32)
     """
-    learning_rate = _base.check_learning_rate("adam", learning_rate)
-    _base.check_scalar("adam", "b1", b1, "[0, 1)")
-    _base.check_scalar("adam", "b2", b2, "[0, 1)")
-    _base.check_scalar("adam", "eps", eps, "[0, inf)")
-    _base.check_scalar("adam", "b1_decay", b1_decay, "[0, 1]")
-    decays = (b1, 1 - b1, b2, 1 - b2, b1_decay)
-
-    def init(params: PyTree) -> AdamState:
-        mu = _base.zeros("adam", params)
-        nu = _base.zeros("adam", params, real=True)
-        return AdamState(_base.zero_count(), mu, nu)
-
-    def update(
-        grads: PyTree, state: AdamState, params: PyTree = None, **extra_args: Any
-    ) -> tuple[PyTree, AdamState]:
-        _base.check_state("adam", state, AdamState)
-        return _update(grads, state, learning_rate, decays, eps)
-
-    return optax.GradientTransformationExtraArgs(init, update)
-
-
-@_base.step
-def _update(
-    grads: PyTree,
-    state: AdamState,
-    learning_rate: Any,
-    decays: tuple[ArrayLike, ...],
-    eps: ArrayLike,
-) -> tuple[PyTree, AdamState]:
-    count = _base.next_count(state.count)
-    t = _base.scalar(count)
-    b1, one_minus_b1, b2, one_minus_b2, b1_decay = map(_base.scalar, decays)
-    # Without a power to wait for, XLA's CPU computes a leaf's means one after the other, with the
-    # gradient still in the cache; in float32 the default b1_decay is 1.
-    decayed = 1.0 if _base.is_one(decays[-1]) else b1_decay ** (t - 1)
-    updates, mu, nu = _base.map_rule(
-        _adam_rule,
-        grads,
-        state.mu,
-        state.nu,
-        learning_rate=_base.current_rate(learning_rate, state.count),
-        b1_t=b1 * decayed,
-        one_minus_b1_t=one_minus_b1 + b1 * (1 - decayed),
-        b2=b2,
-        one_minus_b2=one_minus_b2,
-        correction1=1 - b1**t,
-        correction2=1 - b2**t,
-        eps=_base.scalar(eps),
+    decays = {"b1": (b1, BELOW_ONE), "b2": (b2, BELOW_ONE), "b1_decay": (b1_decay, UP_TO_ONE)}
+    return elementwise(
+        "adam", AdamState, _rule, learning_rate, **decays, eps=(eps, NOT_NEGATIVE), squares=("nu",)
     )
-    return updates, AdamState(count, mu, nu)
 
 
-@_base.leaf_rule
-def _adam_rule(
-    g: jax.Array,
-    m: jax.Array,
-    v: jax.Array,
-    *,
-    learning_rate: jax.Array,
-    b1_t: jax.Array,
-    one_minus_b1_t: jax.Array,
-    b2: jax.Array,
-    one_minus_b2: jax.Array,
-    correction1: jax.Array,
-    correction2: jax.Array,
-    eps: jax.Array,
-) -> tuple[jax.Array, jax.Array, jax.Array]:
-    m = b1_t * m + one_minus_b1_t * g
-    v = b2 * v + one_minus_b2 * numerics.abs_sq(g)
-    m_c = m / correction1
-    v_c = v / correction2
-    return -learning_rate * (m_c / numerics.nonzero(numerics.sqrt(v_c) + eps)), m, v
+def _rule(
+    t: jax.Array, learning_rate: jax.Array, b1: Decay, b2: Decay, eps: jax.Array, b1_decay: Decay
+) -> Leaf:
+    b1_t = b1 * b1_decay ** (t - 1)
+    correction1, correction2 = 1 - b1**t, 1 - b2**t
+
+    def leaf(g: jax.Array, m: jax.Array, v: jax.Array) -> tuple[jax.Array, ...]:
+        m = b1_t * m + (1 - b1_t) * g
+        v = b2 * v + (1 - b2) * abs_sq(g)
+        m_c, v_c = m / correction1, v / correction2
+        return -learning_rate * (m_c / nonzero(sqrt(v_c) + eps)), m, v
+
+    return leaf

@@ -1,15 +1,20 @@
 """RMSprop (slide "RMSprop")."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import optax
 from jax.typing import ArrayLike
 
-from lecture_opt import numerics
-from lecture_opt.numerics import PyTree
-from lecture_opt.optimizers import _base
-from lecture_opt.optimizers._base import ScalarOrSchedule
+from lecture_opt.numerics import PyTree, abs_sq, nonzero, sqrt
+from lecture_opt.optimizers.elementwise import Leaf, elementwise
+from lecture_opt.optimizers.hyperparameters import (
+    BELOW_ONE,
+    NOT_NEGATIVE,
+    Decay,
+    ScalarOrSchedule,
+    hinted,
+)
 
 
 class RmspropState(NamedTuple):
@@ -19,6 +24,7 @@ class RmspropState(NamedTuple):
     accumulator: PyTree
 
 
+@hinted
 def rmsprop(
     learning_rate: ScalarOrSchedule = 0.001, decay: ArrayLike = 0.9, eps: ArrayLike = 1e-6
 ) -> optax.GradientTransformationExtraArgs:
@@ -47,53 +53,15 @@ def rmsprop(
     >>> updates.round(4), state.accumulator
     (Array([-1.], dtype=float32), Array([4.], dtype=float32))
     """
-    learning_rate = _base.check_learning_rate("rmsprop", learning_rate)
-    _base.check_scalar("rmsprop", "decay", decay, "[0, 1)")
-    _base.check_scalar("rmsprop", "eps", eps, "[0, inf)")
-    one_minus_decay = 1 - decay
-
-    def init(params: PyTree) -> RmspropState:
-        return RmspropState(_base.zero_count(), _base.zeros("rmsprop", params, real=True))
-
-    def update(
-        grads: PyTree, state: RmspropState, params: PyTree = None, **extra_args: Any
-    ) -> tuple[PyTree, RmspropState]:
-        _base.check_state("rmsprop", state, RmspropState)
-        return _update(grads, state, learning_rate, decay, one_minus_decay, eps)
-
-    return optax.GradientTransformationExtraArgs(init, update)
-
-
-@_base.step
-def _update(
-    grads: PyTree,
-    state: RmspropState,
-    learning_rate: Any,
-    decay: ArrayLike,
-    one_minus_decay: ArrayLike,
-    eps: ArrayLike,
-) -> tuple[PyTree, RmspropState]:
-    updates, accumulator = _base.map_rule(
-        _rmsprop_rule,
-        grads,
-        state.accumulator,
-        learning_rate=_base.current_rate(learning_rate, state.count),
-        decay=_base.scalar(decay),
-        one_minus_decay=_base.scalar(one_minus_decay),
-        eps=_base.scalar(eps),
+    scalars = {"decay": (decay, BELOW_ONE), "eps": (eps, NOT_NEGATIVE)}
+    return elementwise(
+        "rmsprop", RmspropState, _rule, learning_rate, **scalars, squares=("accumulator",)
     )
-    return updates, RmspropState(_base.next_count(state.count), accumulator)
 
 
-@_base.leaf_rule
-def _rmsprop_rule(
-    g: jax.Array,
-    acc: jax.Array,
-    *,
-    learning_rate: jax.Array,
-    decay: jax.Array,
-    one_minus_decay: jax.Array,
-    eps: jax.Array,
-) -> tuple[jax.Array, jax.Array]:
-    acc = decay * acc + one_minus_decay * numerics.abs_sq(g)
-    return -learning_rate / numerics.nonzero(numerics.sqrt(acc + eps)) * g, acc
+def _rule(t: jax.Array, learning_rate: jax.Array, decay: Decay, eps: jax.Array) -> Leaf:
+    def leaf(g: jax.Array, acc: jax.Array) -> tuple[jax.Array, jax.Array]:
+        acc = decay * acc + (1 - decay) * abs_sq(g)
+        return -learning_rate / nonzero(sqrt(acc + eps)) * g, acc
+
+    return leaf

@@ -1,13 +1,12 @@
 """Stochastic gradient descent (slide "SGD")."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import optax
 
-from lecture_opt.numerics import PyTree
-from lecture_opt.optimizers import _base
-from lecture_opt.optimizers._base import ScalarOrSchedule
+from lecture_opt.optimizers.elementwise import Leaf, elementwise
+from lecture_opt.optimizers.hyperparameters import ScalarOrSchedule, hinted
 
 
 class SgdState(NamedTuple):
@@ -16,6 +15,7 @@ class SgdState(NamedTuple):
     count: jax.Array  # type: ignore[assignment]  # shadows tuple.count, as in optax
 
 
+@hinted
 def sgd(learning_rate: ScalarOrSchedule = 0.01) -> optax.GradientTransformationExtraArgs:
     """Stochastic gradient descent: a step against the gradient.
 
@@ -37,28 +37,11 @@ def sgd(learning_rate: ScalarOrSchedule = 0.01) -> optax.GradientTransformationE
     >>> updates
     Array([-1.], dtype=float32)
     """
-    learning_rate = _base.check_learning_rate("sgd", learning_rate)
-
-    def init(params: PyTree) -> SgdState:
-        _base.state_dtypes("sgd", params)  # for its errors
-        return SgdState(_base.zero_count())
-
-    def update(
-        grads: PyTree, state: SgdState, params: PyTree = None, **extra_args: Any
-    ) -> tuple[PyTree, SgdState]:
-        _base.check_state("sgd", state, SgdState)
-        return _update(grads, state, learning_rate)
-
-    return optax.GradientTransformationExtraArgs(init, update)
+    return elementwise("sgd", SgdState, _rule, learning_rate)
 
 
-@_base.step
-def _update(grads: PyTree, state: SgdState, learning_rate: Any) -> tuple[PyTree, SgdState]:
-    rate = _base.current_rate(learning_rate, state.count)
-    (updates,) = _base.map_rule(_sgd_rule, grads, learning_rate=rate)
-    return updates, SgdState(_base.next_count(state.count))
+def _rule(t: jax.Array, learning_rate: jax.Array) -> Leaf:
+    def leaf(g: jax.Array) -> tuple[jax.Array]:
+        return (-learning_rate * g,)
 
-
-@_base.leaf_rule
-def _sgd_rule(g: jax.Array, *, learning_rate: jax.Array) -> tuple[jax.Array]:
-    return (-learning_rate * g,)
+    return leaf

@@ -4,7 +4,8 @@ from collections.abc import Callable, Sequence
 
 from lecture_opt import specs
 from lecture_opt.problems import fetched, synthetic, tables, text
-from lecture_opt.problems.task import Task, TaskError
+from lecture_opt.problems.loop import Loop, TaskError
+from lecture_opt.problems.task import Task
 
 TASKS: dict[str, Callable[[], Task]] = {
     "digits-mlp": tables.digits_mlp,
@@ -26,12 +27,12 @@ DEFAULT = tuple(TASKS)[:6]
 QUICK = ("digits-mlp", "diabetes-mlp", "text-bag-of-words")
 
 
-def load(name: str) -> Task:
+def load(name: str) -> Loop | Task:
     """The task of this name, or the one that `path/to/file.py:name` or `module:name` holds.
 
     Raises:
-        TaskError: No task has this name; or what the file holds is neither a `Task` nor a function
-            that makes one.
+        TaskError: No task has this name; or the file holds neither a `Loop`, nor a `Task`, nor a
+            function that makes one.
     """
     if ":" not in name:
         if name not in TASKS:
@@ -41,20 +42,20 @@ def load(name: str) -> Task:
             )
         return TASKS[name]()
     found = specs.find(name)
-    if callable(found) and not isinstance(found, Task):
+    if callable(found) and not isinstance(found, Loop | Task):
         try:
             found = found()
         except Exception as error:
             raise TaskError(f"--task {name}: raised {type(error).__name__}: {error}") from error
-    if not isinstance(found, Task):
+    if not isinstance(found, Loop | Task):
         raise TaskError(
-            f"--task {name}: is a {type(found).__name__}; wanted a lecture_opt.compare.Task or a "
-            "function without arguments that returns one"
+            f"--task {name}: is a {type(found).__name__}; wanted a Loop or Task of "
+            "lecture_opt.compare, or a function without arguments that returns one"
         )
     return found
 
 
-def load_all(names: Sequence[str]) -> list[Task]:
+def load_all(names: Sequence[str]) -> list[Loop | Task]:
     """The tasks of these names; the default six where `names` is empty."""
     tasks = [load(name) for name in names or DEFAULT]
     known = [task.name for task in tasks]

@@ -1,57 +1,53 @@
-"""What a task is: all that the engine needs to know."""
+"""The short form of a problem: a pure loss of params and arrays."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+import optax
+from optax import contrib
 
 from lecture_opt import losses
+from lecture_opt.problems.loop import Loop, PyTree, TaskError, check_counts, check_data, takes_key
 
-Params = Any
-Data = Any
-
-
-class TaskError(ValueError):
-    """There is no such task, or it makes no sense; the message says what was wanted."""
+Params = PyTree
+Data = PyTree
 
 
 @dataclass(frozen=True)
 class Task:
-    """What to train and how to judge it.
+    """The short form of a `Loop`: what to train and how to judge it.
 
     Attributes:
         name: As tables and plots show it.
         init: Key -> params.
-        loss: (params, part) -> scalar that the optimizer lowers.
-        metric: (params, part) -> scalar to choose and report by.
-        data: (train, validation, test), each a pytree of arrays whose first axis is examples.
+        loss: (params, part[, key]) -> scalar that the optimizer lowers.
+        metric: (params, part[, key]) -> scalar to choose and report by.
+        data: (train, validation, test), as for `Loop`.
         metric_name: What `metric` measures, with its unit.
         higher_is_better: The metric's direction.
         description: One sentence.
+        batch_size, steps, evaluations: As for `Loop`.
     """
 
     name: str
     init: Callable[[jax.Array], Params]
-    loss: Callable[[Params, Data], jax.Array]
-    metric: Callable[[Params, Data], jax.Array]
-    data: tuple[Data, Data, Data]
+    loss: Callable[..., jax.Array]
+    metric: Callable[..., jax.Array]
+    data: tuple[Any, Data, Data]
     metric_name: str = "loss"
     higher_is_better: bool = False
     description: str = ""
+    batch_size: int = 32
+    steps: int = 400
+    evaluations: int = 20
 
     def __post_init__(self) -> None:
-        """Raises TaskError, naming the field, where the data are not three parts of examples."""
-        if not isinstance(self.data, tuple) or len(self.data) != 3:
-            raise TaskError(f"Task {self.name}: data must be a tuple (train, validation, test)")
-        for part, which in zip(self.data, ("train", "validation", "test"), strict=True):
-            sizes = {np.shape(leaf)[:1] for leaf in jax.tree.leaves(part)}
-            if len(sizes) != 1 or not next(iter(sizes)) or 0 in next(iter(sizes)):
-                raise TaskError(
-                    f"Task {self.name}: {which} must be arrays with one first axis of examples, "
-                    f"and has {sorted(sizes)}"
-                )
+        """Raises TaskError, naming the field that makes no sense."""
+        check_data(f"Task {self.name}", self.data)
+        check_counts(f"Task {self.name}", self)
 
     @property
     def train(self) -> Data:
@@ -69,9 +65,74 @@ class Task:
         return self.data[2]
 
 
-def examples(part: Data) -> int:
-    """How many examples a part of the data has."""
-    return len(jax.tree.leaves(part)[0])
+class TaskState(NamedTuple):
+    """What the loop of a `Task` carries."""
+
+    params: Params
+    opt_state: PyTree
+    optimizer: optax.GradientTransformationExtraArgs
+
+
+def as_loop(problem: Loop | Task) -> Loop:
+    """The loop itself, or the one that trains a task."""
+    if isinstance(problem, Loop):
+        return problem
+    task = problem
+
+    def start(optimizer: optax.GradientTransformation, key: jax.Array) -> TaskState:
+        params = task.init(key)
+        extra = optax.with_extra_args_support(optimizer)
+        return TaskState(params, extra.init(params), extra)
+
+    def step(state: TaskState, batch: Data, key: jax.Array) -> tuple[TaskState, jax.Array]:
+        def loss_of(params: Params) -> jax.Array:
+            loss = (
+                task.loss(params, batch, key) if takes_key(task.loss) else task.loss(params, batch)
+            )
+            if loss.shape != ():
+                raise TaskError(f"its loss has shape {loss.shape}; wanted a scalar")
+            return loss
+
+        params, opt_state, optimizer = state
+        loss, grads = jax.value_and_grad(loss_of)(params)
+        updates, opt_state = optimizer.update(grads, opt_state, params, value=loss)
+        return TaskState(optax.apply_updates(params, updates), opt_state, optimizer), loss
+
+    def metric(state: TaskState, part: Data, key: jax.Array) -> jax.Array:
+        given = (part, key) if takes_key(task.metric) else (part,)
+        return task.metric(eval_params(state.optimizer, state.opt_state, state.params), *given)
+
+    return Loop(
+        task.name,
+        start,
+        step,
+        metric,
+        task.data,
+        batch_size=task.batch_size,
+        steps=task.steps,
+        evaluations=task.evaluations,
+        metric_name=task.metric_name,
+        higher_is_better=task.higher_is_better,
+        description=task.description,
+    )
+
+
+def eval_params(optimizer: Any, opt_state: PyTree, params: Params) -> Params:
+    """The params to evaluate at: an optimizer that keeps an average offers others than it trains.
+
+    It offers them by an attribute `eval_params(opt_state, params)`, or as optax's schedule-free
+    does, by its state.
+    """
+    if hasattr(optimizer, "eval_params"):
+        return optimizer.eval_params(opt_state, params)
+
+    def is_schedule_free(node: Any) -> bool:
+        return isinstance(node, contrib.ScheduleFreeState)
+
+    for node in jax.tree.leaves(opt_state, is_leaf=is_schedule_free):
+        if is_schedule_free(node):
+            return contrib.schedule_free_eval_params(node, params)
+    return params
 
 
 def split(x: np.ndarray, y: np.ndarray, *, standardise: bool = True) -> tuple[Data, Data, Data]:

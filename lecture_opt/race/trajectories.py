@@ -16,7 +16,7 @@ import numpy as np
 import optax
 
 from lecture_opt import specs
-from lecture_opt.environment import environment
+from lecture_opt.environment import check_device, environment
 from lecture_opt.race.surfaces import Surface
 
 FAR = 1e3
@@ -77,6 +77,7 @@ def run(
     Raises:
         ValueError: An optimizer can't be built or can't run on two numbers.
     """
+    check_device("race")
     lanes = []
     for spec in optimizers:
         rates = _rates(spec, learning_rate)

@@ -39,25 +39,24 @@ Array([[0.9, 0.9],
        [0.9, 0.9]], dtype=float32)
 """
 
+from lecture_opt.rows._grads import RowGrads
 from lecture_opt.rows._state import ExactState
 from lecture_opt.rows.exact import (
     adagrad,
     adam,
-    catch_up,
-    finalize,
     momentum,
     nesterov,
     rmsprop,
     sgd,
 )
 from lecture_opt.rows.gradients import (
-    RowGrads,
     gather,
     out_of_range,
     row_grads,
     value_and_row_grad,
 )
 from lecture_opt.rows.lazy import lazy
+from lecture_opt.rows.reading import catch_up, finalize
 from lecture_opt.rows.updates import apply_updates, clip_by_global_norm, global_norm
 
 __all__ = [

@@ -1,6 +1,6 @@
 """What the dense rules do to a parameter in steps in which its gradient is zero, in closed form.
 
-Each function is a frozen dataclass `(*hyperparameters, slots, start, stop) -> (slots, movement)`:
+Each function is a frozen dataclass `(slots, start, stop, **hyperparameters) -> (slots, movement)`:
 from the state's rows as they were after step `start` to those after step `stop`. Slots have the
 row's shape, start has one count a row.
 
@@ -29,7 +29,6 @@ from jax import lax
 from jax.typing import ArrayLike
 
 from lecture_opt import numerics
-from lecture_opt.optimizers import _base
 
 Slots = tuple[jax.Array, ...]
 TRACED_WINDOW = 2048
@@ -42,7 +41,7 @@ class Momentum:
     nesterov: bool = False
 
     def __call__(
-        self, momentum: jax.Array, slots: Slots, start: jax.Array, stop: jax.Array
+        self, slots: Slots, start: jax.Array, stop: jax.Array, *, momentum: jax.Array
     ) -> tuple[Slots, jax.Array]:
         """`momentum` is the optimizer's; with Nesterov all movement is momentum times that."""
         (v,) = slots
@@ -60,7 +59,7 @@ class Rmsprop:
     """acc <- decay^k acc, not moved."""
 
     def __call__(
-        self, decay: jax.Array, slots: Slots, start: jax.Array, stop: jax.Array
+        self, slots: Slots, start: jax.Array, stop: jax.Array, *, decay: jax.Array
     ) -> tuple[Slots, jax.Array]:
         """`decay` is the optimizer's."""
         (acc,) = slots
@@ -75,16 +74,22 @@ class Adam:
     window: int
     """Missed steps in 32 bits after which no movement is left; 9/4 as many in 64."""
 
+    @property
+    def longest(self) -> int:
+        """As many missed steps of a row can move it."""
+        return self.window * 9 // 4
+
     def __call__(
         self,
+        slots: Slots,
+        start: jax.Array,
+        stop: jax.Array,
+        *,
         learning_rate: Any,
         b1: jax.Array,
         b2: jax.Array,
         eps: jax.Array,
         b1_decay: jax.Array,
-        slots: Slots,
-        start: jax.Array,
-        stop: jax.Array,
     ) -> tuple[Slots, jax.Array]:
         """The hyperparameters are `adam`'s; `learning_rate` may be a schedule."""
         m, v = slots
@@ -152,7 +157,7 @@ def _weights(
         return learning_rate.astype(r.dtype) * table[jnp.clip(missed, 0, window)].T
     # A step's rate is the schedule's value at the steps done before it.
     before = steps[:, None] + start[None, :] - 1
-    rates = jax.vmap(jax.vmap(lambda n: _base.current_rate(learning_rate, n)))(before)
+    rates = jax.vmap(jax.vmap(lambda n: jnp.asarray(learning_rate(n), float)))(before)
     kept = steps[:, None] <= missed[None, :]
     terms = jnp.where(kept, rates.astype(r.dtype) * falling[:, None], 0)
     return jnp.matmul(basis, terms, precision=lax.Precision.HIGHEST)

@@ -6,8 +6,9 @@ import jax
 import jax.numpy as jnp
 from jax.tree_util import Partial
 
-from lecture_opt.numerics import PyTree
+from lecture_opt.numerics import PyTree, known
 from lecture_opt.rows import _tables
+from lecture_opt.rows._schedules import tabulated
 
 
 class ExactState(NamedTuple):
@@ -31,7 +32,16 @@ def advance(
     count = state.inner.count
     # Ids past the table have missed nothing.
     start = jnp.where(ids < touched.shape[0], _tables.read(touched, ids), count)
-    return _closed_form(state.missed, tuple(_tables.read(s, ids) for s in slots), start, count)
+    rows = tuple(_tables.read(s, ids) for s in slots)
+    if not known(rows, start, count):
+        return state.missed(rows, start, count)
+    return _closed_form(with_rates(state, start).missed, rows, start, count)
+
+
+def with_rates(state: ExactState, *starts: jax.Array) -> ExactState:
+    """The state, outside jit with a table for its schedule; see `_schedules.tabulated`."""
+    horizon = getattr(state.missed.func, "longest", 0)
+    return state._replace(missed=tabulated(state.missed, [*starts], state.inner.count, horizon))
 
 
 @jax.jit

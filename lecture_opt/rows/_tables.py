@@ -8,9 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.typing import ArrayLike
 
+from lecture_opt import meshes, numerics
 from lecture_opt.numerics import PyTree
-from lecture_opt.rows import _meshes
 
 PADDING = -1
 
@@ -33,9 +34,13 @@ def spread(function: str, argument: str, params: PyTree, given: PyTree) -> list[
     for path, _ in jax.tree_util.tree_leaves_with_path(given):
         names = _names(path)
         if not any(names[:depth] in used for depth in range(len(names) + 1)):
+            where = f"{function}: {argument}{jax.tree_util.keystr(path)}"
+            below = [full for full, _ in pairs if _names(full)[: len(names)] == names]
+            if below:
+                leaf = jax.tree_util.keystr(below[0])
+                raise ValueError(f"{where} ends above a leaf, {leaf}: name all keys of the params")
             raise ValueError(
-                f"{function}: {argument}{jax.tree_util.keystr(path)} is for no leaf of the params, "
-                f"which are {jax.tree.structure(params)}"
+                f"{where} is for no leaf of the params, which are {jax.tree.structure(params)}"
             )
     return found
 
@@ -67,6 +72,8 @@ def flat_ids(function: str, ids: PyTree, rows: int) -> jax.Array:
 
     Raises for ids that are no integers and, outside jit, for ids outside the table.
     """
+    for part in jax.tree.leaves(ids):
+        numerics.check_integers(f"{function}: ids", part)
     parts = [jnp.asarray(part) for part in jax.tree.leaves(ids)]
     for part in parts:
         if not jnp.issubdtype(part.dtype, jnp.integer):
@@ -81,8 +88,16 @@ def flat_ids(function: str, ids: PyTree, rows: int) -> jax.Array:
                 )
     if not parts:
         return jnp.zeros((0,), jnp.int32)
-    whole = [_meshes.recut(part, (None,) * part.ndim) for part in parts]
+    whole = [meshes.recut(part, (None,) * part.ndim) for part in parts]
     return jnp.concatenate([normal(part, rows).ravel() for part in whole])
+
+
+def within_int32(ids: ArrayLike) -> ArrayLike:
+    """The ids, of which those that JAX would cut to 32 bits are as far out as 32 bits hold."""
+    if isinstance(ids, jax.Array):
+        return ids
+    limits = np.iinfo(np.int32)
+    return np.clip(np.asarray(ids), limits.min, limits.max)
 
 
 def normal(ids: jax.Array, rows: int) -> jax.Array:
@@ -107,7 +122,7 @@ def unique(function: str, ids: PyTree, rows: int) -> Unique:
     Raises as `flat_ids`.
     """
     ids = flat_ids(function, ids, rows)
-    return _meshes.placed(lambda ids: _group(ids, rows), (None,), ids)
+    return meshes.placed(lambda ids: _group(ids, rows), (None,), ids)
 
 
 def _group(ids: jax.Array, rows: int) -> Unique:
@@ -137,7 +152,7 @@ def read(table: jax.Array, ids: jax.Array, *, distinct: bool = True) -> jax.Arra
         )
         return rows.reshape(*ids.shape, *table.shape[1:])
 
-    return _meshes.placed(gather, _meshes.looked_up(ids, table), table, ids)
+    return meshes.placed(gather, meshes.looked_up(ids, table), table, ids)
 
 
 def lanes(rows: jax.Array) -> jax.Array:
@@ -148,7 +163,7 @@ def lanes(rows: jax.Array) -> jax.Array:
 
 def write(table: jax.Array, ids: jax.Array, rows: jax.Array) -> jax.Array:
     """The table with those rows replaced, in place where its buffer was donated."""
-    return _meshes.placed(_set, _meshes.cut(table), table, ids, rows.astype(table.dtype))
+    return meshes.placed(_set, meshes.cut(table), table, ids, rows.astype(table.dtype))
 
 
 def _set(table: jax.Array, ids: jax.Array, rows: jax.Array) -> jax.Array:

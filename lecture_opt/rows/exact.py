@@ -1,38 +1,40 @@
 """The six optimizers on rows, equal to the dense path: missed steps are made up in closed form."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jax import lax
 from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
-from lecture_opt import optimizers
+from lecture_opt import meshes, optimizers
 from lecture_opt.numerics import PyTree
-from lecture_opt.optimizers._base import ScalarOrSchedule
-from lecture_opt.rows import _meshes, _missed, _tables, lazy
-from lecture_opt.rows._state import ExactState, Slots, advance, exact_states, with_slots
-from lecture_opt.rows.gradients import RowGrads
-from lecture_opt.rows.updates import add_rows, is_rows
+from lecture_opt.optimizers.hyperparameters import ScalarOrSchedule, hinted
+from lecture_opt.rows import _missed, _tables
+from lecture_opt.rows._grads import RowGrads, is_rows
+from lecture_opt.rows._schedules import Schedule
+from lecture_opt.rows._state import ExactState, Slots, advance, with_slots
+from lecture_opt.rows.lazy import check_ids, lazy
 
-BLOCK = 65536
 
-
+@hinted
 def sgd(learning_rate: ScalarOrSchedule = 0.01) -> optax.GradientTransformationExtraArgs:
     """`lecture_opt.sgd` on rows. A zero gradient moves nothing, so lazy is exact."""
-    return lazy.lazy(optimizers.sgd(learning_rate))
+    return lazy(optimizers.sgd(learning_rate))
 
 
+@hinted
 def adagrad(
     learning_rate: ScalarOrSchedule = 0.01, eps: ArrayLike = 1e-6
 ) -> optax.GradientTransformationExtraArgs:
     """`lecture_opt.adagrad` on rows. A zero gradient changes nothing, so lazy is exact."""
-    return lazy.lazy(optimizers.adagrad(learning_rate, eps))
+    return lazy(optimizers.adagrad(learning_rate, eps))
 
 
+@hinted
 def momentum(
     learning_rate: ScalarOrSchedule = 0.01, momentum: ArrayLike = 0.9, *, tables: PyTree
 ) -> optax.GradientTransformationExtraArgs:
@@ -50,9 +52,10 @@ def momentum(
             `RowGrads` or another's is.
     """
     dense = optimizers.momentum(learning_rate, momentum)
-    return _exact("momentum", dense, tables, _missed.Momentum(), momentum)
+    return _exact("momentum", dense, tables, _missed.Momentum(), momentum=momentum)
 
 
+@hinted
 def nesterov(
     learning_rate: ScalarOrSchedule = 0.01, momentum: ArrayLike = 0.9, *, tables: PyTree
 ) -> optax.GradientTransformationExtraArgs:
@@ -61,9 +64,10 @@ def nesterov(
     As `rows.momentum`, with the missed movement m * v * (m + m^2 + ... + m^k).
     """
     dense = optimizers.nesterov(learning_rate, momentum)
-    return _exact("nesterov", dense, tables, _missed.Momentum(nesterov=True), momentum)
+    return _exact("nesterov", dense, tables, _missed.Momentum(nesterov=True), momentum=momentum)
 
 
+@hinted
 def rmsprop(
     learning_rate: ScalarOrSchedule = 0.001,
     decay: ArrayLike = 0.9,
@@ -76,9 +80,10 @@ def rmsprop(
     Args and errors as in `rows.momentum`; the decay is to stay the same.
     """
     dense = optimizers.rmsprop(learning_rate, decay, eps)
-    return _exact("rmsprop", dense, tables, _missed.Rmsprop(), decay)
+    return _exact("rmsprop", dense, tables, _missed.Rmsprop(), decay=decay)
 
 
+@hinted
 def adam(
     learning_rate: ScalarOrSchedule = 0.001,
     b1: ArrayLike = 0.9,
@@ -109,20 +114,23 @@ def adam(
     if not _missed.traced(b1, b2) and np.square(b1) >= b2:
         raise ValueError(f"adam: b1={b1} and b2={b2}; rows want b1^2 < b2")
     missed = _missed.Adam(_missed.window(b1, b2))
-    return _exact("adam", dense, tables, missed, learning_rate, b1, b2, eps, b1_decay)
+    decays = {"b1": b1, "b2": b2, "b1_decay": b1_decay}
+    return _exact("adam", dense, tables, missed, learning_rate=learning_rate, eps=eps, **decays)
 
 
 def _exact(
     name: str,
     dense: optax.GradientTransformation,
     tables: PyTree,
-    missed: Any,
-    *hyperparameters: Any,
+    missed: Callable[..., Any],
+    **hyperparameters: ScalarOrSchedule,
 ) -> optax.GradientTransformationExtraArgs:
+    schedules = {n: Schedule(value) for n, value in hyperparameters.items() if callable(value)}
+
     def closed_form() -> Partial:
         # Copies: the state may be donated, and the caller's arrays are not to go with it.
-        hyper = (Partial(h) if callable(h) else jnp.array(h, float) for h in hyperparameters)
-        return Partial(missed, *hyper)
+        arrays = {n: jnp.array(h, float) for n, h in hyperparameters.items() if n not in schedules}
+        return Partial(missed, **schedules, **arrays)
 
     def init(params: PyTree) -> ExactState:
         marks = _tables.spread(name, "tables", params, tables)
@@ -160,90 +168,6 @@ def _exact(
     return optax.GradientTransformationExtraArgs(init, update)
 
 
-def catch_up(params: PyTree, state: PyTree, ids: PyTree) -> tuple[PyTree, PyTree]:
-    """Params and state in which the rows that the ids name are what the dense path has by now.
-
-    `value_and_row_grad` reads its rows so already, where it is given the state; this is for reading
-    them elsewhere. Every `ExactState` in the optimizer's
-    state is brought up, inside `optax.chain` and the like too; others are returned as they are.
-
-    Args:
-        params: The params that the optimizer steps on.
-        state: Its state.
-        ids: As `rows.gather` takes them.
-
-    >>> import lecture_opt as lo
-    >>> optimizer = momentum(learning_rate=1.0, momentum=0.5, tables=True)
-    >>> table, state = jnp.zeros((3, 1)), optimizer.init(jnp.zeros((3, 1)))
-    >>> for row in (0, 1, 2):
-    ...     grads = RowGrads(jnp.array([row]), jnp.ones((1, 1)))
-    ...     updates, state = optimizer.update(grads, state)
-    ...     table = add_rows(table, updates)
-    >>> catch_up(table, state, jnp.array([0]))[0].ravel()  # row 0 went on by 0.5 and 0.25
-    Array([-1.75, -1.  , -1.  ], dtype=float32)
-    """
-    leaves = jax.tree.leaves(params)
-    found = _tables.spread("catch_up", "ids", params, ids)
-    distinct = [
-        None if where is None else _tables.unique("catch_up", where, leaf.shape[0]).ids
-        for leaf, where in zip(leaves, found, strict=True)
-    ]
-    return _bring_up(params, state, distinct)
-
-
-def finalize(params: PyTree, state: PyTree) -> tuple[PyTree, PyTree]:
-    """As `catch_up` for all rows of all tables: to evaluate, or to keep the params.
-
-    Works through the tables in blocks of 65,536 rows, so that it takes little memory beside them.
-    Without an `ExactState` in the state, params and state are returned as they are.
-    """
-    return _finalize(params, state) if exact_states(state) else (params, state)
-
-
-@jax.jit
-def _finalize(params: PyTree, state: PyTree) -> tuple[PyTree, PyTree]:
-    leaves = jax.tree.leaves(params)
-    longest = max(leaf.shape[0] for leaf in leaves if jnp.ndim(leaf))
-    block = jnp.arange(min(BLOCK, longest), dtype=jnp.int32)
-
-    def body(i: jax.Array, carry: tuple[PyTree, PyTree]) -> tuple[PyTree, PyTree]:
-        return _bring_up(*carry, [block + i * BLOCK if jnp.ndim(p) else None for p in leaves])
-
-    return lax.fori_loop(0, -(-longest // BLOCK), body, (params, state))
-
-
-@jax.jit
-def _bring_up(params: PyTree, state: PyTree, ids: list[Any]) -> tuple[PyTree, PyTree]:
-    """Brings up the rows with these distinct ids, None for a leaf that is no table."""
-    pairs, treedef = jax.tree_util.tree_flatten_with_path(params)
-    leaves = [leaf for _, leaf in pairs]
-    places = {path: i for i, (path, _) in enumerate(pairs)}
-
-    def one(exact: Any) -> Any:
-        if not isinstance(exact, ExactState):
-            return exact
-        named, own = jax.tree_util.tree_flatten_with_path(
-            exact.touched, is_leaf=lambda leaf: leaf is None
-        )
-        slots = Slots.of(exact, own)
-        for i, (path, touched) in enumerate(named):
-            where = None if touched is None else ids[places[path]]
-            if where is None:
-                continue
-            new, movement = advance(exact, where, touched, slots.leaves[i])
-            leaf = places[path]
-            leaves[leaf] = add_rows(leaves[leaf], RowGrads(where, movement))
-            slots.write(i, where, slots.leaves[i], new, exact.inner.count)
-        return ExactState(
-            with_slots(exact.inner, own, slots.leaves),
-            jax.tree.unflatten(own, slots.touched),
-            exact.missed,
-        )
-
-    state = jax.tree.map(one, state, is_leaf=lambda s: isinstance(s, ExactState))
-    return jax.tree.unflatten(treedef, leaves), state
-
-
 def _never(name: str, table: Any) -> jax.Array:
     if not jnp.ndim(table):
         raise ValueError(f"{name}.init: a table is a scalar; tables have a leading axis of rows")
@@ -253,11 +177,11 @@ def _never(name: str, table: Any) -> jax.Array:
         first = table.reshape(table.shape[0], -1)[:, :1].sum(axis=1)
         return jnp.zeros_like(first, dtype=jnp.int32)
 
-    return _meshes.placed(zeros, _meshes.cut(table)[:1], table)
+    return meshes.placed(zeros, meshes.cut(table)[:1], table)
 
 
 def _check_tables(name: str, grads: PyTree, touched: PyTree) -> None:
-    lazy.check_ids(grads)
+    check_ids(grads)
     pairs, treedef = jax.tree_util.tree_flatten_with_path(
         grads, is_leaf=lambda g: g is None or is_rows(g)
     )

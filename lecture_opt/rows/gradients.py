@@ -1,27 +1,16 @@
 """Gradients with respect to the rows that were looked up."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lecture_opt import numerics
+from lecture_opt import meshes, numerics
 from lecture_opt.numerics import PyTree
-from lecture_opt.rows import _meshes, _state, _tables
-
-
-class RowGrads(NamedTuple):
-    """A table's gradient, or its update: zero but in some rows.
-
-    Attributes:
-        ids: (k,) int32, strictly increasing. Ids at or past the table's end stand for no row.
-        values: (k, *row shape), zero where the id stands for no row.
-    """
-
-    ids: jax.Array
-    values: jax.Array
+from lecture_opt.rows import _state, _tables
+from lecture_opt.rows._grads import RowGrads
 
 
 def row_grads(ids: PyTree, values: PyTree, rows: int) -> RowGrads:
@@ -55,8 +44,8 @@ def _sum(unique: _tables.Unique, values: PyTree, ids: PyTree) -> RowGrads:
         sums = jax.ops.segment_sum(wide, group, num_segments=unique.ids.shape[0])
         return sums.astype(stacked.dtype).reshape(stacked.shape)
 
-    cut = (None, *_meshes.cut(parts[0])[depths[0] :])
-    return RowGrads(unique.ids, _meshes.placed(summed, cut, unique.group, *parts))
+    cut = (None, *meshes.cut(parts[0])[depths[0] :])
+    return RowGrads(unique.ids, meshes.placed(summed, cut, unique.group, *parts))
 
 
 def gather(params: PyTree, ids: PyTree) -> PyTree:
@@ -154,7 +143,7 @@ def _look_up(table: jax.Array, ids: PyTree, unique: Any, moved: jax.Array | None
     parts, treedef = jax.tree.flatten(ids)
     groups = jnp.split(unique.group, np.cumsum([np.size(part) for part in parts])[:-1])
     places = [
-        _meshes.recut(at.reshape(np.shape(part)), _meshes.cut(part))
+        meshes.recut(at.reshape(np.shape(part)), meshes.cut(part))
         for at, part in zip(groups, parts, strict=True)
     ]
     return jax.tree.unflatten(treedef, [_tables.read(rows, at, distinct=False) for at in places])
@@ -177,7 +166,7 @@ def out_of_range(params: PyTree, ids: PyTree) -> jax.Array:
     leaves = jax.tree.leaves(params)
     for leaf, where in zip(leaves, _tables.spread("out_of_range", "ids", params, ids), strict=True):
         for part in jax.tree.leaves(where):
-            part = jnp.asarray(part)
+            part = jnp.asarray(_tables.within_int32(part))
             outside = _tables.normal(part, leaf.shape[0]) == leaf.shape[0]
             padding = (part < 0) & (part.astype(jnp.int32) == _tables.PADDING)
             total = total + jnp.sum(outside & ~padding, dtype=jnp.int32)

@@ -8,8 +8,7 @@ import optax
 
 from lecture_opt.numerics import PyTree
 from lecture_opt.rows import _tables
-from lecture_opt.rows.gradients import RowGrads
-from lecture_opt.rows.updates import is_rows
+from lecture_opt.rows._grads import RowGrads, is_rows
 
 
 def lazy(optimizer: optax.GradientTransformation) -> optax.GradientTransformationExtraArgs:

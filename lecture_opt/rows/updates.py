@@ -9,14 +9,9 @@ from jax.typing import ArrayLike
 
 from lecture_opt import numerics
 from lecture_opt.numerics import PyTree
-from lecture_opt.optimizers import _base
+from lecture_opt.optimizers.hyperparameters import NOT_NEGATIVE, check_scalar
 from lecture_opt.rows import _tables
-from lecture_opt.rows.gradients import RowGrads
-
-
-def is_rows(leaf: Any) -> bool:
-    """Whether a leaf of grads or updates is a table's."""
-    return isinstance(leaf, RowGrads)
+from lecture_opt.rows._grads import RowGrads, is_rows
 
 
 def apply_updates(params: PyTree, updates: PyTree) -> PyTree:
@@ -72,7 +67,7 @@ def clip_by_global_norm(max_norm: ArrayLike) -> optax.GradientTransformation:
     >>> clip.update(grads, clip.init(jnp.zeros((3, 1))))[0].values
     Array([[1.]], dtype=float32)
     """
-    _base.check_scalar("clip_by_global_norm", "max_norm", max_norm, "[0, inf)")
+    check_scalar("clip_by_global_norm", "max_norm", max_norm, NOT_NEGATIVE)
 
     def update(
         grads: PyTree, state: optax.EmptyState, params: PyTree = None
@@ -83,7 +78,7 @@ def clip_by_global_norm(max_norm: ArrayLike) -> optax.GradientTransformation:
 
         def clip(g: Any) -> Any:
             if is_rows(g):
-                return g._replace(values=clip(g.values))
+                return RowGrads(g.ids, clip(g.values))
             wide = numerics.compute_dtype(g.dtype)
             real = scale.astype(jnp.finfo(wide).dtype)
             return (g.astype(wide) * real.astype(wide)).astype(g.dtype)

@@ -7,7 +7,8 @@
 
 Keyword arguments go in brackets, `optax:adam(b1=0.8, eps=1e-6)`. They are read as Python
 literals and never evaluated. The name may be a constructor (a function that returns an
-`(init, update)` pair) or a ready pair.
+`(init, update)` pair) or a ready pair. Naming a file or a module runs it; a function is called
+only where it is written there, or in a module that uses optax or JAX.
 
 In place of a number an argument may be a range to search, for `compare`:
 `log(low, high)`, `log1m(low, high)` (1 - value is log-uniform, as for decays near 1),
@@ -24,8 +25,9 @@ In place of a number an argument may be a range to search, for `compare`:
 from lecture_opt.specs.arguments import Range
 from lecture_opt.specs.constructors import as_transformation
 from lecture_opt.specs.lookup import SpecError
-from lecture_opt.specs.spec import OptimizerSpec, build, find, parse, takes
+from lecture_opt.specs.spec import OptimizerSpec, build, distinct, find, parse, takes
 
 __all__ = [
-    "OptimizerSpec", "Range", "SpecError", "as_transformation", "build", "find", "parse", "takes",
+    "OptimizerSpec", "Range", "SpecError", "as_transformation", "build", "distinct", "find",
+    "parse", "takes",
 ]  # fmt: skip

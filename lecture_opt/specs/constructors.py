@@ -1,8 +1,11 @@
 """Tell whether an object is an optimizer, and which arguments its constructor takes."""
 
+import functools
 import inspect
-from collections.abc import Callable
-from types import ModuleType
+import sys
+import types
+from collections.abc import Callable, Mapping
+from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 import optax
@@ -21,6 +24,25 @@ def as_transformation(value: Any) -> optax.GradientTransformation | None:
     if callable(init) and callable(update):
         return optax.GradientTransformation(init, update)
     return None
+
+
+def origin(value: Any) -> tuple[str, Mapping[str, Any]]:
+    """The module where a function or class is written, and the names in it; both may be empty."""
+    while True:
+        if isinstance(value, functools.partial):
+            value = value.func
+        elif hasattr(value, "__wrapped__"):
+            value = value.__wrapped__
+        elif isinstance(value, MethodType):
+            value = value.__func__
+        elif isinstance(value, FunctionType):
+            return str(value.__globals__.get("__name__")), value.__globals__
+        elif isinstance(value, type):
+            return value.__module__, vars(sys.modules.get(value.__module__, types))
+        elif isinstance(value, BuiltinFunctionType):
+            return value.__module__ or "builtins", {}
+        else:
+            value = type(value)
 
 
 def accepted_by(constructor: Callable[..., Any]) -> list[str] | None:

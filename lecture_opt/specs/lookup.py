@@ -1,15 +1,19 @@
 """The object that a text names: its module is imported, or its file run, and the name looked up."""
 
+import builtins
 import difflib
+import hashlib
 import importlib
 import importlib.util
 import sys
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+
+from lecture_opt.specs.constructors import as_transformation, origin
+from lecture_opt.specs.neighbours import importable_from, imports_of, is_of_folder
 
 BUILT_IN = {"lecture": "lecture_opt.optimizers", "optax": "optax"}
 FORMS = "lecture:NAME, optax:NAME, path/to/file.py:NAME or package.module:NAME"
@@ -33,7 +37,36 @@ def lookup(text: str, source: str, dotted: str) -> Any:
             shown = where if where and "_user_" in owner.__name__ else _name_of(owner)
             hint = _did_you_mean(part, _public(owner))
             raise SpecError(f"{text}: {shown} has no {part!r}{hint}")
+    if callable(found) and as_transformation(found) is None:
+        _check_callable(text, found, module, Path(source).expanduser())
     return found
+
+
+def _check_callable(text: str, found: Any, module: ModuleType, source: Path) -> None:
+    """Raise, before it is called, for a function that can't be one that makes an optimizer.
+
+    It must be written in Python, in the named file or its folder, or in a module that uses optax
+    or JAX: `os:system` is neither.
+    """
+    home, namespace = origin(found)
+    of_the_file = source.suffix == ".py" and (
+        namespace is vars(module)
+        or is_of_folder(namespace.get("__file__"), source.resolve().parent)
+    )
+    top = home.partition(".")[0]
+    if not of_the_file and (top in {*sys.stdlib_module_names, "jax"} or not _uses_jax(namespace)):
+        raise SpecError(
+            f"{text}: is not called, as {home or 'its module'} has nothing to do with optimizers; "
+            "wanted a function or class of the named file, or of a module that uses optax or JAX"
+        )
+
+
+def _uses_jax(namespace: Mapping[str, Any]) -> bool:
+    named = (
+        value.__name__ if isinstance(value, ModuleType) else getattr(value, "__module__", None)
+        for value in namespace.values()
+    )
+    return any(str(name).partition(".")[0] in ("jax", "optax") for name in named)
 
 
 def _module(text: str, source: str) -> ModuleType:
@@ -43,7 +76,7 @@ def _module(text: str, source: str) -> ModuleType:
     if not all(part.isidentifier() for part in name.split(".")):
         raise SpecError(f"{text}: unknown source {source!r}; write {FORMS}")
     try:
-        with _importable_from(Path.cwd()):
+        with importable_from(Path.cwd()):
             return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name is None or not f"{name}.".startswith(f"{error.name}."):
@@ -58,14 +91,16 @@ def _module_of_file(text: str, path: Path) -> ModuleType:
     if not path.is_file():
         nearby = [str(other) for other in sorted(path.parent.glob("*.py"))]
         raise SpecError(f"{text}: there is no file {path}{_did_you_mean(str(path), nearby)}")
-    name = f"lecture_opt_user_{path.stem}"
+    folder = path.resolve().parent
+    name = f"lecture_opt_user_{path.stem}_{hashlib.sha256(bytes(folder)).hexdigest()[:8]}"
     found = importlib.util.spec_from_file_location(name, path)
     assert found is not None
     assert found.loader is not None
     module = importlib.util.module_from_spec(found)
     sys.modules[name] = module  # dataclasses and pickles look their module up here
+    vars(module)["__builtins__"] = {**vars(builtins), "__import__": imports_of(folder)}
     try:
-        with _importable_from(path.resolve().parent):
+        with importable_from(folder):
             found.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         line = _line_in(error, str(path.absolute()))
@@ -83,17 +118,6 @@ def _line_in(error: BaseException, path: str) -> str:
         return f", line {error.lineno} ({(error.text or '').strip()})"
     frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == path]
     return f", line {frames[-1].lineno} ({frames[-1].line})" if frames else ""
-
-
-@contextmanager
-def _importable_from(folder: Path) -> Iterator[None]:
-    """Let imports find the modules in `folder`, as they do for `python file.py` there."""
-    sys.path.insert(0, str(folder))
-    try:
-        yield
-    finally:
-        if str(folder) in sys.path:
-            sys.path.remove(str(folder))
 
 
 def _submodule(package: ModuleType, name: str) -> ModuleType | None:

@@ -1,8 +1,8 @@
 """From a text to its optimizer: `parse` finds what the text names, `build` makes it."""
 
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +76,35 @@ def parse(text: str) -> OptimizerSpec:
     spec = OptimizerSpec(text, display, kwargs, constructor=found, search=search)
     _check_accepted(spec, arguments)
     return spec
+
+
+def distinct(optimizers: Sequence[OptimizerSpec]) -> list[OptimizerSpec]:
+    """The optimizers, with folders in the names of files that have one name in two folders.
+
+    What is named twice keeps its name twice.
+    """
+    names = [spec.name for spec in optimizers]
+    return [
+        replace(spec, name=_with_folders(spec, optimizers)) if names.count(spec.name) > 1 else spec
+        for spec in optimizers
+    ]
+
+
+def _with_folders(spec: OptimizerSpec, optimizers: Sequence[OptimizerSpec]) -> str:
+    """The name with as many folders before the file as tell it from its namesakes."""
+    own = _parts(spec)
+    others = {_parts(one) for one in optimizers if one.name == spec.name} - {own}
+    depth = 1
+    while any(other[-depth:] == own[-depth:] for other in others) and depth < len(own):
+        depth += 1
+    return "/".join((*own[-depth:-1], spec.name)) if own else spec.name
+
+
+def _parts(spec: OptimizerSpec) -> tuple[str, ...]:
+    """The path of the optimizer's file; empty where it comes from a module."""
+    match = _TEXT.fullmatch(spec.text.strip())
+    source = match["source"].strip() if match else ""
+    return Path(source).expanduser().resolve().parts if source.endswith(".py") else ()
 
 
 def find(text: str) -> Any:

@@ -1,7 +1,8 @@
 """Training: `fit`, on one device or many, with checkpoints.
 
-`loop` is `fit`; `steps` its compiled chunk, `batches` the order of the examples, `sharding` the
-devices, `checkpoints` the folder a run is saved in, `contents` what is in it, `checks` the errors.
+`loop` is `fit`; `steps` its compiled chunk, `batches` the order of the examples, `watches` what
+the host does between chunks, `sharding` the devices, `checkpoints` the folder that a run is saved
+in, `contents` what is in it, `checks` the errors.
 """
 
 from lecture_opt.training.checkpoints import Checkpoint

@@ -12,14 +12,14 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from lecture_opt.training import contents
+from lecture_opt.numerics import PyTree
+from lecture_opt.training import checks, contents
 
-PyTree: TypeAlias = Any
 _TRASH = "deleted"
 
 
@@ -42,11 +42,44 @@ class Checkpoint:
     best: Callable[[Any], float] | None = None
 
 
+def configured(checkpoint: Any, eval_fn: Any) -> Checkpoint | None:
+    """The checkpoint's configuration; a path stands for one with the defaults."""
+    if checkpoint is None:
+        return None
+    if isinstance(checkpoint, (str, os.PathLike)):
+        checkpoint = Checkpoint(checkpoint)
+    if not isinstance(checkpoint, Checkpoint):
+        raise TypeError(f"fit: checkpoint is {checkpoint!r}; wanted a folder or a Checkpoint")
+    if not isinstance(checkpoint.directory, (str, os.PathLike)) or not str(checkpoint.directory):
+        raise TypeError(f"fit: checkpoint.directory is {checkpoint.directory!r}; wanted a path")
+    if "://" in str(checkpoint.directory):
+        raise ValueError(
+            f"fit: checkpoint.directory is {checkpoint.directory!r}; wanted a folder of a mounted "
+            "file system, as gcsfuse makes one of a bucket"
+        )
+    if checkpoint.best is not None and eval_fn is None:
+        raise ValueError("fit: checkpoint.best is given and eval_fn is not")
+    return dataclasses.replace(
+        checkpoint,
+        every=checks.check_count("checkpoint.every", checkpoint.every, 1),
+        keep=checks.check_count("checkpoint.keep", checkpoint.keep, 1),
+    )
+
+
 class History(NamedTuple):
     """What a run has seen so far."""
 
     losses: list[np.ndarray]
     evaluations: list[tuple[int, Any]]
+
+
+class Snapshot(NamedTuple):
+    """A run after some step, as a checkpoint holds it."""
+
+    step: int
+    params: PyTree
+    opt_state: PyTree
+    history: History
 
 
 class Store(NamedTuple):
@@ -97,11 +130,10 @@ def opened(checkpoint: Checkpoint, run: dict[str, Any]) -> Iterator[Store]:
             manager.close()
 
 
-def save(
-    store: Store, step: int, params: PyTree, opt_state: PyTree, history: History, score: float
-) -> None:
+def save(store: Store, snapshot: Snapshot) -> None:
     """Start writing a checkpoint; waits for the one before."""
     ocp = _orbax()
+    step, params, opt_state, history = snapshot
     state = contents.named(params=params, opt_state=opt_state)
     seen = {"losses": np.concatenate(history.losses)} | contents.stacked(history.evaluations)
     about = {
@@ -110,6 +142,7 @@ def save(
         "history": contents.described(seen),
         "evaluation_steps": [at for at, _ in history.evaluations],
     }
+    score = _score(store, step, history.evaluations, seen["losses"])
     with _writing(store, f"step {step}"):
         store.manager.wait_until_finished()
         _empty_trash(store)
@@ -126,22 +159,17 @@ def save(
 
 
 def restore(
-    store: Store,
-    end: int,
-    params: PyTree,
-    opt_state: PyTree,
-    eval_fn: Callable[[PyTree], Any] | None,
-) -> tuple[int, PyTree, PyTree, History] | None:
-    """The latest step, its params and state placed like these, and its history; None if new."""
+    store: Store, end: int, begun: Snapshot, eval_fn: Callable[[PyTree], Any] | None
+) -> Snapshot:
+    """The latest checkpoint, its arrays placed like those of `begun`; `begun` where it is new."""
     step = store.manager.latest_step()
     if step is None:
-        return None
+        return begun
     ocp = _orbax()
-    like = contents.named(params=params, opt_state=opt_state)
+    like = contents.named(params=begun.params, opt_state=begun.opt_state)
     with _reading(store, step):
-        about = store.manager.restore(step, args=ocp.args.Composite(about=ocp.args.JsonRestore()))[
-            "about"
-        ]
+        wanted = ocp.args.Composite(about=ocp.args.JsonRestore())
+        about = store.manager.restore(step, args=wanted)["about"]
         run, described, history = about["run"], about["state"], contents.empty(about["history"])
     where = f"fit: checkpoint: {_path(store, step)}"
     contents.check_run(where, run, store.run)
@@ -149,24 +177,42 @@ def restore(
     if step > end:
         raise ValueError(f"{where} is beyond the last step, {end}; ask for more steps")
     with _reading(store, step):
-        read = store.manager.restore(
-            step,
-            args=ocp.args.Composite(
-                state=_restore_args(contents.filled(like)),
-                history=_restore_args(contents.filled(history)),
-            ),
-        )
+        wanted = ocp.args.Composite(state=_restore_args(like), history=_restore_args(history))
+        read = store.manager.restore(step, args=wanted)
     leaves = [read["state"].get(name, leaf) for name, leaf in like.items()]
-    params, opt_state = jax.tree.unflatten(jax.tree.structure((params, opt_state)), leaves)
+    tree = jax.tree.structure((begun.params, begun.opt_state))
+    params, opt_state = jax.tree.unflatten(tree, leaves)
     seen = {name: read["history"].get(name, array) for name, array in history.items()}
     losses = [seen.pop("losses")]
-    steps = about["evaluation_steps"]
+    evaluations = _unstacked(about["evaluation_steps"], seen, eval_fn, params)
+    return Snapshot(step, params, opt_state, History(losses, evaluations))
+
+
+def _unstacked(
+    steps: list[int],
+    stacks: dict[str, np.ndarray],
+    eval_fn: Callable[[PyTree], Any] | None,
+    params: PyTree,
+) -> list[tuple[int, Any]]:
+    """The evaluations of these steps, of the form that `eval_fn` gives; `[]` without it."""
     if not steps or eval_fn is None:
-        return step, params, opt_state, History(losses, [])
+        return []
     form = jax.tree.structure(eval_fn(params))
-    rows = ([np.array(stack[i]) for stack in seen.values()] for i in range(len(steps)))
-    values = [jax.tree.unflatten(form, row) for row in rows]
-    return step, params, opt_state, History(losses, list(zip(steps, values, strict=True)))
+    rows = ([np.array(stack[i]) for stack in stacks.values()] for i in range(len(steps)))
+    return [(at, jax.tree.unflatten(form, row)) for at, row in zip(steps, rows, strict=True)]
+
+
+def _score(
+    store: Store, step: int, evaluations: list[tuple[int, Any]], losses: np.ndarray
+) -> float:
+    """The number by which the lowest checkpoint is best; NaN does not compete."""
+    best = store.checkpoint.best
+    if best is None:
+        last = store.manager.latest_step()
+        new = len(losses) if last is None else step - last
+        return float(np.mean(losses[-new:], dtype=np.float64))
+    at, value = evaluations[-1] if evaluations else (None, None)
+    return float(best(value)) if at == step else math.nan
 
 
 # ---- orbax, the folder, errors ------------------------------------------------------------
@@ -184,7 +230,7 @@ def _orbax() -> Any:
 
 def _restore_args(like: dict[str, Any]) -> Any:
     """Read each array as it is: one of NumPy to NumPy, one of jax to its devices."""
-    ocp = _orbax()
+    ocp, like = _orbax(), contents.filled(like)
 
     def one(leaf: Any) -> Any:
         if isinstance(leaf, np.ndarray):

@@ -1,18 +1,14 @@
 """What `fit` asks of its arguments, told before any step."""
 
-import dataclasses
 import operator
-import os
-from typing import Any, TypeAlias
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
-from lecture_opt.training.checkpoints import Checkpoint
-
-PyTree: TypeAlias = Any
+from lecture_opt.numerics import PyTree
 
 
 def check_count(name: str, value: Any, least: int) -> int:
@@ -96,18 +92,6 @@ def check_data(data: PyTree) -> tuple[PyTree, int]:
     return data, first[1][0] if first else 0
 
 
-def check_batch_size(batch_size: Any, examples: int, parts: int) -> int:
-    """The batch size, one that the data and its devices allow."""
-    size = check_count("batch_size", batch_size, 1)
-    if size % parts:
-        raise ValueError(
-            f"fit: batch_size is {size} and data is cut over {parts} devices; wanted a multiple"
-        )
-    if size > examples:
-        raise ValueError(f"fit: batch_size is {size} and data has {examples} examples")
-    return size
-
-
 def check_key(key: Any) -> Any:
     """The key, typed where it came as raw integers."""
     dtype = getattr(key, "dtype", None)
@@ -134,34 +118,12 @@ def check_evaluation(eval_fn: Any, eval_every: Any, until: Any) -> None:
         check_count("eval_every", eval_every, 1)
 
 
-def check_checkpoint(checkpoint: Any, eval_fn: Any) -> Checkpoint | None:
-    """The checkpoint's configuration; a path stands for one with the defaults."""
-    if checkpoint is None:
-        return None
-    if isinstance(checkpoint, (str, os.PathLike)):
-        checkpoint = Checkpoint(checkpoint)
-    if not isinstance(checkpoint, Checkpoint):
-        raise TypeError(f"fit: checkpoint is {checkpoint!r}; wanted a folder or a Checkpoint")
-    if not isinstance(checkpoint.directory, (str, os.PathLike)) or not str(checkpoint.directory):
-        raise TypeError(f"fit: checkpoint.directory is {checkpoint.directory!r}; wanted a path")
-    if "://" in str(checkpoint.directory):
-        raise ValueError(
-            f"fit: checkpoint.directory is {checkpoint.directory!r}; wanted a folder of a mounted "
-            "file system, as gcsfuse makes one of a bucket"
-        )
-    if checkpoint.best is not None and eval_fn is None:
-        raise ValueError("fit: checkpoint.best is given and eval_fn is not")
-    return dataclasses.replace(
-        checkpoint,
-        every=check_count("checkpoint.every", checkpoint.every, 1),
-        keep=check_count("checkpoint.keep", checkpoint.keep, 1),
-    )
-
-
 def check_opt_state(
     opt_state: PyTree, optimizer: optax.GradientTransformation, params: PyTree
-) -> None:
-    """That the state is one of this optimizer for these params."""
+) -> PyTree:
+    """The state, if it is one of this optimizer for these params; by default their first."""
+    if opt_state is None:
+        return optimizer.init(params)
     like = jax.eval_shape(optimizer.init, params)
     wanted: Any = jax.tree.structure(like)
     if jax.tree.structure(opt_state) != wanted:
@@ -176,6 +138,7 @@ def check_opt_state(
                 f"fit: opt_state{jax.tree_util.keystr(path)} has shape {jnp.shape(leaf)}; this "
                 f"optimizer and params want {one.shape}"
             )
+    return opt_state
 
 
 def check_loss(loss: Any) -> jax.Array:

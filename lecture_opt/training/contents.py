@@ -1,12 +1,13 @@
 """What a checkpoint holds: arrays by name, their shapes and dtypes, and the facts of the run."""
 
-from typing import Any, TypeAlias
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-PyTree: TypeAlias = Any
+from lecture_opt.numerics import PyTree
+from lecture_opt.training.batches import Source
 
 
 def named(**trees: PyTree) -> dict[str, Any]:
@@ -47,6 +48,17 @@ def empty(described: dict[str, list[Any]]) -> dict[str, np.ndarray]:
 def filled(arrays: dict[str, Any]) -> dict[str, Any]:
     """Those that hold a number; orbax keeps no others."""
     return {name: array for name, array in arrays.items() if array.size}
+
+
+def facts(source: Source, start_step: int) -> dict[str, Any]:
+    """What decides the batches, and so must be the same in a run that goes on."""
+    key = None if source.key is None else np.asarray(jax.random.key_data(source.key))
+    return {
+        "start_step": start_step,
+        "batch_size": source.batch_size,
+        "key": None if key is None else key.tolist(),
+        "data": described(named(data=source.data)),
+    }
 
 
 def check_run(where: str, saved: dict[str, Any], wanted: dict[str, Any]) -> None:

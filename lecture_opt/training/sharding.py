@@ -34,8 +34,8 @@ Example:
 
 import contextlib
 import math
-from collections.abc import Iterator
-from typing import Any, NamedTuple, TypeAlias
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -44,10 +44,9 @@ import optax
 from jax import lax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from lecture_opt.rows import _meshes
+from lecture_opt import meshes
+from lecture_opt.numerics import PyTree
 from lecture_opt.training.checks import check_optimizer
-
-PyTree: TypeAlias = Any
 
 
 def shard_data(data: PyTree, mesh: Mesh) -> PyTree:
@@ -129,53 +128,42 @@ def _check_mesh(function: str, mesh: Any) -> None:
 
 
 class Placement(NamedTuple):
-    """Where the arrays of a run are; hashable, so that a program is kept for each."""
+    """Where each array of a run lies, `None` for one on no mesh; a static part of its program."""
 
-    carry: tuple[NamedSharding, ...]
-    data: tuple[NamedSharding, ...]
-
-
-def find_mesh(*trees: PyTree) -> Mesh | None:
-    """The mesh that an array lies on, or None; an error where there are two."""
-    meshes: set[Any] = {
-        leaf.sharding.mesh
-        for leaf in jax.tree.leaves(trees)
-        if isinstance(leaf, jax.Array) and isinstance(leaf.sharding, NamedSharding)
-    }
-    if len(meshes) > 1:
-        raise ValueError(f"fit: params, opt_state and data lie on {len(meshes)} meshes: {meshes}")
-    return meshes.pop() if meshes else None
+    carry: tuple[NamedSharding | None, ...]
+    data: tuple[NamedSharding | None, ...]
 
 
-def check_explicit(mesh: Mesh | None) -> None:
-    """That a mesh with Explicit axes can be trained on."""
-    if mesh is not None and _explicit(mesh) and not hasattr(jax, "set_mesh"):
+def placement(carry: PyTree, data: PyTree) -> Placement:
+    """Where the leaves of a carry and of the data lie."""
+    return Placement(*(tuple(map(_mesh_sharding, jax.tree.leaves(t))) for t in (carry, data)))
+
+
+@contextlib.contextmanager
+def entered(*trees: PyTree) -> Iterator[Callable[[PyTree], PyTree]]:
+    """The context for programs over the mesh that the trees lie on.
+
+    Yields:
+        A function that copies to each device of that mesh what lies on no mesh.
+    """
+    mesh = _common_mesh(trees)
+    explicit = mesh is not None and _explicit(mesh)
+    if mesh is not None and explicit and not hasattr(jax, "set_mesh"):
         raise ValueError(
             f"fit: params, opt_state or data lie on a mesh of {mesh.axis_types}; wanted Auto axes, "
             f"as Explicit ones need jax 0.7.1 or newer, and this is {jax.__version__}"
         )
-
-
-def place(tree: PyTree, mesh: Mesh | None) -> PyTree:
-    """The tree, with a copy on each device of what is on no mesh."""
-    if mesh is None:
-        return tree
-
-    def put(leaf: Any) -> jax.Array:
-        if isinstance(getattr(leaf, "sharding", None), NamedSharding):
-            return leaf
-        return _put(leaf, NamedSharding(mesh, PartitionSpec()))
-
-    return jax.tree.map(put, tree)
-
-
-def placement(mesh: Mesh | None, carry: PyTree, data: PyTree) -> Placement | None:
-    """Where the leaves of a placed carry and data are."""
-    if mesh is None:
-        return None
-    return Placement(
-        *(tuple(leaf.sharding for leaf in jax.tree.leaves(tree)) for tree in (carry, data))
-    )
+    with jax.set_mesh(mesh) if explicit else contextlib.nullcontext():
+        try:
+            yield lambda tree: tree if mesh is None else _on(tree, mesh)
+        except Exception as error:
+            if explicit and type(error).__name__ == "ShardingTypeError":
+                error.add_note(
+                    "fit: params, opt_state or data lie on Explicit mesh axes; there a program "
+                    "must say how such an array is cut. On a mesh of jax.sharding.AxisType.Auto "
+                    "the compiler chooses (help: lecture_opt.training.sharding)"
+                )
+            raise
 
 
 def explicit_axes(data: PyTree) -> frozenset[str]:
@@ -190,16 +178,17 @@ def gathered(params: PyTree, axes: frozenset[str]) -> PyTree:
         where = jax.typeof(leaf).sharding
         if axes.isdisjoint(_typed_names(leaf)):
             return leaf
-        spec = [tuple(n for n in _meshes.names(a) if n not in axes) or None for a in where.spec]
+        spec = [tuple(n for n in meshes.names(a) if n not in axes) or None for a in where.spec]
         return jax.sharding.reshard(leaf, NamedSharding(where.mesh, PartitionSpec(*spec)))
 
     return jax.tree.map(gather, params)
 
 
-def keep(tree: PyTree, shardings: tuple[NamedSharding, ...]) -> PyTree:
+def keep(tree: PyTree, shardings: tuple[NamedSharding | None, ...]) -> PyTree:
     """Inside a program: the tree, left where it was."""
     leaves, treedef = jax.tree.flatten(tree)
-    return jax.tree.unflatten(treedef, map(_move, leaves, shardings))
+    kept = [_move(x, at) if at else x for x, at in zip(leaves, shardings, strict=True)]
+    return jax.tree.unflatten(treedef, kept)
 
 
 def take(leaf: jax.Array, rows: jax.Array, where: NamedSharding | None) -> jax.Array:
@@ -215,36 +204,32 @@ def parts(data: PyTree) -> int:
     return math.lcm(*(_parts(leaf) for leaf in jax.tree.leaves(data)))
 
 
-@contextlib.contextmanager
-def entered(mesh: Mesh | None) -> Iterator[None]:
-    """The context in which programs over this mesh are traced."""
-    if mesh is None or not _explicit(mesh):
-        yield
-        return
-    with jax.set_mesh(mesh):
-        try:
-            yield
-        except Exception as error:
-            if type(error).__name__ == "ShardingTypeError":
-                error.add_note(
-                    "fit: params, opt_state or data lie on Explicit mesh axes; there a program "
-                    "must say how such an array is cut. On a mesh of jax.sharding.AxisType.Auto "
-                    "the compiler chooses (help: lecture_opt.training.sharding)"
-                )
-            raise
+def _common_mesh(trees: PyTree) -> Mesh | None:
+    found: set[Any] = {at.mesh for at in map(_mesh_sharding, jax.tree.leaves(trees)) if at}
+    if len(found) > 1:
+        raise ValueError(f"fit: params, opt_state and data lie on {len(found)} meshes: {found}")
+    return found.pop() if found else None
+
+
+def _on(tree: PyTree, mesh: Mesh) -> PyTree:
+    whole = NamedSharding(mesh, PartitionSpec())
+    return jax.tree.map(lambda leaf: leaf if _mesh_sharding(leaf) else _put(leaf, whole), tree)
+
+
+def _mesh_sharding(leaf: Any) -> NamedSharding | None:
+    where = getattr(leaf, "sharding", None)
+    return where if isinstance(where, NamedSharding) else None
 
 
 def _parts(leaf: Any) -> int:
     if not isinstance(leaf.sharding, NamedSharding) or not leaf.sharding.spec:
         return 1
-    return math.prod(
-        leaf.sharding.mesh.shape[name] for name in _meshes.names(leaf.sharding.spec[0])
-    )
+    return math.prod(leaf.sharding.mesh.shape[name] for name in meshes.names(leaf.sharding.spec[0]))
 
 
 def _typed_names(leaf: Any) -> set[str]:
     """The Explicit mesh axes that cut an array."""
-    return {name for axis in _meshes.cut(leaf) for name in _meshes.names(axis)}
+    return {name for axis in meshes.cut(leaf) for name in meshes.names(axis)}
 
 
 def _cut(leaf: Any, mesh: Mesh) -> NamedSharding:

@@ -127,7 +127,7 @@ def test_a_step_needs_no_memory_but_that_of_its_arrays():
 
 def test_the_bandwidth_counts_reads_and_writes(monkeypatch):
     monkeypatch.setattr(measure, "seconds", lambda function, array: (array, 0.5))
-    assert measure.bandwidth(4_000) == 2 * 4_000 / 0.5
+    assert measure.bandwidth(4_000) == measure.CHANGES * 2 * 4_000 / 0.5
 
 
 def test_the_interval_of_a_median_covers_it():

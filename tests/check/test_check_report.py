@@ -6,11 +6,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import optax.contrib
 import pytest
 
 from lecture_opt import check, cli
+from lecture_opt.check.diagnosis import calls, rules
 from lecture_opt.check.diagnosis import fitting as fit
-from lecture_opt.check.diagnosis import rules
 from lecture_opt.environment import environment
 
 
@@ -96,10 +97,22 @@ def test_exit_status(arguments, status, capsys):
     assert captured.err if status == 2 else captured.out
 
 
-def test_extra_arguments_are_skipped_not_failed():
-    report = check.run(optax.polyak_sgd, only=["interface"])
+@pytest.mark.parametrize("optimizer", [optax.polyak_sgd, optax.contrib.momo_adam])
+def test_an_optimizer_that_needs_the_loss_is_given_one(optimizer):
+    report = check.run(optimizer, only=["interface", "learning.convex_quadratic"])
     assert report.ok
-    assert "value" in report["interface.update_runs"].message
+    assert report["interface.update_runs"].status == "pass"
+    assert report["learning.convex_quadratic"].status == "pass"
+
+
+def test_what_asks_for_more_than_the_loss_is_skipped():
+    def update(grads, state, params=None, *, curvature):
+        return jax.tree.map(lambda g: -g / curvature, grads), state
+
+    optimizer = optax.GradientTransformationExtraArgs(lambda p: (), update)
+    report = check.run(optimizer, only=["interface"])
+    assert report.ok
+    assert "curvature" in report["interface.update_runs"].message
 
 
 KNOWN = {
@@ -138,7 +151,7 @@ def test_identity_names_a_missing_correction():
     assert message.endswith("if bias correction is not applied to both moments.")
 
 
-@pytest.mark.parametrize("rule", rules.KNOWN, ids=rules.call)
+@pytest.mark.parametrize("rule", rules.KNOWN, ids=calls.call)
 def test_every_known_rule_is_recovered_from_its_own_updates(rule):
     grads = fit.probe(fit.STEPS, 0)
     responses = fit.Responses(grads, rules.simulate(rule, grads))

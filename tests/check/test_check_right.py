@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import optax
 import pytest
 
-from lecture_opt import check
+from lecture_opt import check, equals
 
 
 class Velocity(NamedTuple):
@@ -86,7 +86,7 @@ def test_no_false_alarm(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam"])
+@pytest.mark.parametrize("name", [pair.name for pair in equals.PAIRS])
 def test_the_lecture_s_optimizers_pass(name):
     from lecture_opt import optimizers
 
@@ -106,3 +106,50 @@ test_adam_with_a_known_failure = check.as_test(
     ),
     expected_failures={"hostile.zero_gradients_float16": "optax divides 0 by 0 in float16"},
 )
+
+
+def cautious(learning_rate=0.1):
+    """Only the elements that agree with the gradient move, the others' share made up for."""
+
+    def mask(updates, grads):
+        agree = (updates * grads > 0).astype(updates.dtype)
+        return updates * agree / jnp.maximum(jnp.mean(agree), jnp.asarray(1e-3, updates.dtype))
+
+    adam = optax.scale_by_adam()
+
+    def update(grads, state, params=None):
+        updates, state = adam.update(grads, state, params)
+        masked = jax.tree.map(mask, updates, grads)
+        return jax.tree.map(lambda u: -learning_rate * u, masked), state
+
+    return optax.GradientTransformation(adam.init, update)
+
+
+def frozen_bias():
+    rules = {"moves": optax.adam(1e-3), "rests": optax.set_to_zero()}
+    label = lambda tree: jax.tree_util.tree_map_with_path(  # noqa: E731
+        lambda path, _: "rests" if "bias" in jax.tree_util.keystr(path) else "moves", tree
+    )
+    return optax.multi_transform(rules, label)
+
+
+DESIGNS = {
+    "ends_at_zero": (
+        optax.adamw(optax.warmup_cosine_decay_schedule(0.0, 1e-3, 20, 300)),
+        ["long_run", "dtypes", "interface"],
+    ),
+    "accumulates": (optax.MultiSteps(optax.adam(1e-3), 4), ["long_run", "interface", "direction"]),
+    "applies_every": (
+        optax.chain(optax.adam(1e-3), optax.apply_every(4)),
+        ["long_run", "interface", "direction"],
+    ),
+    "frozen": (frozen_bias(), ["direction", "leaves", "interface"]),
+    "cautious": (cautious, ["leaves", "direction"]),
+    "short_first_moment": (optax.adam(1e-3, mu_dtype=jnp.bfloat16), ["transforms", "state"]),
+}
+
+
+@pytest.mark.parametrize("name", DESIGNS)
+def test_a_design_is_no_bug(name):
+    optimizer, families = DESIGNS[name]
+    check.assert_ok(optimizer, only=families)

@@ -25,6 +25,10 @@ def _cell(name, rank, rng, higher):
         "rank": rank,
         "hyperparameters": {"learning_rate": 0.01},
         "on_edge": [],
+        "candidates": [
+            {"hyperparameters": {"learning_rate": 0.01}, "share": 1.0}
+            | {"test": {"mean": 0.5, "low": 0.4, "high": 0.6, "values": [0.4, 0.5, 0.6]}}
+        ],
         "test": {"mean": float(np.mean(test)), "low": best - 0.02, "high": best + 0.02}
         | {"values": test},
         "steps_to_target": {"median": 20.0, "low": 10.0, "high": None, "reached": 2}
@@ -35,8 +39,9 @@ def _cell(name, rank, rng, higher):
         "gain": None
         if name == NAMES[0]
         else {"mean": 0.01 * rank, "low": -0.01, "high": 0.05, "values": [0.0, 0.01, 0.02]}
-        | {"wins": 2, "ties": 1, "losses": 0, "p": 0.25, "p_holm": 0.5}
-        | {"verdict": "cannot be told apart", "seeds_needed": 34, "sentence": "s"},
+        | {"error": 0.01, "choice_error": 0.005, "wins": 2, "ties": 1, "losses": 0}
+        | {"p": 0.25, "p_holm": 0.5, "verdict": "undecided"}
+        | {"seeds_needed": {"seeds": 34, "low": 20, "high": None}, "sentence": "s"},
         "loss": _band(loss),
         "validation": _band(best + 0.1 * loss),
         "tuning": {
@@ -83,7 +88,10 @@ def _task(name, metric, higher):
         "parameters": 62,
         "steps": STEPS,
         "untrained": {"validation": 0.1, "test": 0.1},
+        "fingerprint": "f00d",
         "target": {"value": 0.85, "source": "optax:adam"},
+        "noise_floor": {"mean": 0.001, "low": -0.01, "high": 0.012},
+        "margin": {"value": 0.012, "source": "noise floor"},
         "cells": [_cell(n, rank, rng, higher) for rank, n in enumerate(NAMES, start=1)],
         "warnings": [f"{HOSTILE} chose 0.01, on the edge of its range."],
     }
@@ -104,6 +112,11 @@ PLAIN = {
         "baseline": "optax:adam",
         "target": None,
         "rates": {"kind": "log", "low": 1e-4, "high": 10.0, "values": []},
+        "margin": None,
+        "relative": False,
+        "planned": None,
+        "first_seed": 0,
+        "family": 1,
         "seeds": 3,
         "tuning_seed_count": 2,
     },
@@ -125,5 +138,5 @@ PLAIN = {
             "tasks": 2,
         },
     },
-    "verdicts": [f"{HOSTILE} cannot be told apart from optax:adam."],
+    "verdicts": [f"{HOSTILE} is undecided against optax:adam."],
 }

@@ -64,7 +64,7 @@ def test_differences_leave_the_baseline_out_and_say_the_verdict(study):
     assert names == sorted(set(sample_results.NAMES) - {"optax:adam"})
     one = series_of(chart, "lecture:adam")
     assert (one.x, one.low, one.high) == ([0.02], [-0.01], [0.05])
-    assert one.notes == ["cannot be told apart, p = 0.5"]
+    assert one.notes == ["undecided, p = 0.5"]
     assert chart.line == 0
 
 

@@ -51,7 +51,7 @@ def test_tables_and_verdicts_are_printed(ran):
     for part in ("lecture:adam", "mine.py:worse", "cancer-logistic: test accuracy", "Target: "):
         assert part in shown
     assert re.search(r"noisy-quadratic: mine.py:worse is worse than optax:adam by [\d.]+", shown)
-    assert "Cannot be told apart from optax:adam on any task with 10 seeds: lecture:adam." in shown
+    assert "Against optax:adam, equivalent on 2 of 2 tasks: lecture:adam." in shown
 
 
 def test_nothing_unfinished_is_left(ran):
@@ -64,7 +64,7 @@ def test_nothing_unfinished_is_left(ran):
 def test_an_optimizer_against_itself_under_another_name_is_not_told_apart(results):
     for task in results["tasks"]:
         cell = next(c for c in task["cells"] if c["optimizer"] == "lecture:adam")
-        assert cell["gain"]["verdict"] == "cannot be told apart"
+        assert cell["gain"]["verdict"] == "equivalent"
         assert cell["gain"]["p_holm"] > 0.05
 
 
@@ -90,7 +90,7 @@ def test_the_lengths_and_the_order_in_the_results_hold_together(results):
             assert len(cell["test"]["values"]) == seeds
             assert np.shape(cell["loss"]["runs"]) == (seeds, evaluations)
             assert np.shape(cell["validation"]["median"]) == (evaluations,)
-            assert np.shape(cell["tuning"]["validation"]["runs"]) == (2, 3)
+            assert np.shape(cell["tuning"]["validation"]["runs"]) == (5, 3)
             assert cell["tuning"]["draws"]["learning_rate"] == sorted(
                 cell["tuning"]["draws"]["learning_rate"]
             )
@@ -259,33 +259,6 @@ def test_a_killed_comparison_goes_on_where_it_stopped(tmp_path):
     assert all(path.stat().st_mtime_ns == then for path, then in kept.items())
     store.remove()
     assert not store.folder.exists()
-
-
-def test_what_is_kept_serves_no_other_comparison(tmp_path):
-    path = tmp_path / "mine.py"
-    path.write_text(MINE)
-    store, calls = compare.Store(tmp_path / "unfinished"), []
-
-    def compute():
-        calls.append(1)
-        return {"a": np.ones(2)}
-
-    def ask(about="v1", protocol=None, task="t", text="optax:adam"):
-        stage = store.cell({"jax": about}, protocol or compare.Protocol(), task, specs.parse(text))
-        return stage("tuned", compute)
-
-    ask()
-    ask()
-    assert len(calls) == 1
-    ask(about="v2")
-    ask(protocol=compare.Protocol(rates=specs.Range("log", 1e-3, 1.0)))
-    ask(task="u")
-    ask(text="optax:adam(b1=0.8)")
-    ask(text=f"{path}:worse")
-    assert len(calls) == 6
-    path.write_text(MINE.replace("1e-6", "1e-5"))
-    ask(text=f"{path}:worse")
-    assert len(calls) == 7
 
 
 def test_the_progress_is_of_every_stage(ran):

@@ -254,7 +254,7 @@ def test_long_tables_hold_every_run_and_evaluation(tmp_path):
         if (r["task"], r["optimizer"], r["seed"], r["step"])
         == ("digits", "lecture:adam", "1000001", "30")
     ]
-    assert float(row["loss"]) == cell.loss.runs[1][2]
+    assert float(row["loss"]) == pytest.approx(cell.loss.runs[1][2], rel=1e-8)
 
 
 def test_latex_is_escaped_and_the_best_is_bold():
@@ -275,3 +275,24 @@ def test_text_inside_a_script_cannot_end_it():
     assert json.loads(text) == {"a": "</script><!-- &"}
     with pytest.raises(ValueError, match="JSON"):
         json_for_script(float("nan"))
+
+
+def test_a_name_is_no_formula_and_stops_no_latex(tmp_path):
+    text = json.dumps(sample_results.PLAIN).replace("lecture:adam", "=cmd|' /C calc'!A1")
+    study = results.study(json.loads(text))
+    long_table.write(study, tmp_path)
+    with (tmp_path / "runs.csv").open(newline="", encoding="utf-8") as file:
+        names = {row["optimizer"] for row in csv.DictReader(file)}
+    assert not any(name.startswith(("=", "+", "-", "@")) for name in names)
+    assert latex.escape("a\x00b\x1bc") == "abc"
+
+
+def test_the_users_optimizer_stands_out_and_the_table_fits(driver):
+    browser.resize(driver, 1280)
+    own = driver.find_elements("css selector", "table.sortable tr.own")
+    assert {row.get_attribute("data-name") for row in own} == {HOSTILE}
+    widths = driver.execute_script(
+        "return [...document.querySelectorAll('table.sortable')].map((table) => "
+        "table.offsetWidth - table.parentElement.clientWidth)"
+    )
+    assert max(widths) <= 0

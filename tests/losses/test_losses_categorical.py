@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from lecture_opt import losses
 from lecture_opt.losses import categorical_cross_entropy, softmax_cross_entropy
 
 B, C = 5, 3
@@ -486,3 +487,46 @@ def test_any_probabilities_give_finite_values_and_gradients_towards_the_label(ra
 def _probs_loss(probs, ids):
     f = functools.partial(categorical_cross_entropy, labels=ids)
     return f(probs, reduction="none"), jax.grad(lambda q: f(q, reduction="sum"))(probs)
+
+
+# ---- several axes of classes --------------------------------------------------------------
+
+
+@pytest.mark.parametrize("axes", [(1, 2), (2, 1), (-1, 0), (1,)])
+@pytest.mark.parametrize("loss", [losses.softmax_cross_entropy, losses.categorical_cross_entropy])
+def test_classes_on_several_axes_are_numbered_in_their_order(axes, loss):
+    x = np.random.default_rng(0).normal(size=(2, 3, 4)).astype("float32")
+    if loss is losses.categorical_cross_entropy:
+        x = np.exp(x) / np.exp(x).sum(tuple(axes), keepdims=True)
+    flat = np.moveaxis(x, axes, range(-len(axes), 0))
+    flat = flat.reshape(*flat.shape[: 3 - len(axes)], -1)
+    ids = np.random.default_rng(1).integers(0, flat.shape[-1], flat.shape[:-1])
+    soft = np.eye(flat.shape[-1], dtype="float32")[ids]
+    expected = loss(flat, ids, reduction="none")
+    np.testing.assert_array_equal(loss(x, ids, axis=axes, reduction="none"), expected)
+    order = np.moveaxis(np.arange(24).reshape(2, 3, 4), axes, range(-len(axes), 0)).ravel()
+    labels = np.empty(24, "float32")
+    labels[order] = soft.ravel()
+    given = loss(x, labels.reshape(2, 3, 4), axis=axes, reduction="none")
+    np.testing.assert_allclose(given, expected, rtol=4 * EPS32)
+    if loss is losses.softmax_cross_entropy:
+        theirs = optax.losses.softmax_cross_entropy_with_integer_labels(x, ids, axis=axes)
+        np.testing.assert_allclose(expected, theirs, rtol=32 * EPS32)
+
+
+@pytest.mark.parametrize(
+    ("axis", "error"),
+    [((), TypeError), (1.0, TypeError), (None, TypeError), ((0, 0), ValueError),
+     ((0, 2), ValueError), ((1, -1), ValueError)],
+)  # fmt: skip
+def test_wrong_axes_are_named(axis, error):
+    with pytest.raises(error, match=r"softmax_cross_entropy: (axis is|logits has shape)"):
+        losses.softmax_cross_entropy(jnp.ones((2, 3)), jnp.array([0, 1]), axis=axis)
+
+
+def test_integers_past_32_bits_are_told_before_jax_cuts_them():
+    for labels in ([2**32, 0], np.array([2**32 + 1, 0])):
+        with pytest.raises(ValueError, match="softmax_cross_entropy: labels holds 429496729"):
+            losses.softmax_cross_entropy(jnp.ones((2, 3)), labels)
+        with pytest.raises(ValueError, match="mean_squared_error: targets holds 429496729"):
+            losses.mean_squared_error(jnp.ones(2), labels)

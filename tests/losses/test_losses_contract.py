@@ -2,7 +2,11 @@
 
 import functools
 import re
+import socket
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 import jax
@@ -348,3 +352,32 @@ def test_nan_predictions_give_nan_and_no_error(kind):
     assert np.all(np.isnan(per_example[1]))
     assert np.isfinite(np.delete(per_example, 1, axis=0)).all()
     assert np.isnan(mean)
+
+
+def test_the_slide_s_order_of_arguments_is_caught_where_the_values_show_it():
+    one_hot, probs = jnp.eye(3), jnp.full((3, 3), 1 / 3)
+    for loss in (losses.categorical_cross_entropy, losses.binary_cross_entropy):
+        loss(probs, one_hot)
+        loss(one_hot, one_hot)
+        with pytest.raises(ValueError, match="predictions first"):
+            loss(one_hot, probs)
+        loss(
+            one_hot,
+            probs,
+            where=jnp.zeros(one_hot.shape[: loss(probs, one_hot, reduction="none").ndim], bool),
+        )
+
+
+@pytest.mark.slow
+def test_arrays_that_span_processes_are_not_fetched():
+    script = Path(__file__).with_name("losses_on_processes.py")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    started = [
+        subprocess.Popen([sys.executable, script, str(port), str(i)], stderr=subprocess.PIPE)
+        for i in range(2)
+    ]
+    for process in started:
+        _, errors = process.communicate(timeout=120)
+        assert process.returncode == 0, errors.decode()

@@ -11,12 +11,12 @@ import numpy as np
 import optax
 import pytest
 from jax import export
+from reference import MAKERS
 
 import lecture_opt as lo
-from lecture_opt.optimizers import _base
+from lecture_opt.optimizers import elementwise
 
-CONSTRUCTORS = [lo.sgd, lo.momentum, lo.nesterov, lo.adagrad, lo.rmsprop, lo.adam]
-each = pytest.mark.parametrize("make", CONSTRUCTORS, ids=lambda f: f.__name__)
+each = pytest.mark.parametrize("make", MAKERS, ids=lambda f: f.__name__)
 DTYPES = [jnp.float16, jnp.bfloat16, jnp.float32, jnp.float64]
 
 TREES = {
@@ -298,10 +298,61 @@ def test_making_an_optimizer_starts_no_device():
 
 
 def test_more_leaves_alike_than_go_through_a_rule_at_once():
-    params = {f"{i:03}": jnp.float32(i + 1) for i in range(2 * _base.BLOCK + 3)}
+    params = {f"{i:03}": jnp.float32(i + 1) for i in range(2 * elementwise.BLOCK + 3)}
     optimizer = lo.momentum()
     updates, state = run(optimizer, params, params, steps=2)
     for name, p in params.items():
         alone, after = run(optimizer, p, p, steps=2)
         assert updates[name] == alone
         assert state.velocity[name] == after.velocity
+
+
+@each
+def test_outside_jit_a_schedule_is_asked_at_every_step(make):
+    """Its value is an argument of the compiled step, so another schedule compiles nothing."""
+    rate, g = {"now": 0.1}, jnp.ones(2)
+    optimizer = make(lambda count: rate["now"] if count < 5 else None)
+    state = optimizer.init(g)
+    _, state = optimizer.update(g, state)
+    compiled = elementwise._step._cache_size()
+    before, _ = optimizer.update(g, state)
+    rate["now"] = 0.0
+    after, _ = optimizer.update(g, state)
+    others = [make(lambda count, rate=rate: rate).update(g, state)[0] for rate in (0.1, 0.0)]
+    unmoved, _ = make(0.0).update(g, state)
+    np.testing.assert_array_equal(after, unmoved)
+    np.testing.assert_array_equal(others, [before, after])
+    assert elementwise._step._cache_size() == compiled
+
+
+@each
+def test_leaves_step_in_their_own_width_under_x64(x64, make):
+    """A step's scalars, which 64 bits hold there, make no array of 32 bits wider."""
+    g = jnp.ones(7, jnp.float32)
+    optimizer = make()
+    program = jax.make_jaxpr(optimizer.update)(g, optimizer.init(g))
+    assert "f64[7]" not in str(program)
+    assert "f32[7]" in str(program)
+
+
+@pytest.mark.parametrize(
+    ("constructor", "name", "meant"),
+    [
+        (lo.sgd, "lr", "learning_rate"),
+        (lo.adagrad, "epsilon", "eps"),
+        (lo.rmsprop, "rho", "decay"),
+        (lo.adam, "e", "eps"),
+        (lo.adam, "l", "b1_decay"),
+        (lo.adam, "beta1", "b1"),
+        (lo.momentum, "momentun", "momentum"),
+        (lo.rows.adam, "lr", "learning_rate"),
+    ],
+)
+def test_another_library_s_name_of_an_argument_is_answered_with_this_one(constructor, name, meant):
+    with pytest.raises(TypeError, match=rf"{name} is not an argument; did you mean {meant}\?"):
+        constructor(**{name: 0.5})
+
+
+def test_an_unknown_argument_is_answered_with_all():
+    with pytest.raises(TypeError, match=r"nonsense is not an argument; there are learning_rate$"):
+        lo.sgd(nonsense=1)

@@ -7,7 +7,7 @@ import optax
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from reference import OPTAX, SLIDES
+from reference import SLIDES, beside_optax, other_than_default
 
 import lecture_opt as lo
 
@@ -38,19 +38,9 @@ def test_with_its_defaults_it_is_the_slide(x64, name):
     assert_is_the_slide(name, gradients(50), 1e-13)
 
 
-OTHER = {
-    "sgd": {"learning_rate": 0.3},
-    "momentum": {"learning_rate": 0.3, "momentum": 0.5},
-    "nesterov": {"learning_rate": 0.3, "momentum": 0.5},
-    "adagrad": {"learning_rate": 0.3, "eps": 0.1},
-    "rmsprop": {"learning_rate": 0.3, "decay": 0.6, "eps": 0.1},
-    "adam": {"learning_rate": 0.3, "b1": 0.6, "b2": 0.7, "eps": 0.1, "b1_decay": 0.8},
-}
-
-
 @pytest.mark.parametrize("name", NAMES)
 def test_with_other_hyperparameters_it_is_the_slide(x64, name):
-    assert_is_the_slide(name, gradients(50), 1e-13, **OTHER[name])
+    assert_is_the_slide(name, gradients(50), 1e-13, **other_than_default(name))
 
 
 def test_where_the_square_of_a_gradient_underflows_adam_is_the_slide():
@@ -62,7 +52,7 @@ def test_where_the_square_of_a_gradient_underflows_adam_is_the_slide():
 @pytest.mark.parametrize("name", ["adagrad", "adam", "rmsprop", "sgd"])
 def test_complex_parameters_use_the_squared_modulus(x64, name):
     grads = [a + 1j * b for a, b in zip(gradients(20), gradients(40)[20:], strict=True)]
-    assert_is_the_slide(name, grads, 1e-13, **OTHER[name])
+    assert_is_the_slide(name, grads, 1e-13, **other_than_default(name))
     state = getattr(lo, name)().init(jnp.zeros(2, jnp.complex128))
     squares = getattr(state, "nu", getattr(state, "accumulator", jnp.zeros(())))
     assert not jnp.iscomplexobj(squares)
@@ -72,7 +62,7 @@ def test_complex_parameters_use_the_squared_modulus(x64, name):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_walks_the_path_of_its_optax_equal(x64, name, dtype):
     """300 steps: float64 to 1e-12 relative, float32 to 4 ulp of the length of the path."""
-    ours, theirs = OPTAX[name]
+    ours, theirs = beside_optax(name)
     start = RNG.normal(size=(7, 3)).astype(dtype)
 
     def walk(optimizer):

@@ -11,18 +11,12 @@ import optax
 import optax.contrib
 import optimistix
 import pytest
+import reference
 from flax.training.train_state import TrainState
 
 import lecture_opt as lo
 
-RATES = {
-    lo.sgd: 0.1,
-    lo.momentum: 0.02,
-    lo.nesterov: 0.02,
-    lo.adagrad: 0.3,
-    lo.rmsprop: 0.03,
-    lo.adam: 0.1,
-}
+RATES = {make: reference.RATES.get(make.__name__, 0.03) for make in reference.MAKERS}
 each = pytest.mark.parametrize("make", RATES, ids=lambda f: f.__name__)
 X = jax.random.normal(jax.random.key(0), (64, 3))
 Y = X @ jnp.array([1.0, -2.0, 0.5]) + 0.3

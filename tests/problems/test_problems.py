@@ -7,6 +7,7 @@ import pytest
 
 from lecture_opt import problems
 from lecture_opt.problems import fetched, synthetic, tables, text
+from lecture_opt.problems.loop import examples
 
 FETCHED = ("mnist-mlp", "fashion-mnist-mlp", "newsgroups")
 OFFLINE = [
@@ -35,7 +36,7 @@ def test_every_task_has_a_finite_gradient_a_metric_and_three_parts(name, key):
     leaves = jax.tree.leaves(grads)
     assert all(np.all(np.isfinite(leaf)) for leaf in leaves)
     assert any(np.any(leaf != 0) for leaf in leaves)
-    assert problems.task.examples(task.train) > 2 * problems.task.examples(task.validation)
+    assert examples(task.train) > 2 * examples(task.validation)
 
 
 def test_the_parts_share_no_example():

@@ -146,7 +146,8 @@ def test_adams_missed_movement_is_the_sum_step_by_step(started, missed, log_v, e
     terms /= np.sqrt(b2 ** (t - started) * v / (1 - b2**t)) + eps
     wanted = -0.01 * terms.sum()
     form = _missed.Adam(_missed.window(b1, b2))
-    hyper = [jnp.float32(x) for x in (0.01, b1, b2, eps, 1.0)]
+    hyper = {"learning_rate": 0.01, "b1": b1, "b2": b2, "eps": eps, "b1_decay": 1.0}
+    hyper = {name: jnp.float32(value) for name, value in hyper.items()}
     slots = jnp.full((1, 1), m, jnp.float32), jnp.full((1, 1), v, jnp.float32)
     (new_m, new_v), moved = closed_form(
         form, hyper, slots, jnp.array([started]), jnp.int32(started + missed)
@@ -158,7 +159,7 @@ def test_adams_missed_movement_is_the_sum_step_by_step(started, missed, log_v, e
 
 
 closed_form = jax.jit(
-    lambda form, hyper, slots, start, stop: form(*hyper, slots, start, stop), static_argnums=0
+    lambda form, hyper, slots, start, stop: form(slots, start, stop, **hyper), static_argnums=0
 )
 
 

@@ -137,3 +137,9 @@ def test_16_bit_duplicates_are_summed_in_float32():
 def test_wrong_ids_are_named(ids, error, message):
     with pytest.raises(error, match=message):
         rows.gather(walks.start(), ids)
+
+
+def test_ids_that_end_above_a_leaf_say_its_keys():
+    params = {"embedding": {"value": jnp.ones((3, 1))}}
+    with pytest.raises(ValueError, match=r"\['embedding'\] ends above a leaf, .*\['value'\]"):
+        rows.gather(params, {"embedding": jnp.array([0])})

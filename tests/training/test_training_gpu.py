@@ -7,8 +7,9 @@ import pytest
 from jax import export
 
 import lecture_opt as lo
-from lecture_opt.training.batches import start_batches
-from lecture_opt.training.steps import Carry, compiled
+from lecture_opt.training import batches, sharding
+from lecture_opt.training.programs import kept
+from lecture_opt.training.steps import Carry, build
 
 PLATFORMS = ("cuda", "rocm", "tpu")
 SIX = (lo.sgd, lo.momentum, lo.nesterov, lo.adagrad, lo.rmsprop, lo.adam)
@@ -56,11 +57,13 @@ def problem(make):
 @pytest.mark.parametrize("make", SIX, ids=lambda make: make.__name__)
 def test_the_step_of_fit_lowers(make):
     loss_fn, params, optimizer, data = problem(make)
-    key = jax.random.key(1)
-    carry = Carry(params, optimizer.init(params), start_batches(key, 32, 8, step=0))
-    run = compiled(loss_fn, optimizer, 8)
-    program = jax.jit(lambda carry, data: run(carry, data, key, 10))
-    exported = export.export(program, platforms=PLATFORMS)(carry, data)
+    source = batches.source(data, 8, jax.random.key(1))
+    carry = Carry(params, optimizer.init(params), batches.start(source, step=0))
+    static = 8, sharding.placement(carry, source.data), 10
+    chunk = kept(build, loss_fn, optimizer.update, None).chunk
+    run = jax.jit(lambda *arguments: chunk(*arguments, *static))
+    program = export.export(run, platforms=PLATFORMS)
+    exported = program(carry, source.data, source.key)
     assert exported.out_avals[-1].shape == (10,)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from lecture_opt.bench.rows import steps as libraries
 from lecture_opt.bench.rows.steps import Step
+from lecture_opt.environment import check_device
 
 TURN = 10
 
@@ -37,6 +38,7 @@ def measure(
     memory_limit: float = 8e9,
 ) -> Iterator[Cell]:
     """The cells one by one, without the libraries whose arrays would pass the limit in bytes."""
+    check_device("bench rows")
     for size, count, name in itertools.product(sizes, touched, optimizers):
         ids = _batches(size, count, steps)
         times = _in_turns(libraries.make(name, size, width, ids[0], memory_limit), ids)

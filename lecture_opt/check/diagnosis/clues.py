@@ -58,6 +58,13 @@ def parted(steps: list[Step]) -> Iterator[tuple[int, Step]]:
             yield index, step
 
 
+def distance(step: Step) -> float:
+    """The largest difference of a step, relative to the reference's largest element."""
+    got, wanted = whole(step.got), whole(step.wanted)
+    scale = np.max(np.abs(wanted), initial=0.0) or 1.0
+    return float(np.max(np.abs(got - wanted), initial=0.0) / scale)
+
+
 def late(steps: list[Step]) -> str | None:
     """One sequence is the other, moved by a step."""
     got, wanted = ([whole(getattr(s, name)) for s in steps] for name in ("got", "wanted"))
@@ -153,17 +160,17 @@ def only_some_elements(steps: list[Step]) -> str | None:
             if np.max(sign * grads[~differ]) < edge:
                 return (
                     f"At step {index} only the elements with {words} gradients from {edge:.4g} "
-                    "differ: a clip from one side."
+                    "differ, as after a clip from one side."
                 )
     edge = np.min(np.abs(grads[differ]))
     if np.max(np.abs(grads[~differ])) < edge:
         return (
             f"At step {index} only the elements with gradients larger than "
-            f"{np.max(np.abs(grads[~differ])):.4g} in size differ: a clip or a bound."
+            f"{np.max(np.abs(grads[~differ])):.4g} in size differ."
         )
     if np.max(np.abs(grads[differ])) < np.min(np.abs(grads[~differ])):
         return (
             f"At step {index} only the elements with gradients smaller than "
-            f"{np.min(np.abs(grads[~differ])):.4g} in size differ: a threshold or an eps."
+            f"{np.min(np.abs(grads[~differ])):.4g} in size differ."
         )
     return None

@@ -4,8 +4,9 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from lecture_opt.check.diagnosis.calls import call
 from lecture_opt.check.diagnosis.fitting import EQUAL, Responses, error
-from lecture_opt.check.diagnosis.rules import Rule, call
+from lecture_opt.check.diagnosis.rules import Rule
 
 
 class Decay(NamedTuple):
@@ -46,8 +47,8 @@ def search_coupled(rule: Rule, moved: Responses) -> float | None:
 def with_decay(rule: Rule, decay: Decay) -> str:
     """The call that makes a rule with its weight decay."""
     text = call(rule)
-    if decay.kind == "no":
-        return text
+    if decay.kind == "no":  # lion's own default is another
+        return f"{text[:-1]}, weight_decay=0.0)" if rule.name == "optax.lion" else text
     names = {"optax.adam": "optax.adamw", "optax.nadam": "optax.nadamw", "optax.lion": "optax.lion"}
     amount = f"weight_decay={decay.amount:.6g}"
     if decay.kind == "decoupled" and rule.name in names:

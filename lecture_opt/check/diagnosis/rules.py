@@ -20,9 +20,11 @@ import numpy as np
 Array = np.ndarray[Any, np.dtype[np.float64]]
 Number = float | Array
 Mixing = Literal["average", "turned", "sum"]
-Direction = Literal["gradient", "moment", "old moment", "nesterov", "ahead", "lion"]
+Direction = Literal[
+    "gradient", "moment", "old moment", "nesterov", "nesterov at t", "ahead", "lion", "late lion",
+]  # fmt: skip
 Denominator = Literal[
-    "one", "average", "turned", "sum", "leaky", "max", "min", "belief", "late belief",
+    "one", "average", "turned", "sum", "leaky", "max", "raw max", "min", "belief", "late belief",
     "centered", "infinity", "adadelta", "mean",
 ]  # fmt: skip
 
@@ -40,6 +42,9 @@ class Numbers:
         initial: What the second moment starts from.
         outer: Decay of a second momentum, over the finished steps.
         b1_decay: What b1 is multiplied by at each step.
+        c1: Decay in the first moment's bias correction, where that is not b1.
+        c2: Decay in the second moment's bias correction, where that is not b2.
+        clip: What the step is clipped to before the learning rate.
     """
 
     learning_rate: Number = 1e-3
@@ -50,6 +55,9 @@ class Numbers:
     initial: Number = 0.0
     outer: Number = 0.0
     b1_decay: Number = 1.0
+    c1: Number = 0.9
+    c2: Number = 0.999
+    clip: Number = np.inf
 
 
 @dataclass(frozen=True)
@@ -64,7 +72,7 @@ class Correction:
     """
 
     times: int
-    decay: Literal["b1", "b2"]
+    decay: Literal["b1", "b2", "c1", "c2"]
     shift: int = 0
     stride: int = 1
 
@@ -84,16 +92,19 @@ class Rule:
         name: The call that makes it, without arguments, as in `optax.adam`.
         numbers: Its hyperparameters.
         along: What the step goes along: the gradient, the first moment, the moment before this
-            step's gradient entered it, Nesterov's look ahead, "ahead" (Nesterov's without this
-            step's gradient), or Lion's mixture of the old moment and the gradient.
+            step's gradient entered it, Nesterov's look ahead ("at t" corrected as the moment is,
+            "ahead" without this step's gradient), or Lion's mixture of the old moment and the
+            gradient ("late" of the new one).
         first: How a gradient enters the first moment; "turned" has 1 - b1 in the place of b1.
         sign: Take the sign of what the step goes along.
-        second: What the step is divided by the root of: "max" is AMSGrad's, "belief" AdaBelief's
-            ("late belief" takes off the mean of the step before), "infinity" Adamax's, "mean" the
-            average of the gradients, squared afterwards.
+        second: What the step is divided by the root of: "max" is AMSGrad's ("raw max" taken before
+            the bias correction), "belief" AdaBelief's ("late belief" takes off the mean of the
+            step before), "infinity" Adamax's, "mean" the average of the gradients, squared
+            afterwards.
         old_second: Use the second moment before this step's gradient enters it.
         power: What the gradient is raised to in the second moment, 2 as a rule.
         root: The power of the second moment in the denominator, 0.5 as a rule.
+        stores_corrected: Put the corrected moments back into the state.
         late_eps: Add eps to the root before it is bias-corrected.
         correct_first: The bias correction of the first moment.
         correct_second: The bias correction of the second moment.
@@ -108,6 +119,7 @@ class Rule:
     old_second: bool = False
     power: float = 2.0
     root: float = 0.5
+    stores_corrected: bool = False
     late_eps: bool = False
     correct_first: Correction = Correction(0, "b1")
     correct_second: Correction = Correction(0, "b2")
@@ -163,7 +175,7 @@ def simulate(rule: Rule, grads: Array) -> Array:
     Hyperparameters may be arrays of shape (k, 1); the updates are then (steps, k, n).
     """
     at = rule.numbers
-    m = v = mean = largest = steps = deltas = np.zeros(1)
+    m = v = mean = largest = highest = steps = deltas = np.zeros(1)
     v, smallest = v + at.initial, np.full(1, np.inf)
     seen = []
     with np.errstate(all="ignore"):
@@ -177,7 +189,9 @@ def simulate(rule: Rule, grads: Array) -> Array:
             unbias = rule.correct_second.at(t, at)
             hat = (old_v if rule.old_second else v) / unbias
             largest, smallest = np.maximum(largest, hat), np.minimum(smallest, hat)
+            highest = np.maximum(highest, v)
             hats = {"max": largest, "min": smallest, "centered": hat - mean**2, "mean": hat**2}
+            hats["raw max"] = highest / unbias
             hat = hats.get(rule.second, hat)
             if rule.second == "adadelta":
                 u = u * np.sqrt(deltas + at.eps_root) / np.sqrt(hat + at.eps_root)
@@ -188,7 +202,9 @@ def simulate(rule: Rule, grads: Array) -> Array:
                 eps = at.eps / np.sqrt(unbias) if rule.late_eps else at.eps
                 inside = 0.0 if "belief" in rule.second else at.eps_root  # it is in v already
                 u = u / ((hat + inside) ** rule.root + eps)
-            steps = at.outer * steps + u
+            if rule.stores_corrected:
+                m, v = m / rule.correct_first.at(t, at), v / unbias
+            steps = at.outer * steps + np.clip(u, -at.clip, at.clip)
             seen.append(-at.learning_rate * steps)
     shape = np.broadcast_shapes(*(each.shape for each in seen))
     return np.stack([np.broadcast_to(each, shape) for each in seen])
@@ -197,7 +213,7 @@ def simulate(rule: Rule, grads: Array) -> Array:
 def first_moment(rule: Rule, m: Any, g: Any, t: int) -> Any:
     """The moment of the gradient after this step."""
     at = rule.numbers
-    decay = at.b2 if rule.along == "lion" else at.b1 * at.b1_decay ** (t - 1)
+    decay = at.b2 if "lion" in rule.along else at.b1 * at.b1_decay ** (t - 1)
     if rule.first == "turned":
         decay = 1 - decay
     return decay * m + (g if rule.first == "sum" else (1 - decay) * g)
@@ -226,8 +242,10 @@ def numerator(rule: Rule, m: Any, old: Any, g: Any, t: int) -> Any:
         u = at.b1 * (m - g if rule.along == "ahead" else m) + g
     elif rule.along == "nesterov":
         u = at.b1 * m / rule.correct_first.at(t + 1, at) + (1 - at.b1) * g / unbias
-    elif rule.along == "lion":
-        u = at.b1 * old + (1 - at.b1) * g
+    elif rule.along == "nesterov at t":
+        u = (at.b1 * m + (1 - at.b1) * g) / unbias
+    elif rule.along in ("lion", "late lion"):
+        u = at.b1 * (old if rule.along == "lion" else m) + (1 - at.b1) * g
     else:
         u = {"gradient": g, "moment": m, "old moment": old}[rule.along] / unbias
     return np.sign(u) if rule.sign else u
@@ -243,7 +261,9 @@ def free(rule: Rule) -> list[str]:
     used = {
         "learning_rate": True,
         "b1": rule.along != "gradient",
-        "b2": rule.along == "lion" or averages(rule),
+        "b2": "lion" in rule.along or averages(rule),
+        "c1": rule.correct_first.decay == "c1",
+        "c2": rule.correct_second.decay == "c2",
     }
     default = Numbers()
     return [
@@ -251,42 +271,3 @@ def free(rule: Rule) -> list[str]:
         for name in (field.name for field in fields(Numbers))
         if used.get(name, getattr(rule.numbers, name) != getattr(default, name))
     ]
-
-
-NAMES = {  # what a constructor calls a hyperparameter that others call b1 or b2
-    ("optax.sgd", "b1"): "momentum",
-    ("optax.signum", "b1"): "beta",
-    ("optax.rmsprop", "b2"): "decay",
-    ("optax.adadelta", "b2"): "rho",
-}
-
-
-def call(rule: Rule) -> str:
-    """The rule as the call that makes it."""
-    at, name = rule.numbers, rule.name
-    given = {
-        NAMES.get((name, key), key): getattr(at, key)
-        for key in free(rule)
-        if key in ("learning_rate", "b1", "b2")
-    }
-    if name == "optax.adagrad":
-        given["initial_accumulator_value"] = at.initial
-    inside = name in ("optax.rmsprop", "optax.adagrad", "optax.adadelta")
-    if rule.second != "one":
-        given["eps"] = at.eps_root if inside and not at.eps else at.eps
-        if at.eps_root and not inside:
-            given["eps_root"] = at.eps_root
-    if at.b1_decay != 1:
-        given["b1_decay"] = at.b1_decay
-    if name == "optax.rmsprop":
-        given |= {"momentum": at.outer} if at.outer else {}
-        given |= {"eps_in_sqrt": False} if at.eps else {}
-        given |= {"centered": True} if rule.second == "centered" else {}
-        given |= {"bias_correction": True} if rule.correct_second.times else {}
-    if rule.along == "nesterov" and name == "optax.sgd":
-        given["nesterov"] = True
-    arguments = (
-        f"{key}={value}" if isinstance(value, bool) else f"{key}={value:.9g}"
-        for key, value in given.items()
-    )
-    return f"{name}({', '.join(arguments)})"

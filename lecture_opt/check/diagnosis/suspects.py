@@ -7,6 +7,8 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import replace
 
+import numpy as np
+
 from lecture_opt.check.diagnosis.rules import Correction, Rule, averages
 
 Neighbour = tuple[str, Rule]
@@ -16,12 +18,13 @@ def neighbours(rule: Rule) -> list[Neighbour]:
     """The usual suspects of a rule."""
     groups = (exchanges, turned, epsilons, denominators, starts, momenta, corrections)
     found = itertools.chain.from_iterable(group(rule) for group in groups)
+    found = itertools.chain(found, clipped(rule))
     return [(words, neighbour) for words, neighbour in found if neighbour != rule]
 
 
 def has_moment(rule: Rule) -> bool:
     """Whether the step goes along a moment of its own, Lion's aside."""
-    return rule.along not in ("gradient", "lion")
+    return rule.along != "gradient" and "lion" not in rule.along
 
 
 def exchanges(rule: Rule) -> Iterator[Neighbour]:
@@ -40,6 +43,10 @@ def exchanges(rule: Rule) -> Iterator[Neighbour]:
         yield "the sign of b1 is flipped", rule.at(b1=-at.b1)
     yield "the sign is not taken", replace(rule, sign=False)
     if rule.along == "lion":
+        yield "b1 and 1 - b1 are exchanged", rule.at(b1=1 - at.b1)
+        yield "b2 and 1 - b2 are exchanged", rule.at(b2=1 - at.b2)
+        yield "both decays are exchanged with 1 - b", rule.at(b1=1 - at.b1, b2=1 - at.b2)
+        yield "the new moment is used, not the old one", replace(rule, along="late lion")
         yield (
             "the sign is taken of the new moment itself",
             replace(rule.at(b1=at.b2), along="moment"),
@@ -87,6 +94,8 @@ def denominators(rule: Rule) -> Iterator[Neighbour]:
         largest = "the largest second moment so far is used (as in AMSGrad)"
         yield largest, replace(rule, second="max")
         yield "the smallest second moment so far is used", replace(rule, second="min")
+        raw = "the largest second moment is taken before its bias correction"
+        yield raw, replace(rule, second="raw max")
         itself = "the second moment itself is used, not the largest so far"
         yield itself, replace(rule, second="average")
     if rule.second in ("average", "sum"):
@@ -100,6 +109,13 @@ def denominators(rule: Rule) -> Iterator[Neighbour]:
         yield late, replace(rule, second="late belief")
     before = "the second moment is used before this step's gradient enters it"
     yield before, replace(rule, old_second=True)
+
+
+def clipped(rule: Rule) -> Iterator[Neighbour]:
+    """The step clipped, before the learning rate."""
+    if rule.second != "one" and not np.isfinite(rule.numbers.clip):
+        for bound in (1.0, 0.1):
+            yield f"steps are clipped to {bound:g} learning rates", rule.at(clip=bound)
 
 
 def starts(rule: Rule) -> Iterator[Neighbour]:
@@ -123,6 +139,9 @@ def momenta(rule: Rule) -> Iterator[Neighbour]:
         yield "the gradients are averaged (times 1 - b1)", replace(rule, first="average")
     if rule.along == "nesterov":
         yield "the Nesterov form is not used", replace(rule, along="moment")
+    if rule.along == "nesterov" and rule.correct_first.times:
+        at_t = "the look ahead is corrected by t, not by t + 1"
+        yield at_t, replace(rule, along="nesterov at t")
     if rule.along == "nesterov" and rule.first == "sum":
         yield "the look ahead leaves this step's gradient out", replace(rule, along="ahead")
     if rule.along == "moment":
@@ -155,6 +174,14 @@ def corrections(rule: Rule) -> Iterator[Neighbour]:
         ):
             both = (replace(each, shift=shift, stride=stride) for each in (first, second))
             yield f"the bias corrections {words}", corrected(rule, *both)
+        if has_moment(rule) and (rule.first == "average" or second.times):
+            yield "the corrected moments are put back", replace(rule, stores_corrected=True)
+    if first.times:
+        c1 = replace(rule.at(c1=rule.numbers.b1), correct_first=replace(first, decay="c1"))
+        yield "the first moment's bias correction has a decay of its own", c1
+    if second.times:
+        c2 = replace(rule.at(c2=rule.numbers.b2), correct_second=replace(second, decay="c2"))
+        yield "the second moment's bias correction has a decay of its own", c2
     if first.times and second.times:
         b1, b2 = replace(second, decay="b1"), replace(first, decay="b2")
         yield "bias correction uses b1 for both moments", corrected(rule, first, b1)

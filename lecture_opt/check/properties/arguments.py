@@ -1,5 +1,6 @@
 """The constructor's arguments: each does something, may be traced, and the rate is honoured."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -8,10 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from lecture_opt.check import probes
-from lecture_opt.check.judgments import equal
+from lecture_opt.check.judgments import WATCHED, equal
 from lecture_opt.check.needs import NUMBERS, RATE, needs
 from lecture_opt.check.outcome import Outcome, failed, in_words, passed, skipped, trait
 from lecture_opt.check.subject import RATE_NAMES, Subject
+from lecture_opt.environment import fast_jit
 
 USUAL = (
     *RATE_NAMES,
@@ -27,7 +29,7 @@ def rate_scales_the_step(subject: Subject) -> Outcome:
     Why: every schedule and every table of rates relies on it.
     Usual cause: the rate ignored, or applied twice (then the step is four times as long).
     """
-    rate, params, grads = subject.learning_rate, probes.params_tree(), probes.grads_trees(5)
+    rate, params, grads = subject.learning_rate, probes.params_tree(), probes.grads_trees(WATCHED)
     assert rate is not None
     sizes = []
     for factor in (1.0, 2.0):
@@ -36,7 +38,7 @@ def rate_scales_the_step(subject: Subject) -> Outcome:
         sizes.append(np.asarray(size))
     moved = np.flatnonzero(sizes[0])
     if not moved.size:
-        return skipped("the first five updates are zero")
+        return skipped(f"the first {WATCHED} updates are zero")
     first = int(moved[0])
     ratio = float(sizes[1][first] / sizes[0][first])
     evidence: dict[str, Any] = {"ratio": ratio, "step": first, "learning_rate": rate}
@@ -191,11 +193,13 @@ def updates_with(subject: Subject, values: dict[str, Any]) -> list[Any]:
     return rebuilt.updates_over(unlike_grads(), probes.params_tree(), jit=False)[0]
 
 
-compiled = jax.jit(updates_with, static_argnums=0)
+@functools.lru_cache(maxsize=1)
+def compiled(subject: Subject) -> Callable[..., list[Any]]:
+    """`updates_with` for one optimizer as a compiled function of the arguments."""
+    return fast_jit(functools.partial(updates_with, subject))
 
 
 def updates_with_traced(subject: Subject, values: dict[str, float]) -> list[Any]:
     """The same in one compiled program, which the arguments enter as tracers."""
     arrays = {name: jnp.asarray(value, jnp.float32) for name, value in values.items()}
-    found: list[Any] = compiled(subject, arrays)
-    return found
+    return compiled(subject)(arrays)

@@ -10,6 +10,7 @@ from lecture_opt.check import probes
 from lecture_opt.check.needs import JITS, needs
 from lecture_opt.check.outcome import Outcome, failed, in_words, passed, skipped, trait
 from lecture_opt.check.subject import Subject
+from lecture_opt.environment import fast_jit
 
 DEVICES = 8
 
@@ -36,9 +37,9 @@ def sharded_equals_unsharded(subject: Subject) -> Outcome:
     params, grads = draw(), [draw(), draw()]
     wanted, _ = subject.updates_over(grads, params)
     pieces = jax.device_put(params, cut)
-    state = jax.jit(subject.init)(pieces)
+    state, update = fast_jit(subject.init)(pieces), fast_jit(subject.update)
     for step, gradient in enumerate(grads):
-        updates, state = jax.jit(subject.update)(jax.device_put(gradient, cut), state, pieces)
+        updates, state = update(jax.device_put(gradient, cut), state, pieces)
         gap = probes.worst_difference(updates, wanted[step])
         if gap.error > 1e-3 and not subject.random:
             return failed(

@@ -7,8 +7,9 @@ import jax
 import numpy as np
 
 from lecture_opt.check import probes
+from lecture_opt.check.judgments import WATCHED
 from lecture_opt.check.needs import DETERMINISTIC, needs
-from lecture_opt.check.outcome import Outcome, failed, passed
+from lecture_opt.check.outcome import Outcome, failed, passed, trait
 from lecture_opt.check.subject import Subject
 
 QUIET = 200  # at 120 the longest step of Adam passes 1
@@ -22,22 +23,33 @@ def goes_down(subject: Subject) -> Outcome:
     """
     params = jax.tree.map(lambda p: 0.1 * p, probes.params_tree())
     grads = probes.normal_tree(0)
-    updates, _ = subject.updates_over([grads] * 12, params, follow=True)
+    updates, _ = subject.updates_over([grads] * WATCHED, params, follow=True)
+    resting = [name for name in params if not probes.largest([u[name] for u in updates])]
     for path, gradient in jax.tree_util.tree_leaves_with_path(grads):
         name = path[0].key
+        if name in resting:
+            continue
         total = sum(probes.float64(update[name]) for update in updates)
         along = float(np.sum(total * probes.float64(gradient)))
         if not along < 0:
             first = probes.float64(updates[0][name]).ravel()[0]
             return failed(
-                f"Twelve updates under the constant gradient of leaf ['{name}'] sum to a move "
+                f"{WATCHED} updates under the constant gradient of leaf ['{name}'] sum to a move "
                 f"whose product with the gradient is {along:.4g}; a negative number is wanted. "
                 f"Its first element: gradient {probes.float64(gradient).ravel()[0]:.4g}, first "
                 f"update {first:.4g}.",
                 leaf=name,
                 product=along,
             )
-    return passed()
+    return still(resting, list(params)) if resting else passed()
+
+
+def still(resting: list[str], names: list[str]) -> Outcome:
+    """What it means that some leaves never move: a trait where others do, else a failure."""
+    says = f"{' and '.join(resting)} got updates of exactly zero in all of {WATCHED} steps"
+    if len(resting) == len(names):
+        return failed(f"{says}: nothing moves.")
+    return trait(f"{says}, the other leaves move: frozen by name or by shape.", leaves=resting)
 
 
 def decay_shrinks(subject: Subject) -> Outcome:
@@ -167,14 +179,14 @@ def echo_does_not_swing(subject: Subject) -> Outcome:
 
 
 def small_gradients_move(subject: Subject) -> Outcome:
-    """Gradients of 1e-4 move most elements of every leaf within twelve steps.
+    """Gradients of 1e-4 move most elements of every leaf within 40 steps.
 
     Why: late in training all gradients are small; a rule that ignores them stops early.
     Usual cause: a threshold (`where(abs(g) > 1e-3, ...)`), rounding, an integer division, `//`.
     """
     params = probes.params_tree()
     return moves_every_leaf(
-        subject, probes.grads_trees(12, scale=1e-4), params, "gradients of size 1e-4"
+        subject, probes.grads_trees(WATCHED, scale=1e-4), params, "gradients of size 1e-4"
     )
 
 
@@ -201,24 +213,25 @@ def small_gradients_no_giants(subject: Subject) -> Outcome:
 
 
 def leaves_zero(subject: Subject) -> Outcome:
-    """Parameters of zero with ordinary gradients move within twelve steps.
+    """Parameters of zero with ordinary gradients move within 40 steps.
 
     Why: biases, and the last layers of many models, start from zero.
     Usual cause: a step multiplied by the norm of the parameters (a trust ratio without a guard).
     """
     params = probes.full_tree(0.0, probes.params_tree())
     return moves_every_leaf(
-        subject, probes.grads_trees(12), params, "params of zero and ordinary gradients"
+        subject, probes.grads_trees(WATCHED), params, "params of zero and ordinary gradients"
     )
 
 
 def moves_every_leaf(subject: Subject, grads: Any, params: Any, what: str) -> Outcome:
-    """Pass where some update of twelve is not zero, in at least half the elements of each leaf."""
+    """Pass where some update is not zero, in at least half the elements of each leaf that moves."""
     updates, _ = subject.updates_over(grads, params)
+    usual, _ = subject.updates_over(probes.grads_trees(WATCHED), probes.params_tree())
     for name in params:
         seen = np.stack([probes.float64(update[name]) for update in updates])
         share = float(np.mean(np.any(seen != 0, axis=0)))
-        if share < 0.5:
+        if share < 0.5 and probes.largest([update[name] for update in usual]):
             return failed(
                 f"With {what}, {1 - share:.0%} of the elements of leaf ['{name}'] get updates of "
                 f"exactly zero in all of {len(updates)} steps.",

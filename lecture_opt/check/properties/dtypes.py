@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lecture_opt.check import probes
-from lecture_opt.check.judgments import changed, compare_signature
+from lecture_opt.check.judgments import WATCHED, changed, compare_signature
 from lecture_opt.check.outcome import Outcome, failed, in_words, passed, trait
 from lecture_opt.check.subject import Subject, add
 from lecture_opt.environment import enable_x64
@@ -45,7 +45,7 @@ def keeps(subject: Subject, cast: Any, what: str) -> Outcome:
 
 def to(dtype: Any) -> Any:
     """A function that casts a tree."""
-    return lambda tree: jax.tree.map(lambda leaf: leaf.astype(dtype), tree)
+    return lambda tree: jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf), dtype), tree)
 
 
 def float32(subject: Subject) -> Outcome:
@@ -96,7 +96,7 @@ def mixed_tree(subject: Subject) -> Outcome:
         types = {"bias": low, "gain": jnp.float32, "kernel": low}
 
         def cast(tree: Any) -> Any:
-            return {key: leaf.astype(types[key]) for key, leaf in tree.items()}  # noqa: B023
+            return {key: to(types[key])(leaf) for key, leaf in tree.items()}  # noqa: B023
 
         outcome = keeps(subject, cast, f"mixed {jnp.dtype(low).name} and float32")
         if outcome.status == "fail":
@@ -116,7 +116,7 @@ def complex_numbers(subject: Subject) -> Outcome:
     total = np.zeros(3, np.complex128)
     try:
         state = subject.init(params)
-        for _ in range(STEPS):
+        for _ in range(WATCHED):
             updates, state = subject.step(grads, state, params)
             total += np.asarray(updates["w"])
     except Exception as error:  # refusing complex numbers is legitimate
@@ -129,9 +129,9 @@ def complex_numbers(subject: Subject) -> Outcome:
         return passed()
     worst = int(np.argmax(np.where(np.isnan(along), np.inf, along)))
     return failed(
-        f"With the constant complex gradient {complex(grads['w'][worst])}, three updates sum to "
-        f"{total[worst]:.4g}, which does not go against it (real part of conj(update) * gradient "
-        f"is {along[worst]:.4g}, a negative number is wanted), and nothing is raised.",
+        f"With the constant complex gradient {complex(grads['w'][worst])}, {WATCHED} updates sum "
+        f"to {total[worst]:.4g}, which does not go against it (the real part of conj(update) "
+        f"* gradient is {along[worst]:.4g}, a negative number is wanted), and nothing is raised.",
         element=worst,
         gradient=complex(grads["w"][worst]),
         updates=complex(total[worst]),

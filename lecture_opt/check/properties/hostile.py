@@ -177,18 +177,38 @@ def bad_leaf_stays_alone(subject: Subject) -> Outcome:
 
 
 def recovers_from_nan(subject: Subject) -> Outcome:
-    """Whether the state recovers within 50 steps after one NaN gradient; a trait.
+    """Whether updates recover within 50 steps after one NaN gradient, and what is forgotten then.
+
+    A trait, and a failure where the guard against NaN forgets every moment.
 
     Why: most rules keep a NaN for ever in their moments; those need `optax.apply_if_finite`.
-    Usual cause: an average with a NaN in it stays NaN.
+    Usual cause: an average with a NaN in it stays NaN; a guard that puts the first state back.
     """
-    params = probes.params_tree()
+    params, warm = probes.params_tree(), probes.grads_trees(6)
     nan = probes.full_tree(np.nan, params)
-    updates, _ = subject.updates_over([probes.normal_tree(0), nan, *probes.grads_trees(50)], params)
-    clean = [probes.not_finite(update) is None for update in updates[2:]]
-    if clean[-1]:
-        return trait(f"Step {clean.index(True) + 1} after a NaN gradient is finite again.")
-    return trait("After one NaN gradient every later update is NaN; wrap it in apply_if_finite.")
+    updates, _ = subject.updates_over([*warm, nan, *probes.grads_trees(50, seed=1)], params)
+    clean = [probes.not_finite(update) is None for update in updates[7:]]
+    if not clean[-1]:
+        return trait(
+            "After one NaN gradient every later update is NaN; wrap it in apply_if_finite."
+        )
+    _, before = subject.updates_over(warm, params)
+    _, after = subject.step(nan, before, params)
+    forgotten = [
+        probes.path_name(path)
+        for (path, old), new in zip(
+            jax.tree_util.tree_leaves_with_path(before), jax.tree.leaves(after), strict=True
+        )
+        if np.ndim(old) and not probes.is_key(old) and np.any(probes.float64(old))
+        and not np.any(probes.float64(new))
+    ]  # fmt: skip
+    if forgotten:
+        return failed(
+            f"A NaN gradient sets state{' and state'.join(forgotten)} to zero: the bad step is "
+            "not skipped, it also forgets the moments.",
+            leaves=forgotten,
+        )
+    return trait(f"Step {clean.index(True) + 1} after a NaN gradient is finite again.")
 
 
 def change_of_scale(subject: Subject) -> Outcome:

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from lecture_opt.check.diagnosis.calls import call
 from lecture_opt.check.diagnosis.fitting import (
     EQUAL,
     Responses,
@@ -12,7 +13,7 @@ from lecture_opt.check.diagnosis.fitting import (
     try_respond,
 )
 from lecture_opt.check.diagnosis.identity import measure_decay, with_decay
-from lecture_opt.check.diagnosis.rules import Rule, call, free, simulate
+from lecture_opt.check.diagnosis.rules import Rule, free, simulate
 from lecture_opt.check.judgments import splitting_changes
 from lecture_opt.check.needs import DETERMINISTIC, needs
 from lecture_opt.check.outcome import Outcome, failed, skipped, trait

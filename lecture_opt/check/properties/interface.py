@@ -6,7 +6,8 @@ import jax
 import numpy as np
 
 from lecture_opt.check import probes
-from lecture_opt.check.judgments import compare_signature
+from lecture_opt.check.judgments import WATCHED, compare_signature
+from lecture_opt.check.needs import NO_LOSS, needs
 from lecture_opt.check.outcome import Outcome, failed, in_words, passed, skipped, trait
 from lecture_opt.check.subject import Subject
 
@@ -78,7 +79,7 @@ def updates_match_params(subject: Subject) -> Outcome:
     Usual cause: a leaf dropped, reduced or broadcast; a result returned for the state's tree.
     """
     params = probes.params_tree()
-    updates, _ = subject.update(probes.normal_tree(0), subject.init(params), params)
+    updates, _ = subject.step(probes.normal_tree(0), subject.init(params), params)
     return compare_signature(updates, params)
 
 
@@ -92,7 +93,7 @@ def updates_finite(subject: Subject) -> Outcome:
     params = probes.params_tree()
     state = subject.init(params)
     for step, grads in enumerate(probes.grads_trees(6)):
-        updates, after = subject.update(grads, state, params)
+        updates, after = subject.step(grads, state, params)
         bad = probes.not_finite(updates)
         if bad:
             return failed(
@@ -125,18 +126,18 @@ def depends_on_grads(subject: Subject) -> Outcome:
     Usual cause: `update(params, state, grads)`, the arguments in the wrong order.
     """
     params = probes.params_tree()
-    first, _ = subject.updates_over(probes.grads_trees(5, seed=0), params)
-    second, _ = subject.updates_over(probes.grads_trees(5, seed=1, scale=3.0), params)
+    first, _ = subject.updates_over(probes.grads_trees(WATCHED, seed=0), params)
+    second, _ = subject.updates_over(probes.grads_trees(WATCHED, seed=1, scale=3.0), params)
     if not probes.same_bits(first, second):
         return passed()
     other = jax.tree.map(lambda p: 2 * p + 1, params)
-    third, _ = subject.updates_over(probes.grads_trees(5, seed=0), other)
+    third, _ = subject.updates_over(probes.grads_trees(WATCHED, seed=0), other)
     if all(not np.any(probes.float64(leaf)) for leaf in jax.tree.leaves(first)):
-        return failed("Five updates in a row are zero whatever the gradients are.")
+        return failed(f"{WATCHED} updates in a row are zero whatever the gradients are.")
     swapped = not probes.same_bits(first, third)
     hint = " They do follow the params: are grads and params swapped?" if swapped else ""
     return failed(
-        "Two different sequences of five gradients gave the same updates bit for bit." + hint,
+        f"Two different sequences of {WATCHED} gradients gave the same updates bit for bit." + hint,
         depends_on_params=swapped,
     )
 
@@ -165,6 +166,7 @@ def returns_updates(subject: Subject) -> Outcome:
     return passed()
 
 
+@needs(NO_LOSS)
 def params_optional(subject: Subject) -> Outcome:
     """Called without params, `update` gives the same updates or says plainly that it needs them.
 
@@ -175,7 +177,7 @@ def params_optional(subject: Subject) -> Outcome:
     """
     params, grads = probes.params_tree(), probes.normal_tree(0)
     state = subject.init(params)
-    wanted, _ = subject.update(grads, state, params)
+    wanted, _ = subject.step(grads, state, params)
     for call, arguments in (("update(grads, state)", ()), ("update(grads, state, None)", (None,))):
         try:
             got, _ = subject.optimizer.update(grads, state, *arguments)

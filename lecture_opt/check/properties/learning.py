@@ -16,6 +16,7 @@ from lecture_opt.check import probes
 from lecture_opt.check.needs import JITS, RATE, installed, needs
 from lecture_opt.check.outcome import Outcome, failed, passed
 from lecture_opt.check.subject import Subject, add
+from lecture_opt.environment import fast_jit
 
 FACTORS = tuple(10.0 ** (power / 2) for power in range(-8, 9))
 
@@ -70,15 +71,19 @@ def train(task: Task, build: Callable[[Any], Subject], *, times_updates: bool) -
 
         def body(carry: Any, _: None) -> Any:
             params, state = carry
-            updates, state = subject.update(jax.grad(task.loss)(params), state, params)
+            grads = jax.grad(task.loss)(params)
+            updates, state = subject.update(grads, state, params, task.loss)
             return (add(params, jax.tree.map(lambda u: scale * u, updates)), state), None
 
         start = (task.start, subject.init(task.start))
         (params, _), _ = jax.lax.scan(body, start, None, length=task.steps)
         return task.loss(params)
 
-    last = jax.jit(lambda factors: jax.lax.map(one, factors))(jnp.asarray(FACTORS, jnp.float32))
-    return float(task.loss(task.start)), np.asarray(last, np.float64)
+    def every(factors: Any) -> Any:
+        return task.loss(task.start), jax.lax.map(one, factors)
+
+    first, last = fast_jit(every)(jnp.asarray(FACTORS, jnp.float32))
+    return float(first), np.asarray(last, np.float64)
 
 
 def quadratic(condition: float) -> Callable[[Any], Any]:

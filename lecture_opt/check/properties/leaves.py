@@ -1,7 +1,9 @@
 """How leaves relate: names, order, twins, one leaf more, splitting one in two."""
 
+import math
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -33,13 +35,16 @@ def names_and_order(subject: Subject) -> Outcome:
     def by_alphabet(tree: Any) -> Any:
         return dict(sorted(rename(tree).items()))
 
-    wanted, _ = subject.updates_over(grads, params, jit=False)
-    got, _ = subject.updates_over([by_alphabet(g) for g in grads], rename(params), jit=False)
+    wanted, _ = subject.updates_over(grads, params)
+    got, _ = subject.updates_over([by_alphabet(g) for g in grads], rename(params))
     back = [{key: updates[name] for key, name in names.items()} for updates in got]
     found = probes.first_difference(back, wanted, 1e-4)
     if found is None:
         return passed()
     step, gap = found
+    frozen = {gap.got, gap.wanted} & {0.0} and not probes.largest([u[gap.leaf[2:-2]] for u in back])
+    if frozen or not probes.largest([u[gap.leaf[2:-2]] for u in wanted]):
+        return trait(f"Leaf {gap.leaf} moves under one name and never under another: frozen.")
     return failed(
         f"Leaves renamed {names}: at step {step} the update differs: {gap}. The rule depends on "
         "the names of the leaves or on their order.",
@@ -61,10 +66,10 @@ def order_of_leaves(subject: Subject) -> Outcome:
         [jnp.asarray(row, jnp.float32) for row in rng.normal(size=(MANY, 3))]
         for _ in range(STEPS + 1)
     ]
-    wanted, _ = subject.updates_over(trees[1:], trees[0], jit=False)
+    wanted, _ = subject.updates_over(trees[1:], trees[0])
     order = [int(index) for index in rng.permutation(MANY)]
     turned = [[tree[index] for index in order] for tree in trees]
-    got, _ = subject.updates_over(turned[1:], turned[0], jit=False)
+    got, _ = subject.updates_over(turned[1:], turned[0])
     back = [[updates[order.index(index)] for index in range(MANY)] for updates in got]
     found = probes.first_difference(back, wanted, 1e-4)
     if found is None:
@@ -92,7 +97,7 @@ def equal_leaves(subject: Subject) -> Outcome:
 
     params = twins(probes.params_tree()["bias"])
     grads = [twins(probes.normal_tree(step)["bias"]) for step in range(STEPS)]
-    updates, _ = subject.updates_over(grads, params, jit=False)
+    updates, _ = subject.updates_over(grads, params)
     for step, update in enumerate(updates):
         for name in ("b", "c"):
             gap = probes.leaf_difference(name, update[name], update["a"])
@@ -121,8 +126,8 @@ def number_of_leaves(subject: Subject) -> Outcome:
     def more(tree: Any) -> Any:
         return tree | {"z_more": tree["gain"]}
 
-    wanted, _ = subject.updates_over(grads, params, jit=False)
-    got, _ = subject.updates_over([more(g) for g in grads], more(params), jit=False)
+    wanted, _ = subject.updates_over(grads, params)
+    got, _ = subject.updates_over([more(g) for g in grads], more(params))
     others = [{name: update[name] for name in params} for update in got]
     found = probes.first_difference(others, wanted, 1e-4)
     if found is None:
@@ -163,9 +168,74 @@ def splitting(subject: Subject) -> Outcome:
 def halves_independent(subject: Subject) -> bool:
     """Whether gradients and values in the last rows of a leaf leave its first rows alone."""
     kernel, grads, runs = probes.params_tree()["kernel"], probes.grads_trees(STEPS), []
-    for factor in (1.0, -30.0, 1e12):
-        weight = jnp.asarray([1.0, 1.0, factor, factor], jnp.float32)[:, None]
-        turned = [{"kernel": weight * g["kernel"]} for g in grads]
-        updates, _ = subject.updates_over(turned, {"kernel": weight * kernel}, jit=False)
+    other = probes.grads_trees(STEPS, seed=9)
+    for factor, source in ((1.0, grads), (-30.0, grads), (1e12, grads), (1.0, other)):
+        weight = np.asarray([[1.0], [1.0], [factor], [factor]], np.float32)
+        turned = [
+            {"kernel": jnp.asarray(weight * np.concatenate([g["kernel"][:2], o["kernel"][2:]]))}
+            for g, o in zip(grads, source, strict=True)
+        ]
+        updates, _ = subject.updates_over(turned, {"kernel": jnp.asarray(weight * kernel)})
         runs.append([np.asarray(update["kernel"])[:2] for update in updates])
     return all(probes.worst_difference(run, runs[0]).error <= 1e-5 for run in runs[1:])
+
+
+RICH = {
+    "block_0": {"conv": {"kernel": (3, 3, 2, 2)}, "dense": {"bias": (3,), "kernel": (5, 3)}},
+    "block_1": {"conv": {"kernel": (3, 3, 2, 2)}, "dense": {"bias": (3,), "kernel": (5, 3)}},
+    "head": [{"deep": {"deeper": ((7,), {"kernel": (1, 17)})}}, (11, 2)],
+}
+
+
+@needs(DETERMINISTIC)
+def like_one_vector(subject: Subject) -> Outcome:
+    """An elementwise rule treats every leaf of a deep model as it treats the same numbers in a row.
+
+    The model has two alike blocks, kernels of four axes, odd sizes and deep nests. Gradients are
+    at parameters of zero, so that a decay that leaves out biases does not matter; a leaf with a
+    constant factor to the vector (another rate, frozen) is a trait.
+
+    Why: what passes on a small tree is used on a model.
+    Usual cause: state looked up by the last name of a path, leaves padded or cut to blocks, a case
+    for leaves of four axes that forgets something.
+    """
+    if splitting_changes(subject) is not None:
+        return skipped("the rule is not elementwise (see leaves.splitting)")
+    leaves, structure = jax.tree.flatten(RICH, is_leaf=is_shape)
+    sizes = np.cumsum([math.prod(shape) for shape in leaves])
+    rng = np.random.default_rng(20)
+    flat = [rng.normal(size=sizes[-1]).astype(np.float32) for _ in range(2 * STEPS)]
+
+    def tree(vector: Any) -> Any:
+        parts = np.split(vector, sizes[:-1])
+        shaped = [jnp.asarray(p.reshape(s)) for p, s in zip(parts, leaves, strict=True)]
+        return jax.tree.unflatten(structure, shaped)
+
+    zero = np.zeros_like(flat[0])
+    wanted, _ = subject.updates_over([{"w": jnp.asarray(g)} for g in flat], {"w": zero})
+    got, _ = subject.updates_over([tree(g) for g in flat], tree(zero))
+    as_vectors = [tree(np.asarray(update["w"])) for update in wanted]
+    for index, (path, _) in enumerate(jax.tree_util.tree_leaves_with_path(got[0])):
+        mine, other = (
+            np.stack([probes.float64(jax.tree.leaves(u)[index]).ravel() for u in run])
+            for run in (got, as_vectors)
+        )
+        factor = float(np.sum(mine * other) / max(np.sum(other**2), 1e-300))
+        name = probes.path_name(path)
+        gap = np.abs(mine - factor * other).max()
+        if gap > 1e-4 * np.abs(other).max():
+            step = int(np.argmax(np.abs(mine - other).max(axis=1) > 1e-4 * np.abs(other).max()))
+            return failed(
+                f"In a deep model leaf {name} of shape {leaves[index]} gets other updates from "
+                f"step {step} on than the same numbers in a vector.",
+                step=step,
+                leaf=name,
+            )
+        if abs(factor - 1) > 1e-3:
+            return trait(f"Leaf {name} of a deep model gets {factor:.4g} times the vector's step.")
+    return passed()
+
+
+def is_shape(value: Any) -> bool:
+    """Whether a node of `RICH` is the shape of a leaf."""
+    return isinstance(value, tuple) and all(isinstance(size, int) for size in value)

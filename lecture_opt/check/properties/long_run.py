@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lecture_opt.check import probes
+from lecture_opt.check.judgments import WATCHED
 from lecture_opt.check.needs import JITS, RATE, needs
 from lecture_opt.check.outcome import Outcome, failed, passed, skipped, trait
 from lecture_opt.check.subject import Subject
@@ -18,10 +19,10 @@ GIANT = 1000
 
 
 def counters(subject: Subject) -> list[tuple[int, Any]]:
-    """(leaf index, dtype) of every scalar of the state that grew by one in each of three steps."""
+    """(leaf index, dtype) of every scalar of the state that grew by one in each of many steps."""
     params = probes.params_tree()
     state, seen = subject.init(params), []
-    for grads in [None, *probes.grads_trees(3)]:
+    for grads in [None, *probes.grads_trees(WATCHED)]:
         if grads is not None:
             _, state = subject.step(grads, state, params)
         seen.append(jax.tree.leaves(state))
@@ -193,10 +194,10 @@ def constant_gradients(subject: Subject) -> Outcome:
     Why: linear losses and saturated clipping do this.
     Usual cause: a variance `v - m**2` that rounds below zero under the square root.
     """
-    values = jnp.asarray(np.geomspace(1e-3, 1e3, 64), jnp.float32)
-    params = {"w": jnp.ones(64, jnp.float32)}
-    scale = jnp.where(jnp.arange(400) < 10, 10.0, 1.0)  # moments then settle from above
-    grads = {"w": jnp.outer(scale, values)}
+    scale = np.where(np.arange(400) < 10, 10.0, 1.0)  # moments then settle from above
+    values = np.outer(scale, np.geomspace(1e-3, 1e3, 64))
+    params = {"w": jnp.asarray(np.ones(64), jnp.float32)}
+    grads = {"w": jnp.asarray(values, jnp.float32)}
     return scan_stays_finite(
         subject, params, grads, repeats=1, what="constant gradients", may_grow=True
     )

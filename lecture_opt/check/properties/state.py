@@ -1,6 +1,5 @@
 """The state is a fixed point: an update changes its numbers and nothing else."""
 
-import operator
 from typing import Any
 
 import jax
@@ -11,8 +10,10 @@ from lecture_opt.check.judgments import changed
 from lecture_opt.check.needs import JITS, needs
 from lecture_opt.check.outcome import Outcome, failed, in_words, passed, trait
 from lecture_opt.check.subject import Subject, add
+from lecture_opt.environment import fast_jit
 
 STEPS = 100
+LONG = 130  # a reset after 100 or 128 steps shows
 
 
 def is_fixed_point(subject: Subject) -> Outcome:
@@ -53,7 +54,7 @@ def traced_once(subject: Subject) -> Outcome:
         traces.append(len(traces))
         return subject.update(grads, state, params)
 
-    step, params = jax.jit(counted), probes.params_tree()
+    step, params = fast_jit(counted), probes.params_tree()
     state, grads = subject.init(params), probes.normal_tree(0)
     for _ in range(STEPS):
         updates, state = step(grads, state, params)
@@ -75,18 +76,19 @@ def scans(subject: Subject) -> Outcome:
     Usual cause: a state that changes type; values computed in Python at trace time.
     """
     params, grads = probes.params_tree(), probes.grads_trees(5)
-    stacked = jax.tree.map(lambda *leaves: jax.numpy.stack(leaves), *grads)
+    stacked = probes.stack(grads)
 
     def body(state: Any, gradient: Any) -> Any:
         updates, state = subject.update(gradient, state, params)
         return state, updates
 
     try:
-        _, scanned = jax.jit(lambda s, g: jax.lax.scan(body, s, g))(subject.init(params), stacked)
+        _, scanned = fast_jit(lambda s, g: jax.lax.scan(body, s, g))(subject.init(params), stacked)
     except Exception as error:  # what scan says is the verdict
         return failed(f"lax.scan over the update raised {in_words(error)}", raised=in_words(error))
-    steps = [jax.tree.map(operator.itemgetter(step), scanned) for step in range(len(grads))]
-    found = probes.first_difference(steps, subject.updates_over(grads, params)[0], 1e-3)
+    found = probes.first_difference(
+        probes.unstack(scanned), subject.updates_over(grads, params)[0], 1e-3
+    )
     if found is None:
         return passed()
     step, gap = found
@@ -114,7 +116,7 @@ def moments_move(subject: Subject) -> Outcome:
     moments = {index: name for index, (name, leaf) in zeros.items() if np.shape(leaf) in shapes}
     counts = {index: name for index, (name, leaf) in zeros.items() if is_count(leaf)}
     first, always = state, bool(zeros)
-    for step, grads in enumerate(probes.grads_trees(12)):
+    for step, grads in enumerate(probes.grads_trees(LONG)):
         updates, state = subject.step(grads, state, params)
         params = add(params, updates)
         always = always and any(np.any(np.asarray(leaf)) for leaf in jax.tree.leaves(updates))
@@ -132,7 +134,7 @@ def moments_move(subject: Subject) -> Outcome:
     if not stuck:
         return passed()
     return failed(
-        f"After 12 updates with ordinary gradients state{stuck[0]} is still zero: is the new "
+        f"After {LONG} updates with ordinary gradients state{stuck[0]} is still zero: is the new "
         "state returned?",
         leaves=stuck,
     )
@@ -166,3 +168,57 @@ def precise(subject: Subject) -> Outcome:
 def is_count(leaf: Any) -> bool:
     """Whether a leaf of the state is one integer."""
     return np.shape(leaf) == () and jax.numpy.issubdtype(jax.numpy.asarray(leaf).dtype, np.integer)
+
+
+@needs(JITS)
+def moments_fall(subject: Subject) -> Outcome:
+    """A moment kept in 16 bits falls again when gradients become small.
+
+    Why: what can only rise slows the model down for ever.
+    Usual cause: `0.999 * v` in bfloat16 or float16 is rounded back to v. Keep moments that decay
+    slowly in float32, or round at random.
+    """
+    params = probes.params_tree()
+    quiet = [probes.full_tree(1e-6, params)] * STEPS
+    _, before = subject.updates_over(probes.grads_trees(4), params)
+    state = before
+    for grads in quiet:
+        _, state = subject.step(grads, state, params)
+    named = jax.tree_util.tree_leaves_with_path(before)
+    for (path, old), new in zip(named, jax.tree.leaves(state), strict=True):
+        if probes.is_key(old) or not jax.numpy.issubdtype(old.dtype, np.floating):
+            continue
+        short, old, new = old.dtype.itemsize < 4, probes.float64(old), probes.float64(new)
+        if short and np.shape(old) and np.any(old) and np.array_equal(old, new):
+            return failed(
+                f"state{probes.path_name(path)}, kept in 16 bits, is the same after {STEPS} "
+                "gradients of 1e-6 as before them: it can't fall."
+            )
+    return passed()
+
+
+@needs(JITS)
+def zeros_count(subject: Subject) -> Outcome:
+    """A moment decays under a gradient of exactly zero as it does under one of 1e-12.
+
+    Why: a moment that rests where the gradient is zero is too large when gradients come back.
+    Usual cause: `where(g == 0, m, ...)`, meant for padded rows, a mask taken from the gradient.
+    """
+    params = probes.params_tree()
+    _, state = subject.updates_over(probes.grads_trees(4), params)
+    after = [
+        subject.step(probes.full_tree(value, params), state, params)[1] for value in (0.0, 1e-12)
+    ]
+    named = jax.tree_util.tree_leaves_with_path(state)
+    for (path, old), zero, tiny in zip(named, *map(jax.tree.leaves, after), strict=True):
+        if probes.is_key(old) or np.ndim(old) == 0 or not np.all(probes.float64(old)):
+            continue
+        rests = np.array_equal(probes.float64(zero), probes.float64(old))
+        decay = probes.float64(tiny) / probes.float64(old)
+        if rests and np.ptp(decay) < 1e-4 and 0 <= np.mean(decay) < 1 - 1e-6:
+            return failed(
+                f"state{probes.path_name(path)} is multiplied by {np.mean(decay):.4g} under a "
+                "gradient of 1e-12, and stays as it is under a gradient of exactly 0.",
+                decay=float(np.mean(decay)),
+            )
+    return passed()

@@ -10,7 +10,7 @@ from lecture_opt.check.needs import DETERMINISTIC, needs
 from lecture_opt.check.outcome import Outcome, skipped, trait
 from lecture_opt.check.subject import Subject
 
-STEPS = 5
+STEPS, WARM = 5, 60
 
 
 def updates_for(subject: Subject, factor: float = 1.0, params: Any = None) -> Any:
@@ -99,28 +99,31 @@ def memory(subject: Subject) -> Outcome:
 
 
 def half_life(subject: Subject) -> Outcome:
-    """After how many steps the echo of a single gradient has fallen to a half.
+    """After how many steps the echo of one gradient has fallen to a half, late in a run.
 
     Why: it is the memory of the momentum, whatever the hyperparameter is called.
     Usual cause: a momentum of 0.9 gives 6.6 steps.
     """
     params = probes.full_tree(0.0, probes.params_tree())
-    zeros = probes.full_tree(0.0, params)
-    updates, _ = subject.updates_over([probes.normal_tree(0), *[zeros] * 60], params)
-    sizes = [
-        sum(float(np.abs(probes.float64(leaf)).sum()) for leaf in jax.tree.leaves(u))
-        for u in updates
-    ]
+    warm, after = probes.grads_trees(WARM), [probes.full_tree(0.0, params)] * 60
+    runs = []
+    for factor in (1.0, 1.001):
+        bump = [jax.tree.map(lambda g: factor * g, warm[-1])]  # noqa: B023
+        updates, _ = subject.updates_over([*warm[:-1], *bump, *after], params)
+        runs.append([probes.float64(leaf) for u in updates for leaf in jax.tree.leaves(u)])
+    leaves = len(jax.tree.leaves(params))
+    gaps = [float(np.abs(a - b).sum()) for a, b in zip(*runs, strict=True)]
+    sizes = np.add.reduceat(gaps, range(0, len(gaps), leaves))[WARM - 1 :]
     first = sizes[0]
     if not np.all(np.isfinite(sizes)) or first == 0:
-        return skipped("the response to one gradient is zero or not finite at the first step")
-    if sizes[1] == 0:
+        return skipped("a little more of one gradient changes nothing, or not finitely")
+    if sizes[1] < 1e-4 * first:
         return trait("No momentum: a gradient moves the params in its own step alone.", steps=0)
     below = next((step for step, size in enumerate(sizes) if size < first / 2), None)
     if below is None:
         return trait("The echo of one gradient has not halved after 60 steps.")
-    before, after = sizes[below - 1], max(sizes[below], 1e-300)
-    steps = below - 1 + np.log(2 * before / first) / np.log(before / after)
+    before, later = sizes[below - 1], max(sizes[below], 1e-300)
+    steps = below - 1 + np.log(2 * before / first) / np.log(before / later)
     return trait(f"The echo of one gradient halves in {steps:.3g} steps.", steps=float(steps))
 
 

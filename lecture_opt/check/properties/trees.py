@@ -6,9 +6,10 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from lecture_opt.check import probes
-from lecture_opt.check.judgments import compare_signature
+from lecture_opt.check.judgments import WATCHED, compare_signature
 from lecture_opt.check.outcome import Outcome, failed, in_words, passed
 from lecture_opt.check.probes import Tree
 from lecture_opt.check.subject import Subject
@@ -49,7 +50,7 @@ CONTAINERS: dict[str, Callable[[Tree], Tree]] = {
 def runs_well(subject: Subject, kind: str, params: Tree, grads: list[Tree]) -> Outcome:
     """Pass where an odd tree runs and updates keep its shape and stay finite."""
     try:
-        updates, _ = subject.updates_over(grads, params, jit=False)
+        updates, _ = subject.updates_over(grads, params)
     except Exception as error:  # an odd tree must not raise
         return failed(f"With {kind}, update raised {in_words(error)}", raised=in_words(error))
     outcome = compare_signature(updates[-1], params)
@@ -68,10 +69,10 @@ def containers(subject: Subject) -> Outcome:
     Usual cause: `params.items()`, a lookup by name, rebuilding every container as a dict or list.
     """
     params, grads = probes.params_tree(), probes.grads_trees(STEPS)
-    wanted, _ = subject.updates_over(grads, params, jit=False)
+    wanted, _ = subject.updates_over(grads, params)
     for kind, wrap in CONTAINERS.items():
         try:
-            got, _ = subject.updates_over([wrap(g) for g in grads], wrap(params), jit=False)
+            got, _ = subject.updates_over([wrap(g) for g in grads], wrap(params))
         except Exception as error:  # what it raises is the verdict
             return failed(
                 f"Parameters in {kind}: {in_words(error)}", container=kind, raised=in_words(error)
@@ -156,7 +157,7 @@ def zero_size_leaves(subject: Subject) -> Outcome:
 
 
 def many_axes(subject: Subject) -> Outcome:
-    """Leaves of four axes (a convolution) and with axes of length 1 keep their shape.
+    """Leaves of four axes (a convolution) and with axes of length 1 keep their shape and go down.
 
     Why: convolutions have kernels of four axes, attention of three, a last layer (n, 1).
     Usual cause: `m, n = g.shape`, `g @ g.T` or `jnp.linalg.norm(g)` wherever `g.ndim > 1`;
@@ -164,4 +165,18 @@ def many_axes(subject: Subject) -> Outcome:
     """
     shapes = {"convolution": (2, 1, 4, 3), "last": (3, 1)}
     params, *grads = (probes.normal_tree(seed, shapes=shapes) for seed in range(STEPS + 1))
-    return runs_well(subject, "leaves of shapes (2, 1, 4, 3) and (3, 1)", params, grads)
+    outcome = runs_well(subject, "leaves of shapes (2, 1, 4, 3) and (3, 1)", params, grads)
+    if outcome.status == "fail":
+        return outcome
+    updates, _ = subject.updates_over([grads[0]] * WATCHED, params)
+    for name, gradient in grads[0].items():
+        total = sum(probes.float64(update[name]) for update in updates)
+        along = float(np.sum(total * probes.float64(gradient)))
+        if not along < 0:
+            return failed(
+                f"Under a constant gradient, {WATCHED} updates of leaf {name} of shape "
+                f"{shapes[name]} sum to a move whose product with it is {along:.4g}; a negative "
+                "number is wanted.",
+                leaf=name,
+            )
+    return passed()

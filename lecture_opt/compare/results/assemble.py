@@ -11,20 +11,20 @@ import numpy as np
 from lecture_opt import specs
 from lecture_opt.compare import space
 from lecture_opt.compare.protocol import Protocol
-from lecture_opt.compare.results import verdicts
+from lecture_opt.compare.results import gains, verdicts
 from lecture_opt.compare.results.measured import Facts, Measured, Tuned
-from lecture_opt.compare.results.statistics import across, estimates, paired
+from lecture_opt.compare.results.overall import overall
+from lecture_opt.compare.results.statistics import choice, estimates
 from lecture_opt.compare.results.types import (
     About,
     Budget,
+    Candidate,
     Cell,
     Curve,
     Diverged,
+    Estimate,
     Gain,
     Optimizer,
-    Overall,
-    Profiles,
-    Ranks,
     Sample,
     Spread,
     Steps,
@@ -45,12 +45,31 @@ def assemble(
     facts: Sequence[Facts],
     measured: Sequence[Sequence[Measured]],
     about: About,
+    twins: Sequence[Measured | None] = (),
+    floors: Sequence[Estimate | None] = (),
 ) -> Study:
-    """The study. `measured[i][j]` is task i and optimizer j."""
+    """The study.
+
+    Args:
+        protocol: What was fixed before any run.
+        optimizers: In the order of `measured`'s columns.
+        facts: Of each task.
+        measured: `measured[i][j]` is task i and optimizer j.
+        about: What the numbers depend on beside the protocol.
+        twins: For each task the baseline under other seeds and another unit of rate.
+        floors: In place of that, the noise floors that were measured before.
+    """
     tasks = [
-        _task(protocol, optimizers, fact, row) for fact, row in zip(facts, measured, strict=True)
+        _task(protocol, optimizers, fact, row, twin, floor)
+        for fact, row, twin, floor in zip(
+            facts,
+            measured,
+            twins or [None] * len(facts),
+            floors or [None] * len(facts),
+            strict=True,
+        )
     ]
-    overall = _overall([spec.name for spec in optimizers], tasks, protocol.level)
+    over_all = overall([spec.name for spec in optimizers], tasks, protocol.level)
     return Study(
         **vars(about),
         protocol=protocol,
@@ -59,17 +78,18 @@ def assemble(
             for spec in optimizers
         ],
         tasks=tasks,
-        overall=overall,
-        verdicts=verdicts.summary(tasks, overall, protocol),
+        overall=over_all,
+        verdicts=verdicts.summary(tasks, over_all, protocol),
     )
 
 
 def choose(tuned: Tuned, *, higher_is_better: bool) -> np.ndarray:
-    """(1,) the place of the setting that the tuning runs choose."""
+    """(reported,) settings: what the tuning runs choose, then what other seeds may choose."""
     chosen = estimates.best_draw(
         tuned.validation, tuned.diverged, higher_is_better=higher_is_better
     )
-    return np.array([chosen])
+    resampled = choice.chosen(tuned.validation, tuned.diverged, higher_is_better=higher_is_better)
+    return choice.reported(chosen, resampled)
 
 
 def _task(
@@ -77,14 +97,25 @@ def _task(
     optimizers: Sequence[specs.OptimizerSpec],
     facts: Facts,
     row: Sequence[Measured],
+    twin: Measured | None,
+    floor: Estimate | None,
 ) -> Task:
     target = _target(protocol, optimizers, facts, row)
-    tests = [one.reported.test[0] for one in row]
-    gains = _gains([spec.name for spec in optimizers], tests, facts, protocol)
+    names = [spec.name for spec in optimizers]
+    sides = [gains.side(one, higher_is_better=facts.higher_is_better) for one in row]
+    baseline = sides[names.index(protocol.baseline)]
+    other = None if twin is None else gains.side(twin, higher_is_better=facts.higher_is_better)
+    floor = floor or gains.noise_floor(baseline, other, protocol)
+    margin = gains.margin(floor, float(baseline.means[0]), protocol)
     cells = [
-        _cell(protocol, spec, facts, one, target.value, rank, gain)
-        for spec, one, rank, gain in zip(
-            optimizers, row, _places(row, facts.higher_is_better), gains, strict=True
+        _cell(protocol, spec, facts, one, target.value, rank, gain, side)
+        for spec, one, rank, gain, side in zip(
+            optimizers,
+            row,
+            _places(row, facts.higher_is_better),
+            gains.gains(names, sides, margin, facts, protocol),
+            sides,
+            strict=True,
         )
     ]
     cells.sort(key=lambda cell: cell.rank)
@@ -92,8 +123,10 @@ def _task(
         **vars(facts),
         steps=protocol.evaluated_steps(),
         target=target,
+        noise_floor=floor,
+        margin=margin,
         cells=cells,
-        warnings=verdicts.warnings(cells),
+        warnings=verdicts.warnings(cells, protocol),
     )
 
 
@@ -143,6 +176,7 @@ def _cell(
     target: float,
     rank: int,
     gain: Gain | None,
+    side: gains.Side,
 ) -> Cell:
     tuned, reported = one.tuned, one.reported
     chosen = int(reported.settings[0])
@@ -151,8 +185,9 @@ def _cell(
     return Cell(
         optimizer=spec.name,
         rank=rank,
-        hyperparameters={name: values[chosen].item() for name, values in tuned.settings.items()},
+        hyperparameters=_setting(tuned, chosen),
         on_edge=space.on_edge(protocol.space(spec), tuned.settings, chosen),
+        candidates=_candidates(one, side, protocol.level),
         test=_sample(reported.test[0], protocol.level),
         steps_to_target=_steps(reported.validation[0], target, facts, protocol),
         loss_area=Sample(*estimates.mean_interval(area[~diverged], level=protocol.level), area),
@@ -162,9 +197,24 @@ def _cell(
         loss=_curve(reported.losses[0]),
         validation=_curve(reported.validation[0]),
         tuning=_tuning(tuned),
-        budget=_budget(tuned, facts.higher_is_better),
+        budget=_budget(tuned, protocol.refined, facts.higher_is_better),
         cost=one.cost,
     )
+
+
+def _setting(tuned: Tuned, place: int) -> dict[str, float]:
+    return {name: values[place].item() for name, values in tuned.settings.items()}
+
+
+def _candidates(one: Measured, side: gains.Side, level: float) -> list[Candidate]:
+    return [
+        Candidate(
+            _setting(one.tuned, int(place)),
+            float(np.mean(side.choices == i)),
+            _sample(one.reported.test[i], level),
+        )
+        for i, place in enumerate(one.reported.settings)
+    ]
 
 
 def _steps(curves: np.ndarray, target: float, facts: Facts, protocol: Protocol) -> Steps:
@@ -190,94 +240,36 @@ def _working_range(tuned: Tuned, higher_is_better: bool) -> WorkingRange:
     near = estimates.is_near_best(scores, higher_is_better=higher_is_better, margin=MARGIN)
     width = estimates.Range(math.nan, math.nan, math.nan)
     if len(tuned.settings) == 1:
+        rates = tuned.settings["learning_rate"]
+        order = np.argsort(rates)
         width = estimates.working_range(
-            tuned.settings["learning_rate"],
-            scores,
-            higher_is_better=higher_is_better,
-            margin=MARGIN,
+            rates[order], scores[order], higher_is_better=higher_is_better, margin=MARGIN
         )
     return WorkingRange(*width, share=float(np.mean(near)))
 
 
 def _tuning(tuned: Tuned) -> Tuning:
-    runs = np.where(tuned.diverged, np.nan, tuned.validation)
+    """In the order of rates where these alone are tuned, else as they were tried."""
+    order = np.arange(tuned.validation.shape[1])
+    if len(tuned.settings) == 1:
+        order = np.argsort(tuned.settings["learning_rate"])
+    validation, diverged = tuned.validation[:, order], tuned.diverged[:, order]
+    runs = np.where(diverged, np.nan, validation)
     low, _, high = estimates.quartiles(runs)
-    mean = estimates.draw_scores(tuned.validation, tuned.diverged)
-    return Tuning(tuned.settings, Validation(mean, low, high, runs), tuned.diverged.sum(axis=0))
+    mean = estimates.draw_scores(validation, diverged)
+    draws = {name: values[order] for name, values in tuned.settings.items()}
+    return Tuning(draws, Validation(mean, low, high, runs), diverged.sum(axis=0))
 
 
-def _budget(tuned: Tuned, higher_is_better: bool) -> Budget:
+def _budget(tuned: Tuned, refined: int, higher_is_better: bool) -> Budget:
+    """The best of a few draws of the coarse look, taken at random, then of all of it and more."""
     scores = _scores(tuned)
-    means, ends = estimates.best_of(scores, higher_is_better=higher_is_better)
-    return Budget(np.arange(1, len(scores) + 1), Spread(means, ends[:, 0], ends[:, 1]))
-
-
-def _gains(
-    names: Sequence[str], tests: Sequence[np.ndarray], facts: Facts, protocol: Protocol
-) -> list[Gain | None]:
-    """Each optimizer's gain over the baseline's; `None` for the baseline itself."""
-    baseline = tests[names.index(protocol.baseline)]
-    others = [name for name in names if name != protocol.baseline]
-    found = {
-        name: paired.gains(test, baseline, higher_is_better=facts.higher_is_better)
-        for name, test in zip(names, tests, strict=True)
-        if name in others
-    }
-    raw = np.array([paired.permutation_p(gain) for gain in found.values()])
-    adjusted = dict(zip(others, zip(raw, paired.holm(raw), strict=True), strict=True))
-    return [
-        _gain(name, found[name], *adjusted[name], len(others), facts, protocol)
-        if name in found
-        else None
-        for name in names
-    ]
-
-
-def _gain(
-    name: str,
-    values: np.ndarray,
-    p: float,
-    p_holm: float,
-    comparisons: int,
-    facts: Facts,
-    protocol: Protocol,
-) -> Gain:
-    sample = _sample(values, protocol.level)
-    verdict = paired.verdict(values, p_holm, level=1 - protocol.level, comparisons=comparisons)
-    return Gain(
-        **vars(sample),
-        wins=int(np.sum(values > 0)),
-        ties=int(np.sum(values == 0)),
-        losses=int(np.sum(values < 0)),
-        p=float(p),
-        p_holm=float(p_holm),
-        verdict=verdict.word,
-        seeds_needed=verdict.seeds_needed,
-        sentence=verdicts.sentence(name, sample, float(p_holm), verdict, facts, protocol),
-    )
-
-
-def _overall(names: Sequence[str], tasks: Sequence[Task], level: float) -> Overall:
-    if len(names) < 2 or len(tasks) < 2:
-        return Overall(None, None)
-    by_name = [{cell.optimizer: cell for cell in task.cells} for task in tasks]
-    times = np.concatenate(
-        [np.stack([cells[name].steps_to_target.values for name in names], 1) for cells in by_name]
-    )
-    ratios = across.corners(times)
-    shares = across.performance_profile(times, ratios)
-    costs = np.array([[cells[name].rank for name in names] for cells in by_name])
-    ranks = across.ranks(costs, level=1 - level)
-    return Overall(
-        Profiles(ratios, dict(zip(names, shares, strict=True))),
-        Ranks(
-            dict(zip(names, ranks.mean.tolist(), strict=True)),
-            ranks.critical_difference,
-            ranks.friedman_p,
-            [[names[i] for i in group] for group in ranks.groups],
-            len(tasks),
-        ),
-    )
+    first = len(scores) - refined
+    means, ends = estimates.best_of(scores[:first], higher_is_better=higher_is_better)
+    best = np.fmax.accumulate if higher_is_better else np.fmin.accumulate
+    later = best(scores)[first:]
+    low, high = (np.concatenate([end, later]) for end in ends.T)
+    return Budget(np.arange(1, len(scores) + 1), Spread(np.append(means, later), low, high))
 
 
 def _sample(values: np.ndarray, level: float) -> Sample:

@@ -17,6 +17,7 @@ class Facts:
         examples: Part of the data ("train", "validation", "test") to its number of examples.
         parameters: How many numbers the model has.
         untrained: "validation" and "test": mean metric of the initial params.
+        fingerprint: Digest of the data.
     """
 
     name: str
@@ -26,6 +27,7 @@ class Facts:
     examples: Mapping[str, int]
     parameters: int
     untrained: Mapping[str, float]
+    fingerprint: str
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import numpy as np
 from lecture_opt import specs
 from lecture_opt.compare.protocol import Protocol
 from lecture_opt.compare.results.measured import Cost, Facts
+from lecture_opt.compare.results.statistics.paired import Needed
 
 # ---- numbers with their intervals --------------------------------------------------------------
 
@@ -36,13 +37,15 @@ class Sample(Estimate):
 class Gain(Sample):
     """How much better than the baseline, per seed; positive is better in either direction."""
 
+    error: float
+    choice_error: float
     wins: int
     ties: int
     losses: int
     p: float
     p_holm: float
     verdict: str
-    seeds_needed: int | None
+    seeds_needed: Needed | None
     sentence: str
 
 
@@ -123,6 +126,15 @@ class Budget:
 
 
 @dataclass(frozen=True)
+class Candidate:
+    """A setting that this `share` of resampled tuning seeds would choose."""
+
+    hyperparameters: Mapping[str, float]
+    share: float
+    test: Sample
+
+
+@dataclass(frozen=True)
 class Cell:
     """One optimizer on one task."""
 
@@ -130,6 +142,7 @@ class Cell:
     rank: int
     hyperparameters: Mapping[str, float]
     on_edge: Sequence[str]
+    candidates: Sequence[Candidate]
     test: Sample
     steps_to_target: Steps
     loss_area: Sample
@@ -155,11 +168,21 @@ class Target:
 
 
 @dataclass(frozen=True)
+class Margin:
+    """The smallest difference that matters; `source` is "given" or "noise floor"."""
+
+    value: float
+    source: str
+
+
+@dataclass(frozen=True)
 class Task(Facts):
     """One task: its facts and its optimizers."""
 
     steps: np.ndarray
     target: Target
+    noise_floor: Estimate
+    margin: Margin
     cells: Sequence[Cell]
     warnings: Sequence[str]
 

@@ -2,46 +2,77 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from itertools import count
 
 from lecture_opt.compare.protocol import Protocol
 from lecture_opt.compare.results.measured import Facts
 from lecture_opt.compare.results.statistics import paired
-from lecture_opt.compare.results.types import Cell, Estimate, Overall, Ranks, Task
+from lecture_opt.compare.results.types import Cell, Estimate, Margin, Overall, Ranks, Task
+
+WORDS = ("better", "equivalent", "worse", "undecided")
 
 
 def sentence(
     name: str,
     gain: Estimate,
     p_holm: float,
-    verdict: paired.Verdict,
+    word: str,
+    needed: paired.Needed | None,
+    margin: Margin,
     facts: Facts,
     protocol: Protocol,
 ) -> str:
     """One optimizer against the baseline on one task."""
-    seeds, needed = protocol.seeds, verdict.seeds_needed
-    head = f"{facts.name}: {name}"
-    if verdict.word != "cannot be told apart":
-        low, high = sorted((abs(gain.low), abs(gain.high)))
+    head, level = f"{facts.name}: {name}", f"{protocol.level:.0%} interval"
+    low, high = gain.low, gain.high
+    if word in ("better", "worse"):
+        low, high = (low, high) if word == "better" else (-high, -low)
         return (
-            f"{head} is {verdict.word} than {protocol.baseline} by {abs(gain.mean):.3g} in "
-            f"{facts.metric} ({protocol.level:.0%} interval {low:.3g} to {high:.3g}; "
-            f"p = {p_holm:.2g} after Holm's correction)."
+            f"{head} is {word} than {protocol.baseline} by {abs(gain.mean):.3g} in {facts.metric} "
+            f"({level} {low:.3g} to {high:.3g}; p = {p_holm:.2g} after Holm's correction)."
         )
-    head += f" cannot be told apart from {protocol.baseline} with {seeds} seeds"
-    if gain.low == gain.high == 0:
-        return f"{head}: all runs end alike."
-    if needed is None:
-        return f"{head}; there is no difference to look for."
-    if needed <= seeds:
-        return f"{head}, though a difference of this size often shows with as many."
-    return f"{head}; about {needed:,} would be needed to see a difference of this size."
+    if word == "equivalent":
+        return (
+            f"{head} and {protocol.baseline} are equivalent: they differ by less than "
+            f"{margin.value:.3g} in {facts.metric} ({level} {low:.3g} to {high:.3g})."
+        )
+    return (
+        f"{head} against {protocol.baseline} is undecided: a gain of {gain.mean:.3g} in "
+        f"{facts.metric} ({level} {low:.3g} to {high:.3g}). {_needed(needed, margin.value)}"
+    )
 
 
-def warnings(cells: Sequence[Cell]) -> list[str]:
+def _needed(needed: paired.Needed | None, margin: float) -> str:
+    if needed is None or needed.seeds is None:
+        return f"No number of seeds would find a difference of {margin:.3g}."
+    most = "over a million" if needed.high is None else f"{needed.high:,}"
+    return (
+        f"To find a difference of {margin:.3g} takes about {needed.seeds:,} seeds "
+        f"({needed.low:,} to {most})."
+    )
+
+
+def noise(task: Task, protocol: Protocol) -> str:
+    """What the baseline differs from itself by, and what that makes of small differences."""
+    floor = task.noise_floor
+    text = (
+        f"Noise floor: {protocol.baseline} against itself, under other seeds and another unit of "
+        f"learning rate, differs by {floor.low:.3g} to {floor.high:.3g} in {task.metric}."
+    )
+    if task.margin.source == "given":
+        return f"{text} Differences below {task.margin.value:.3g} do not matter, as given."
+    return f"{text} Differences below {task.margin.value:.3g} are taken not to matter."
+
+
+def warnings(cells: Sequence[Cell], protocol: Protocol) -> list[str]:
     """What to know before believing a task's table."""
     found = []
+    if protocol.tuning_seed_count < 2:
+        found.append("One tuning seed: the intervals leave out the choice of the setting.")
+    if all(cell.diverged.tuning == 1 for cell in cells):
+        found.append("Every run of every optimizer diverged: there is nothing to compare.")
     for cell in cells:
-        for name in cell.on_edge:
+        for name in cell.on_edge if cell.diverged.tuning < 1 else ():
             found.append(
                 f"{cell.optimizer}: the best {name}, {cell.hyperparameters[name]:.3g}, lies "
                 "on the edge of its range; a better one may lie beyond."
@@ -58,48 +89,44 @@ def summary(tasks: Sequence[Task], overall: Overall, protocol: Protocol) -> list
     """The study in a few sentences, the most important first."""
     found = []
     comparisons = max(len(task.cells) - 1 for task in tasks)
-    fewest = paired.fewest_pairs(1 - protocol.level, max(comparisons, 1))
-    if comparisons and protocol.seeds < fewest:
-        found.append(
-            f"{protocol.seeds} seeds can show no difference, however large, among "
-            f"{comparisons} comparisons; {fewest} could."
-        )
     if comparisons:
+        if paired.least_p(protocol.seeds, comparisons) > protocol.error_rate:
+            enough = next(
+                n for n in count(2) if paired.least_p(n, comparisons) <= protocol.error_rate
+            )
+            found.append(
+                f"{protocol.seeds} seeds can show no difference, however large, among "
+                f"{comparisons} comparisons; {enough} could."
+            )
         found += _against_baseline(tasks, protocol)
+    if protocol.family > 1:
+        found.append(
+            f"These are set {protocol.family} of candidates in this folder: its verdicts may err "
+            f"in {protocol.error_rate:.2%} of studies, so that all sets together keep "
+            f"{1 - protocol.level:.0%}."
+        )
     if overall.ranks is not None:
         found.append(_ranking(overall.ranks))
     return found
 
 
 def _against_baseline(tasks: Sequence[Task], protocol: Protocol) -> list[str]:
-    words: dict[str, Counter[str]] = {}
+    counts: dict[str, Counter[str]] = {}
     for task in tasks:
         for cell in task.cells:
             if cell.gain is not None:
-                words.setdefault(cell.optimizer, Counter())[cell.gain.verdict] += 1
-    alike: dict[tuple[int, int], list[str]] = {}
-    for name, count in words.items():
-        alike.setdefault((count["better"], count["worse"]), []).append(name)
-    return [
-        _counted(better, worse, names, len(tasks), protocol)
-        for (better, worse), names in sorted(
-            alike.items(), key=lambda item: item[0][1] - item[0][0]
+                counts.setdefault(cell.optimizer, Counter())[cell.gain.verdict] += 1
+    alike: dict[tuple[int, ...], list[str]] = {}
+    for name, words in counts.items():
+        alike.setdefault(tuple(words[word] for word in WORDS), []).append(name)
+    found = []
+    for counted in sorted(alike, key=lambda c: (c[2] - c[0], -c[1])):
+        parts = [f"{word} on {n}" for word, n in zip(WORDS, counted, strict=True) if n]
+        found.append(
+            f"Against {protocol.baseline}, {', '.join(parts)} of {len(tasks)} tasks: "
+            f"{', '.join(alike[counted])}."
         )
-    ]
-
-
-def _counted(better: int, worse: int, names: Sequence[str], tasks: int, protocol: Protocol) -> str:
-    """Names of one count of tasks on which they are better, and worse, than the baseline."""
-    shown = ", ".join(names)
-    if not better and not worse:
-        return (
-            f"Cannot be told apart from {protocol.baseline} on any task with {protocol.seeds} "
-            f"seeds: {shown}."
-        )
-    parts = [f"{word} on {n}" for word, n in (("better", better), ("worse", worse)) if n]
-    rest = tasks - better - worse
-    parts += [f"not told apart on {rest}"] if rest else []
-    return f"Against {protocol.baseline}, {', '.join(parts)} of {tasks} tasks: {shown}."
+    return found
 
 
 def _ranking(ranks: Ranks) -> str:

@@ -1,8 +1,9 @@
 """One optimizer on one task: tuned over its draws, then reported at the one that was chosen."""
 
+import functools
 import time
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import jax
 import numpy as np
@@ -10,150 +11,201 @@ import numpy as np
 from lecture_opt import specs
 from lecture_opt.compare import results, space
 from lecture_opt.compare.protocol import Protocol
-from lecture_opt.compare.runs import engine
+from lecture_opt.compare.runs import engine, hosted, machine
+from lecture_opt.compare.runs.data import Data
+from lecture_opt.compare.runs.entrants import Entrant, Examined
 from lecture_opt.compare.runs.store import Stage
 from lecture_opt.environment import lenient
-from lecture_opt.problems.task import Task, examples
+from lecture_opt.problems import bound
+from lecture_opt.problems.loop import PARTS, Loop, PyTree, examples
+
+Settings = Mapping[str, np.ndarray]
+
+TWIN = 500_000
+"""How far the seeds of the baseline's twin lie from the study's."""
 
 
-class Prepared(NamedTuple):
-    """A task with what its seeds fix; `untrained` are the initial params' metrics by seed."""
+@dataclass(frozen=True, eq=False)
+class Run:
+    """One optimizer on one task, to be tuned and then reported.
 
-    task: Task
-    start: engine.Start
-    untrained_validation: np.ndarray
-    untrained_test: np.ndarray
-    evaluate: Callable[..., jax.Array]
+    Attributes:
+        spec: The optimizer as it was named.
+        entrant: The optimizer on the task's loop.
+        examined: What was seen of the loop.
+        data: What all optimizers of the task share.
+        protocol: What is the same for all.
+        kept: Computes a stage, or finds what an earlier process computed.
+        between: Called at each evaluation; an exception that it raises ends the training.
+    """
 
+    spec: specs.OptimizerSpec
+    entrant: Entrant
+    examined: Examined
+    data: Data
+    protocol: Protocol
+    kept: Stage
+    between: Callable[[], None]
 
-def prepare(task: Task, protocol: Protocol) -> Prepared:
-    """The start of every seed, and what the initial params are worth."""
-    start = engine.prepare(
-        task,
-        seeds=protocol.tuning_seeds + protocol.reporting_seeds,
-        steps=protocol.steps,
-        batch_size=protocol.batch_size,
-        evaluations=protocol.evaluations,
-    )
-    evaluate = engine.fast_jit(jax.vmap(task.metric, in_axes=(0, None)))
-    first = len(protocol.tuning_seeds)
-    reporting = jax.tree.map(lambda leaf: leaf[first:], start.params)
-    with lenient():
-        validation = np.asarray(evaluate(reporting, task.validation))
-        test = np.asarray(evaluate(reporting, task.test))
-    return Prepared(task, start, validation, test, evaluate)
-
-
-def facts(prepared: Prepared, protocol: Protocol) -> results.Facts:
-    """What the results say of the task apart from its runs."""
-    task, seeds = prepared.task, len(protocol.tuning_seeds) + protocol.seeds
-    return results.Facts(
-        name=task.name,
-        description=task.description,
-        metric=task.metric_name,
-        higher_is_better=task.higher_is_better,
-        examples={
-            "train": examples(task.train),
-            "validation": examples(task.validation),
-            "test": examples(task.test),
-        },
-        parameters=sum(leaf.size for leaf in jax.tree.leaves(prepared.start.params)) // seeds,
-        untrained={
-            "validation": float(prepared.untrained_validation.mean()),
-            "test": float(prepared.untrained_test.mean()),
-        },
-    )
-
-
-class Cell:
-    """One optimizer on one task: compiled when first needed, and only then."""
-
-    def __init__(
-        self,
-        prepared: Prepared,
-        facts: results.Facts,
-        spec: specs.OptimizerSpec,
-        protocol: Protocol,
-        kept: Stage,
-    ) -> None:
-        """`kept` computes a stage, or finds what an earlier process computed."""
-        self.prepared, self.facts, self.spec, self.protocol = prepared, facts, spec, protocol
-        self._program: engine.Program | None = None
-        self._kept = kept
-        self._draws = space.draw(protocol.space(spec), protocol.draws)
-
+    @functools.cached_property
     def tuned(self) -> results.Tuned:
         """Every setting with every tuning seed."""
-        return results.Tuned(self._draws, **self._kept("tuned", self._tune))
+        ranges = self.protocol.space(self.spec)
+        return self._tuned("tuned", ranges, self.protocol.tuning_seeds)
 
-    def measured(self) -> results.Measured:
-        """All that is said of the cell: tuned, and reported at the settings that tuning chose."""
-        tuned = self.tuned()
-        arrays = dict(self._kept("reported", self._report))
+    @functools.cached_property
+    def measured(self) -> tuple[results.Measured, Mapping[str, float]]:
+        """The tuned, and what is reported of the chosen; the mean metrics of untrained runs."""
+        return self._reported("reported", self.tuned, self.protocol.reporting_seeds)
+
+    @functools.cached_property
+    def twin(self) -> results.Measured | None:
+        """The same under other seeds and another unit of rate; `None` for settings of one pair."""
+        if self.entrant.settings:
+            return None
+        other = replace(self.protocol, first_seed=self.protocol.first_seed + TWIN)
+        ranges = self.protocol.space(self.spec)
+        first = self.protocol.draws - self.protocol.refined
+        rate = space.shifted(ranges["learning_rate"], first)
+        tuned = self._tuned("twin tuned", {**ranges, "learning_rate": rate}, other.tuning_seeds)
+        return self._reported("twin reported", tuned, other.reporting_seeds)[0]
+
+    def _tuned(
+        self, stage: str, ranges: Mapping[str, specs.Range], seeds: Sequence[int]
+    ) -> results.Tuned:
+        arrays = dict(self.kept(stage, lambda: self._tune(ranges, seeds)))
+        validation, diverged = arrays.pop("validation"), arrays.pop("diverged")
+        settings = {name.removeprefix("="): values for name, values in arrays.items()}
+        return results.Tuned({name: settings[name] for name in ranges}, validation, diverged)
+
+    def _reported(
+        self, stage: str, tuned: results.Tuned, seeds: Sequence[int]
+    ) -> tuple[results.Measured, Mapping[str, float]]:
+        arrays = dict(self.kept(stage, lambda: self._report(tuned, seeds)))
         seconds, sizes = arrays.pop("seconds").tolist(), arrays.pop("bytes").tolist()
+        untrained = dict(zip(PARTS[1:], arrays.pop("untrained").tolist(), strict=True))
         cost = results.Cost(*seconds, *sizes)
-        return results.Measured(tuned, results.Reported(**arrays), cost)
+        return results.Measured(tuned, results.Reported(**arrays), cost), untrained
 
-    def _tune(self) -> dict[str, np.ndarray]:
-        seeds, draws = len(self.protocol.tuning_seeds), self.protocol.draws
-        hyperparameters = {name: np.tile(v, seeds) for name, v in self._draws.items()}
-        trained = self._train(hyperparameters, np.repeat(np.arange(seeds), draws))
-        return {
-            "validation": trained.validation[:, -1].reshape(seeds, draws),
-            "diverged": trained.diverged.reshape(seeds, draws),
-        }
+    def _tune(
+        self, ranges: Mapping[str, specs.Range], seeds: Sequence[int]
+    ) -> dict[str, np.ndarray]:
+        """A coarse look, then settings around the best of it; the keys of settings begin with =."""
+        more = 0 if self.entrant.settings else self.protocol.refined
+        count = self.protocol.draws - more
+        settings = space.draw(ranges, count)
+        found = self._try(settings, seeds)
+        if more:
+            look = self.protocol.planned or len(seeds)  # later seeds change no setting
+            coarse = results.Tuned(settings, found["validation"][:look], found["diverged"][:look])
+            best = int(results.choose(coarse, higher_is_better=self._higher)[0])
+            around = space.refine(ranges, count, best, more)
+            again = self._try(around, seeds)
+            found = {k: np.concatenate([v, again[k]], axis=1) for k, v in found.items()}
+            settings = {k: np.concatenate([v, around[k]]) for k, v in settings.items()}
+        return {**found, **{f"={name}": values for name, values in settings.items()}}
 
-    def _report(self) -> dict[str, np.ndarray]:
-        chosen = results.choose(self.tuned(), higher_is_better=self.facts.higher_is_better)
-        count, first = self.protocol.seeds, len(self.protocol.tuning_seeds)
-        hyperparameters = {name: np.repeat(v[chosen], count) for name, v in self._draws.items()}
-        program = self._compiled()
-        began = time.perf_counter()
-        trained = self._train(hyperparameters, np.tile(first + np.arange(count), len(chosen)))
-        seconds = time.perf_counter() - began
-        with lenient():
-            test = np.asarray(self.prepared.evaluate(trained.params, self.prepared.task.test))
-        untrained = np.tile(self.prepared.untrained_test, len(chosen))
-        calls = -(-len(test) // program.runs)
-        clocks = [
-            seconds / (calls * program.runs * self.protocol.steps),
-            seconds,
-            program.trace_seconds,
-            program.compile_seconds,
-        ]
+    def _try(self, settings: Settings, seeds: Sequence[int]) -> dict[str, np.ndarray]:
+        count = len(next(iter(settings.values())))
+        trained, _ = self._train(settings, range(count), seeds, with_test=False)
+        return {"validation": trained.validation[..., -1], "diverged": trained.diverged}
+
+    @property
+    def _higher(self) -> bool:
+        return self.entrant.loop.higher_is_better
+
+    def _report(self, tuned: results.Tuned, seeds: Sequence[int]) -> dict[str, np.ndarray]:
+        chosen = results.choose(tuned, higher_is_better=self._higher)
+        trained, clocks = self._train(tuned.settings, chosen.tolist(), seeds, with_test=True)
         arrays = {
             "losses": trained.losses,
             "validation": trained.validation,
-            "test": np.where(trained.diverged, untrained, test),
+            "test": np.where(trained.diverged, trained.untrained[..., 1], trained.test),
             "diverged": trained.diverged,
         }
-        shaped = {k: v.reshape(len(chosen), count, *v.shape[1:]) for k, v in arrays.items()}
-        return {"settings": chosen, "seconds": np.array(clocks), "bytes": self._bytes(), **shaped}
+        return {
+            "settings": chosen,
+            "seconds": clocks,
+            "bytes": np.array(_bytes(self)),
+            "untrained": trained.untrained[:, 0].mean(axis=0, dtype=np.float64),
+            **{name: array.swapaxes(0, 1) for name, array in arrays.items()},
+        }
 
-    def _train(self, hyperparameters: dict[str, np.ndarray], seeds: np.ndarray) -> engine.Trained:
-        prepared = self.prepared
-        return engine.train(self._compiled(), prepared.task, prepared.start, hyperparameters, seeds)
+    def _train(
+        self, settings: Settings, chosen: Sequence[int], seeds: Sequence[int], *, with_test: bool
+    ) -> tuple[engine.Trained, np.ndarray]:
+        """(seeds, settings) runs of the chosen settings; what clocks said, as in `Cost`."""
+        groups = [tuple(chosen)]
+        if self.entrant.settings:  # a program holds a few settings
+            most = machine.runs_at_once(self.entrant, len(chosen))
+            groups = [tuple(chosen[i : i + most]) for i in range(0, len(chosen), most)]
+        made = (self._group(settings, group, seeds, with_test) for group in groups)
+        trained, clocks = zip(*made, strict=True)
+        joined = jax.tree.map(lambda *leaves: np.concatenate(leaves, axis=1), *trained)
+        return joined, np.sum(clocks, axis=0) / np.array([len(groups), 1, 1, 1])
 
-    def _compiled(self) -> engine.Program:
-        if self._program is None:
-            self._program = engine.build(
-                self.prepared.task,
-                lambda **scalars: specs.build(self.spec, **scalars),
-                list(self._draws),
-                self.prepared.start,
-                runs=engine.runs_at_once(
-                    self.prepared.start, self.protocol.draws * len(self.protocol.tuning_seeds)
-                ),
+    def _group(
+        self, settings: Settings, group: tuple[int, ...], seeds: Sequence[int], with_test: bool
+    ) -> tuple[engine.Trained, list[float]]:
+        """One program's part of `_train`."""
+        count, program = len(group) * len(seeds), None
+        values = {name: np.tile(v[list(group)], len(seeds)) for name, v in settings.items()}
+        runs = np.repeat(seeds, len(group)).tolist()
+        entrant, between = self.entrant, self.between
+        if not entrant.driver.host:
+            entrant, program = self._program(group if entrant.settings else ())
+        began = time.perf_counter()
+        if program is None:
+            trained = hosted.train(entrant, values, runs, between=between)
+            made, size = (0.0, 0.0), 1
+        else:
+            given = {} if entrant.settings else values
+            trained = engine.train(
+                program, entrant, self.data, given, runs, with_test=with_test, between=between
             )
-        return self._program
+            made, size = (program.trace_seconds, program.compile_seconds), program.runs
+        seconds = time.perf_counter() - began
+        done = -(-count // size) * size * entrant.loop.steps
+        shaped = jax.tree.map(lambda x: x.reshape(len(seeds), len(group), *x.shape[1:]), trained)
+        return shaped, [seconds / done, seconds, *made]
 
-    def _bytes(self) -> np.ndarray:
-        params = jax.tree.map(lambda leaf: leaf[0], self.prepared.start.params)
-        scalars = {name: np.float32(v[0]) for name, v in self._draws.items()}
-        with lenient():
-            state = jax.eval_shape(lambda p: specs.build(self.spec, **scalars).init(p), params)
-        return np.array([_bytes(state), _bytes(params)])
+    @functools.cache  # noqa: B019  a cell lives as long as its programs
+    def _program(self, group: tuple[int, ...]) -> tuple[Entrant, engine.Program]:
+        """The compiled training; of a group of settings, where these can't be tracers."""
+        wanted = self.protocol.draws * len(self.protocol.tuning_seeds)
+        entrant, runs = self.entrant, machine.runs_at_once(self.entrant, wanted)
+        if group:
+            entrant = entrant._replace(settings=[entrant.settings[i] for i in group])
+            runs = len(group) * max(1, runs // len(group))
+        return entrant, engine.build(entrant, self.data, runs=runs)
 
 
-def _bytes(tree: Any) -> int:
+def facts(
+    loop: Loop, examined: Examined, untrained: Mapping[str, float], fingerprint: str
+) -> results.Facts:
+    """What the results say of the task apart from its runs."""
+    return results.Facts(
+        name=loop.name,
+        description=loop.description,
+        metric=loop.metric_name,
+        higher_is_better=loop.higher_is_better,
+        examples={part: examples(x) or 0 for part, x in zip(PARTS, loop.data, strict=True)},
+        parameters=sum(leaf.size for leaf in jax.tree.leaves(examined.params)),
+        untrained=untrained,
+        fingerprint=fingerprint,
+    )
+
+
+def _bytes(run: Run) -> tuple[int, int]:
+    """The sizes of the optimizer's state and of the params of one run."""
+    entrant, params = run.entrant, _size(run.examined.params)
+    if entrant.build is None or entrant.driver.host:
+        return sum(a.size * a.dtype.itemsize for a in entrant.layout if a) - params, params
+    setting = {name: values[0].item() for name, values in run.tuned.settings.items()}
+    with lenient():
+        _, state = bound.trained_by(entrant.loop, entrant.build(**setting))
+    return _size(state), params
+
+
+def _size(tree: PyTree) -> int:
     return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))

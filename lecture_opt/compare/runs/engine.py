@@ -1,16 +1,17 @@
-"""Training many runs at once: one compiled program for an optimizer on a task.
+"""Training many runs at once: a run is a setting of the hyperparameters and a seed.
 
-A run is a setting of the hyperparameters and a seed. `vmap` goes over runs, `scan` over steps,
-with the evaluation inside. A seed fixes the initial params and the minibatches whatever the
-optimizer and the setting, so that runs are paired. The program takes a fixed number of runs;
-more are done in several calls, which bounds the memory, and calls are spread over all devices.
+Three programs do it: `begin` makes the states, `advance` takes steps, `judge` takes the metric
+over a piece of a part of the data. A seed fixes the initial state, the minibatches and the keys
+whatever the optimizer and the setting, so that runs are paired. The programs take a fixed number
+of runs; more are done in several calls, which bounds the memory, and calls are spread over all
+devices.
 
-    start = prepare(task, seeds=(0, 1), steps=100, batch_size=32, evaluations=10)
-    program = build(task, optax.adam, ["learning_rate"], start, runs=4)
-    result = train(program, task, start, {"learning_rate": [0.01, 0.1]}, seeds=[0, 1])
+    program = build(entrant, data, runs=4)
+    trained = train(program, data, {"learning_rate": [0.01, 0.1]}, seeds=[0, 0])
 
-Runs never mix, so one that diverges leaves the others alone. It is noticed at the next
-evaluation, and put back to where it was at the last one for good.
+How `advance` goes is said by the entrant's `driver` (see `drivers`). Runs never mix, so one that
+diverges leaves the others alone. It is noticed at the next evaluation, and from then on all that
+is said of it is NaN.
 """
 
 import functools
@@ -21,219 +22,225 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
-from jax.sharding import Mesh, PartitionSpec
 
-from lecture_opt.environment import lenient
-from lecture_opt.problems.task import Task, examples
+from lecture_opt.compare.runs.data import Data, feeds, feeds_batches, mean_over
+from lecture_opt.compare.runs.entrants import Entrant, is_small
+from lecture_opt.compare.runs.machine import many
+from lecture_opt.environment import fast_jit, lenient
+from lecture_opt.problems import bound
+from lecture_opt.problems.bound import Arrays
+from lecture_opt.problems.loop import PARTS, Batch, metric_key, start_key, step_key
 
 
 class Trained(NamedTuple):
-    """Runs on the host, along the first axis.
+    """Runs along the first axis.
 
     Attributes:
-        params: After the last step, or where a diverged run was put back to.
         losses: (runs, evaluations) mean training loss since the previous evaluation; NaN once
-          diverged.
+            diverged.
         validation: (runs, evaluations) validation metric, likewise.
-        diverged: (runs,) whether a loss, a parameter or the metric stopped being finite.
+        test: (runs,) metric on the test part after the last step; NaN where it wasn't asked for.
+        untrained: (runs, 2) metric of the initial state on the validation and the test part.
+        diverged: (runs,) whether a loss, the metric or a number of the state stopped being finite.
     """
 
-    params: Any
-    losses: Any
-    validation: Any
-    diverged: Any
-
-
-class Start(NamedTuple):
-    """What the seeds fix, the same for every optimizer: leading axis (seeds).
-
-    Attributes:
-        params: Initial params.
-        rows: (seeds, evaluations, steps between them, batch_size) row numbers of the training data.
-    """
-
-    params: Any
-    rows: Any
+    losses: np.ndarray
+    validation: np.ndarray
+    test: np.ndarray
+    untrained: np.ndarray
+    diverged: np.ndarray
 
 
 class Program(NamedTuple):
-    """A compiled training of `runs` runs, and the seconds that making it took."""
+    """The compiled training of `runs` runs.
 
-    compiled: jax.stages.Compiled
+    Attributes:
+        begin: (scalars, setting, seed) -> arrays, of each run.
+        advance: (scalars, setting, seed, arrays, feed, first step, train) -> arrays, mean loss.
+        finite: Arrays -> which of them are.
+        judges: Shape of a piece -> (scalars, setting, seed, arrays, piece, key) -> value, weight.
+        runs: How many runs a call takes.
+        stride: How many steps a call of `advance` takes.
+        trace_seconds, compile_seconds: What making it took.
+    """
+
+    begin: Callable[..., Arrays]
+    advance: Callable[..., tuple[Arrays, jax.Array]]
+    finite: Callable[[Arrays], jax.Array]
+    judges: Mapping[Any, Callable[..., Any]]
     runs: int
+    stride: int
     trace_seconds: float
     compile_seconds: float
 
 
-def prepare(
-    task: Task, *, seeds: Sequence[int], steps: int, batch_size: int, evaluations: int
-) -> Start:
-    """The initial params and the minibatches of every seed; made once for a task."""
-    keys = jnp.stack([jax.random.key(seed) for seed in seeds])
-    with lenient():
-        params = fast_jit(jax.vmap(task.init))(keys)
-    rows = [batches(seed, examples(task.train), steps, batch_size) for seed in seeds]
-    shape = (len(seeds), evaluations, steps // evaluations, batch_size)
-    return Start(params, np.reshape(rows, shape))
-
-
-def batches(seed: int, examples: int, steps: int, batch_size: int) -> np.ndarray:
-    """(steps, batch_size) row numbers: shuffled epochs, each without its incomplete last batch.
-
-    Drawn by NumPy: compiling the shuffles for XLA takes longer than a whole sweep.
-    """
-    rng = np.random.default_rng(seed)
-    per_epoch = examples // batch_size
-    orders = [
-        rng.permutation(examples)[: per_epoch * batch_size].reshape(per_epoch, batch_size)
-        for _ in range(-(-steps // per_epoch))
-    ]
-    return np.concatenate(orders)[:steps].astype(np.int32)
-
-
-def build(
-    task: Task,
-    constructor: Callable[..., optax.GradientTransformation],
-    names: Sequence[str],
-    start: Start,
-    *,
-    runs: int,
-) -> Program:
-    """Compiles the training of `runs` runs of `constructor(**hyperparameters)`."""
+def build(entrant: Entrant, data: Data, *, runs: int) -> Program:
+    """Compiles the training of `runs` runs; run i has setting i modulo the entrant's settings."""
     began = time.perf_counter()
-    many = jax.vmap(_training(task, constructor), in_axes=(0, 0, None, None, None, None))
-    mesh = Mesh(np.array(jax.local_devices()), ("runs",))
-    if mesh.size > 1:
-        many = _spread(many, mesh)
-    scalars = {name: np.zeros(runs, np.float32) for name in names}
-    arguments = (scalars, np.zeros(runs, np.int32), *start, task.train, task.validation)
+    loop, driver = entrant.loop, entrant.driver
+    stride = loop.steps // loop.evaluations if driver.scan else 1
+    jit = fast_jit if is_small(entrant) else jax.jit
+    numbers = np.zeros(runs, np.int32)
+    scalars = {name: np.zeros(runs, np.float32) for name in entrant.names}
+    feed = jax.tree.map(lambda a: jax.ShapeDtypeStruct((runs, stride, *a.shape), a.dtype), data.fed)
+    arguments = scalars, numbers % max(len(entrant.settings), 1), numbers
     with lenient():
-        lowered = fast_jit(many).lower(*arguments)
+        begin = jit(many(_begin(entrant), "rrr", driver)).lower(*arguments)
+        arrays = begin.out_info
+        advance = jit(many(_advance(entrant), "rrrrrww", driver), donate_argnums=3).lower(
+            *arguments, arrays, feed, np.int32(0), data.train
+        )
+        look = jit(many(_finite, "r", driver)).lower(arrays)
+        judge = jit(many(_judge(entrant), "rrrrww", driver))
+        key = metric_key("test")
+        judges = {
+            piece.shape: judge.lower(*arguments, arrays, piece.batch, key)
+            for piece in (*data.validation, *data.test)
+            if not loop.host_metric
+        }
     traced = time.perf_counter()
-    compiled = lowered.compile()
-    return Program(compiled, runs, traced - began, time.perf_counter() - traced)
+    compiled = begin.compile(), advance.compile(), look.compile()
+    judged = {shape: one.compile() for shape, one in judges.items()}
+    seconds = time.perf_counter() - traced
+    return Program(*compiled, judged, runs, stride, traced - began, seconds)
 
 
 def train(
     program: Program,
-    task: Task,
-    start: Start,
-    hyperparameters: Mapping[str, np.ndarray],
-    seeds: np.ndarray,
+    entrant: Entrant,
+    data: Data,
+    scalars: Mapping[str, np.ndarray],
+    seeds: Sequence[int],
+    *,
+    with_test: bool = False,
+    between: Callable[[], None] = lambda: None,
 ) -> Trained:
-    """Trains one run for each entry of the arrays; `seeds` are places in `start`."""
-    count = len(seeds)
+    """Trains one run for each entry of the arrays; `between` is called at each evaluation.
+
+    Where the entrant has settings, run i has setting i modulo their count.
+    """
     parts = []
-    for first in range(0, count, program.runs):
-        # A short last call repeats its last run: the program has one size.
-        picked = np.minimum(np.arange(first, first + program.runs), count - 1)
-        scalars = {k: np.asarray(v, np.float32)[picked] for k, v in hyperparameters.items()}
-        indices = np.asarray(seeds, np.int32)[picked]
-        result = program.compiled(scalars, indices, *start, task.train, task.validation)
-        kept = min(program.runs, count - first)
-        parts.append(jax.tree.map(lambda leaf, kept=kept: np.asarray(leaf)[:kept], result))
+    for first in range(0, len(seeds), program.runs):
+        # A short last call repeats its last runs: the program has one size.
+        picked = np.arange(first, first + program.runs)
+        while picked[-1] >= len(seeds):
+            picked[picked >= len(seeds)] -= max(len(entrant.settings), 1)
+        given = (
+            {name: np.asarray(v, np.float32)[picked] for name, v in scalars.items()},
+            np.asarray(picked % max(len(entrant.settings), 1), np.int32),
+            np.asarray(seeds, np.int32)[picked],
+        )
+        kept = min(program.runs, len(seeds) - first)
+        result = _call(program, entrant, data, given, with_test, between)
+        parts.append(jax.tree.map(lambda leaf, kept=kept: leaf[:kept], result))
     return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
 
 
-def runs_at_once(start: Start, wanted: int, *, bytes_at_most: int = 2**29) -> int:
-    """How many runs a program takes, so that `wanted` need few calls of nearly one size.
-
-    On a CPU ten: few enough for the caches, enough to drown the cost of calls, and no more than are
-    reported at once by default. Elsewhere all, as far as the memory goes; a run is taken to need
-    eight times its params.
-    """
-    leaves, seeds = jax.tree.leaves(start.params), len(start.rows)
-    size = 8 * sum(leaf.nbytes for leaf in leaves) // seeds + start.rows[0].nbytes
-    limit = 10 if jax.default_backend() == "cpu" else wanted
-    limit = max(1, min(limit, bytes_at_most // max(size, 1)))
-    runs = -(-wanted // -(-wanted // limit))
-    devices = jax.local_device_count()
-    return -(-runs // devices) * devices
-
-
-def _training(task: Task, constructor: Callable[..., optax.GradientTransformation]) -> Any:
-    """One run as a pure function."""
-
-    def run(
-        scalars: Any, seed: Any, params: Any, rows: Any, train: Any, validation: Any
-    ) -> Trained:
-        optimizer = optax.with_extra_args_support(constructor(**scalars))
-        params, rows = jax.tree.map(lambda leaf: leaf[seed], (params, rows))
-
-        def step(carry: Any, batch_rows: jax.Array) -> tuple[Any, jax.Array]:
-            params, state = carry
-            batch = jax.tree.map(lambda leaf: leaf[batch_rows], train)
-            loss, grads = jax.value_and_grad(task.loss)(params, batch)
-            updates, state = optimizer.update(grads, state, params, value=loss)
-            return (optax.apply_updates(params, updates), state), loss
-
-        def stretch(carry: Any, rows: jax.Array) -> tuple[Any, Any]:
-            before, state, alive = carry
-            (params, state), losses = jax.lax.scan(step, (before, state), rows)
-            loss = losses.mean()
-            metric = task.metric(params, validation)
-            alive = alive & jnp.isfinite(loss) & jnp.isfinite(metric) & _finite(params)
-            # The state of a dead run may hold anything: its params no longer follow it.
-            params = jax.tree.map(lambda new, old: jnp.where(alive, new, old), params, before)
-            measured = jnp.where(alive, loss, jnp.nan), jnp.where(alive, metric, jnp.nan)
-            return (params, state, alive), measured
-
-        carry = params, optimizer.init(params), jnp.array(True)
-        (params, _, alive), (losses, metric) = jax.lax.scan(stretch, carry, rows)
-        return Trained(params, losses, metric, ~alive)
-
-    return run
+def _call(
+    program: Program,
+    entrant: Entrant,
+    data: Data,
+    given: tuple[Any, ...],
+    with_test: bool,
+    between: Callable[[], None],
+) -> Trained:
+    """One call's runs from start to end."""
+    loop, per = entrant.loop, entrant.loop.steps // entrant.loop.evaluations
+    arrays = program.begin(*given)
+    judged = functools.partial(_judged, program, entrant, data, given)
+    untrained = judged("validation", arrays), judged("test", arrays) if with_test else None
+    watched = np.asarray(program.finite(arrays))
+    alive = np.ones(program.runs, bool)
+    losses, validation = [], []
+    feed = feeds(loop, given[-1].tolist(), program.stride)
+    for evaluation in range(loop.evaluations):
+        between()
+        taken = []
+        for step in range(evaluation * per, (evaluation + 1) * per, program.stride):
+            arrays, loss = program.advance(*given, arrays, next(feed), np.int32(step), data.train)
+            taken.append(loss)
+        mean = np.mean([np.asarray(one) for one in taken], axis=0, dtype=np.float32)
+        metric = judged("validation", arrays)
+        held = (np.asarray(program.finite(arrays)) | ~watched).all(axis=-1)
+        alive &= np.isfinite(mean) & np.isfinite(metric) & held
+        losses.append(np.where(alive, mean, np.nan))
+        validation.append(np.where(alive, metric, np.nan))
+    unknown = np.full(program.runs, np.nan, np.float32)
+    test = judged("test", arrays) if with_test else unknown
+    first, second = untrained
+    both = np.stack([first, unknown if second is None else second], axis=1)
+    return Trained(np.stack(losses, 1), np.stack(validation, 1), test, both, ~alive)
 
 
-def _spread(many: Any, mesh: Mesh) -> Any:
-    """The function with its runs spread over the devices; all else is on each of them."""
-    split, whole = PartitionSpec("runs"), PartitionSpec()
-    specs: dict[str, Any] = {
-        "in_specs": (split, split, whole, whole, whole, whole),
-        "out_specs": split,
-    }
-    if hasattr(jax, "shard_map"):
-        return jax.shard_map(many, mesh=mesh, check_vma=False, **specs)
-    from jax.experimental.shard_map import shard_map  # its place up to jax 0.6.0
-
-    return shard_map(many, mesh=mesh, check_rep=False, **specs)
-
-
-def _finite(tree: Any) -> jax.Array:
-    """Whether all is finite, by one sum a leaf: not-a-numbers and infinities survive a sum."""
-    return jnp.all(
-        jnp.stack([jnp.isfinite(jnp.sum(jnp.abs(leaf))) for leaf in jax.tree.leaves(tree)])
+def _judged(
+    program: Program, entrant: Entrant, data: Data, given: Any, part: str, arrays: Arrays
+) -> np.ndarray:
+    """(runs,) metric on a part."""
+    key = metric_key(part)
+    if entrant.loop.host_metric:
+        return _judged_on_host(entrant, given, part, arrays)
+    pieces = data.validation if part == "validation" else data.test
+    return mean_over(
+        pieces, lambda piece: program.judges[piece.shape](*given, arrays, piece.batch, key)
     )
 
 
-def fast_jit(function: Callable[..., Any]) -> Any:
-    """`jax.jit`, with options under which XLA compiles small programs in half the time or less."""
-    return jax.jit(function, compiler_options=_fast_options())
+def _judged_on_host(entrant: Entrant, given: Any, part: str, arrays: Arrays) -> np.ndarray:
+    """The metric of each run from its concrete state, on the whole part."""
+    whole, values = entrant.loop.data[PARTS.index(part)], []
+    for run in range(len(given[-1])):
+        scalars, number = jax.tree.map(lambda leaf, run=run: leaf[run], given[:2])
+        own = tuple(leaf[run] for leaf in arrays)
+        with lenient():
+            make = entrant.start(scalars, number)
+            state = bound.state_of(make, entrant.layout, own)
+            values.append(bound.measure(entrant.loop, state, whole, metric_key(part))[0])
+    return np.asarray(values, np.float32)
 
 
-@functools.cache
-def _fast_options() -> dict[str, Any]:
-    """Those that this version of XLA knows: names come and go.
-
-    XLA has no list to ask; it refuses an unknown name when it compiles. So all are tried at once
-    (8 ms), and one by one only where a name is refused.
-    """
-    wanted = {
-        "xla_backend_optimization_level": 1,
-        "xla_cpu_use_fusion_emitters": False,
-        "xla_cpu_parallel_codegen_split_count": 1,
-    }
-    if jax.default_backend() != "cpu":
-        return {}
-    if _are_options(wanted):
-        return wanted
-    return {name: value for name, value in wanted.items() if _are_options({name: value})}
+# ---- one run as pure functions ------------------------------------------------------------------
 
 
-def _are_options(options: dict[str, Any]) -> bool:
-    try:
-        jax.jit(lambda x: x).lower(1.0).compile(options)
-    except RuntimeError:
-        return False
-    return True
+def _begin(entrant: Entrant) -> Callable[..., Arrays]:
+    def begin(scalars: Any, number: Any, seed: jax.Array) -> Arrays:
+        return bound.initial(entrant.start(scalars, number), entrant.layout, start_key(seed))
+
+    return begin
+
+
+def _advance(entrant: Entrant) -> Callable[..., tuple[Arrays, jax.Array]]:
+    def advance(
+        scalars: Any, number: Any, seed: Any, arrays: Arrays, feed: Any, first: Any, train: Any
+    ) -> tuple[Arrays, jax.Array]:
+        run = bound.bind(entrant.loop, entrant.start(scalars, number), entrant.layout)
+
+        def step(arrays: Arrays, given: Any) -> tuple[Arrays, jax.Array]:
+            fed, count = given
+            batch = fed if feeds_batches(entrant.loop) else jax.tree.map(lambda x: x[fed], train)
+            return run.step(arrays, batch, step_key(start_key(seed), count))
+
+        stride = jax.tree.leaves(feed)[0].shape[0]
+        counts = first + jnp.arange(stride)
+        if stride == 1:  # outside of any loop of XLA's
+            return step(arrays, (jax.tree.map(lambda leaf: leaf[0], feed), first))
+        arrays, losses = jax.lax.scan(step, arrays, (feed, counts))
+        return arrays, losses.mean()
+
+    return advance
+
+
+def _judge(entrant: Entrant) -> Callable[..., tuple[jax.Array, jax.Array]]:
+    def judge(
+        scalars: Any, number: Any, seed: Any, arrays: Arrays, piece: Batch, key: jax.Array
+    ) -> tuple[jax.Array, jax.Array]:
+        del seed
+        run = bound.bind(entrant.loop, entrant.start(scalars, number), entrant.layout)
+        return run.metric(arrays, piece, key)
+
+    return judge
+
+
+def _finite(arrays: Arrays) -> jax.Array:
+    """Which arrays are finite, by one sum each: not-a-numbers and infinities survive a sum."""
+    inexact = [a for a in arrays if jnp.issubdtype(a.dtype, jnp.inexact)]
+    return jnp.stack([jnp.isfinite(jnp.sum(jnp.abs(a))) for a in inexact] or [jnp.array(True)])

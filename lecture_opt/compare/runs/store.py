@@ -3,14 +3,14 @@
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Mapping
+import warnings
+import zipfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from lecture_opt import files, specs
-from lecture_opt.compare.protocol import Protocol
+from lecture_opt import files
 
 Arrays = dict[str, np.ndarray]
 Stage = Callable[[str, Callable[[], Arrays]], Arrays]
@@ -19,19 +19,19 @@ Stage = Callable[[str, Callable[[], Arrays]], Arrays]
 class Store:
     """Arrays on disk, one file for each stage of each cell, written whole or not at all.
 
-    A file is found again only by a cell of the same protocol, versions, device, task, optimizer
-    and, where these come from a file of the user's, of the same text of that file.
+    A file is found again only by a cell that computes the same: the same traced program, data,
+    settings and seeds under the same versions on the same device. Names are of no matter.
     """
 
     def __init__(self, folder: Path | None) -> None:
-        """`folder` is made when the first stage is kept; None keeps in memory alone."""
+        """`folder` is made when the first stage is kept; `None` keeps in memory alone."""
         self.folder = folder
 
-    def cell(
-        self, about: Mapping[str, Any], protocol: Protocol, task: str, spec: specs.OptimizerSpec
-    ) -> Stage:
-        """A function (stage, compute) -> arrays that computes what is not kept yet."""
-        identity = [about, repr(protocol), task, spec.text, _file(spec)]
+    def cell(self, identity: Sequence[object]) -> Stage:
+        """A function (stage, compute) -> arrays that computes what is not kept yet.
+
+        `identity` is all that decides what is computed, as plain data.
+        """
         digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:24]
         memory: dict[str, Arrays] = {}
 
@@ -49,16 +49,15 @@ class Store:
             shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def _file(spec: specs.OptimizerSpec) -> str | None:
-    source = spec.text.rpartition(".py:")[0]
-    return Path(f"{source}.py").expanduser().read_text() if source else None
-
-
 def _load(path: Path | None) -> Arrays | None:
     if path is None or not path.exists():
         return None
-    with np.load(path) as file:
-        return dict(file)
+    try:
+        with path.open("rb") as raw, np.load(raw) as file:
+            return dict(file)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        warnings.warn(f"{path} is damaged and computed again: {error}", stacklevel=2)
+        return None
 
 
 def _keep(path: Path | None, arrays: Arrays) -> Arrays:

@@ -8,30 +8,49 @@ share out the optimizers, each on its own devices, and all end with the same res
 import os
 import pickle
 import platform
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
-from typing import Any
+from typing import NamedTuple
 
 import jax
 import numpy as np
-import optax
 
 from lecture_opt import equals, specs
-from lecture_opt.compare import results
+from lecture_opt.compare import results, space
 from lecture_opt.compare.protocol import Protocol
-from lecture_opt.compare.runs import cell
+from lecture_opt.compare.runs import data, entrants, hosted
+from lecture_opt.compare.runs.cell import Run, facts
 from lecture_opt.compare.runs.store import Store
-from lecture_opt.environment import lenient
-from lecture_opt.problems.task import Task, examples
+from lecture_opt.environment import check_device
+from lecture_opt.problems import Loop, Task, as_loop
+from lecture_opt.problems.loop import examples
 
 DEFAULT_OPTIMIZERS = tuple(text for pair in equals.PAIRS for text in (pair.lecture, pair.optax))
 
 OnStage = Callable[[str, str, str], None]
 
 
+class Plan(NamedTuple):
+    """A task that was looked at with its optimizers."""
+
+    loop: Loop
+    examined: entrants.Examined
+    entrants: Sequence[entrants.Entrant]
+
+
+class Outcome(NamedTuple):
+    """What the runs of an optimizer gave, and untrained ones; the digest of the data they saw."""
+
+    measured: results.Measured
+    untrained: Mapping[str, float]
+    twin: results.Measured | None
+    fingerprint: str
+
+
 def run(
-    tasks: Sequence[Task],
+    tasks: Sequence[Loop | Task],
     optimizers: Sequence[specs.OptimizerSpec],
     protocol: Protocol,
     *,
@@ -52,22 +71,25 @@ def run(
         ValueError: Before any training, where something is missing, given twice or can't be
             trained.
     """
-    check(tasks, optimizers, protocol)
+    optimizers = specs.distinct(optimizers)
+    plans = check(tasks, optimizers, protocol)
     on_stage("checked", "", "")
-    store = store or Store(None)
-    facts, measured = [], []
+    found, measured, twins, stopped = [], [], [], threading.Event()
+    baseline = [spec.name for spec in optimizers].index(protocol.baseline)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         try:
-            for future in [pool.submit(cell.prepare, task, protocol) for task in tasks]:
-                prepared = future.result()
-                facts.append(cell.facts(prepared, protocol))
-                measured.append(
-                    _measure(prepared, facts[-1], optimizers, protocol, store, pool, on_stage)
-                )
+            for plan in plans:
+                runs = _runs(plan, optimizers, protocol, store or Store(None), stopped)
+                outcomes = _measure(plan.loop.name, runs, baseline, pool, on_stage)
+                measured.append([one.measured for one in outcomes])
+                twins.append(outcomes[baseline].twin)
+                first = outcomes[0]
+                found.append(facts(plan.loop, plan.examined, first.untrained, first.fingerprint))
         except BaseException:
+            stopped.set()
             pool.shutdown(cancel_futures=True)
             raise
-    return results.assemble(protocol, optimizers, facts, measured, about())
+    return results.assemble(protocol, optimizers, found, measured, about(), twins)
 
 
 def about() -> results.About:
@@ -84,9 +106,11 @@ def about() -> results.About:
 
 
 def check(
-    tasks: Sequence[Task], optimizers: Sequence[specs.OptimizerSpec], protocol: Protocol
-) -> None:
-    """Raises ValueError, before any work, for a comparison that can't be made."""
+    tasks: Sequence[Loop | Task], optimizers: Sequence[specs.OptimizerSpec], protocol: Protocol
+) -> list[Plan]:
+    """Looks at all tasks and optimizers; ValueError for a comparison that can't be made."""
+    check_device("compare")
+    optimizers = specs.distinct(optimizers)
     names = [spec.name for spec in optimizers]
     if not tasks or not optimizers:
         raise ValueError("run: there must be a task and an optimizer")
@@ -95,20 +119,12 @@ def check(
         raise ValueError(f"run: {twice} is given twice")
     if protocol.baseline not in names:
         raise ValueError(
-            f"run: the baseline {protocol.baseline} is none of the optimizers; "
+            f"run: the baseline {protocol.baseline} is not among the optimizers; "
             f"they are {', '.join(names)}"
         )
     for spec in optimizers:
         _check_tunable(spec)
-    for task in tasks:
-        if protocol.batch_size > examples(task.train):
-            raise ValueError(
-                f"run: batch_size={protocol.batch_size} exceeds the {examples(task.train)} "
-                f"training examples of {task.name}"
-            )
-        params = _shapes_of(task)
-        for spec in optimizers:
-            _check_trains(spec, task, params, protocol)
+    return [_plan(protocol.applied(as_loop(task)), optimizers, protocol) for task in tasks]
 
 
 def _check_tunable(spec: specs.OptimizerSpec) -> None:
@@ -124,83 +140,89 @@ def _check_tunable(spec: specs.OptimizerSpec) -> None:
         )
 
 
-def _shapes_of(task: Task) -> Any:
-    """The shapes of the task's params; ValueError where its functions can't be traced."""
-    try:
-        params = jax.eval_shape(task.init, jax.random.key(0))
-        for function in (task.loss, task.metric):
-            shape = jax.eval_shape(function, params, task.validation).shape
-            if shape != ():
-                raise ValueError(f"its {function.__name__} has shape {shape}; wanted a scalar")
-    except Exception as error:
-        raise ValueError(f"{task.name} can't be trained: {_first_line(error)}") from error
-    return params
+def _plan(loop: Loop, optimizers: Sequence[specs.OptimizerSpec], protocol: Protocol) -> Plan:
+    count = examples(loop.data[0])
+    if not data.feeds_batches(loop) and count is not None and loop.batch_size > count:
+        raise ValueError(
+            f"run: batch_size={loop.batch_size} exceeds the {count} training examples of "
+            f"{loop.name}"
+        )
+    examined = entrants.examine(loop)
+    found = []
+    for spec in optimizers:
+        draws = space.draw(protocol.space(spec), protocol.draws)
+        settings = [
+            {name: values[i].item() for name, values in draws.items()}
+            for i in range(protocol.draws)
+        ]
+        found.append(entrants.look(loop, examined, spec, settings))
+    return Plan(loop, examined, found)
 
 
-def _check_trains(spec: specs.OptimizerSpec, task: Task, params: Any, protocol: Protocol) -> None:
-    """Raises ValueError where one update, with params for gradients, can't be traced."""
-
-    def update(params: Any, scalars: dict[str, Any]) -> Any:
-        optimizer = optax.with_extra_args_support(specs.build(spec, **scalars))
-        return optimizer.update(params, optimizer.init(params), params, value=0.0)[0]
-
-    scalars = {name: np.float32(0.5) for name in protocol.space(spec)}
-    try:
-        with lenient():
-            jax.eval_shape(update, params, scalars)
-    except Exception as error:
-        raise ValueError(f"{spec.text} can't train {task.name}: {_first_line(error)}") from error
-
-
-def _first_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}".splitlines()[0]
-
-
-def _measure(
-    prepared: cell.Prepared,
-    facts: results.Facts,
+def _runs(
+    plan: Plan,
     optimizers: Sequence[specs.OptimizerSpec],
     protocol: Protocol,
     store: Store,
+    stopped: threading.Event,
+) -> list[Run | None]:
+    """The runs of this process's optimizers; `None` for those of another process."""
+    shared = data.prepare(plan.loop)
+
+    def between() -> None:
+        if stopped.is_set():
+            raise KeyboardInterrupt
+
+    def one(spec: specs.OptimizerSpec, entrant: entrants.Entrant) -> Run:
+        loop = plan.loop
+        computed = entrant.identity or hosted.source(entrant) or f"{loop.name} {spec.text}"
+        ranges = {name: str(where) for name, where in protocol.space(spec).items()}
+        identity = [
+            results.plain(about()), computed, shared.digest, ranges, protocol.draws,
+            protocol.tuning_seeds, protocol.reporting_seeds, protocol.planned, loop.steps,
+            loop.evaluations, loop.batch_size, loop.higher_is_better,
+        ]  # fmt: skip
+        kept = store.cell(identity)
+        return Run(spec, entrant, plan.examined, shared, protocol, kept, between)
+
+    pairs = zip(optimizers, plan.entrants, strict=True)
+    return [one(*pair) if _is_ours(i) else None for i, pair in enumerate(pairs)]
+
+
+def _measure(
+    task: str,
+    runs: Sequence[Run | None],
+    baseline: int,
     pool: ThreadPoolExecutor,
     on_stage: OnStage,
-) -> list[results.Measured]:
+) -> list[Outcome]:
     """One task: its optimizers tuned side by side, then reported one by one."""
-    cells = [
-        cell.Cell(
-            prepared,
-            facts,
-            spec,
-            protocol,
-            store.cell(results.plain(about()), protocol, facts.name, spec),
-        )
-        if _is_ours(i)
-        else None
-        for i, spec in enumerate(optimizers)
-    ]
 
-    def tune(ours: cell.Cell) -> None:
-        ours.tuned()
-        on_stage("tuned", facts.name, ours.spec.name)
+    def tune(ours: Run) -> None:
+        _ = ours.tuned
+        on_stage("tuned", task, ours.spec.name)
 
-    for future in [pool.submit(tune, ours) for ours in cells if ours is not None]:
+    for future in [pool.submit(tune, ours) for ours in runs if ours is not None]:
         future.result()
-    measured = []
-    for i, ours in enumerate(cells):
+    outcomes = []
+    for i, ours in enumerate(runs):
         one = None
         if ours is not None:
-            one = ours.measured()
-            on_stage("reported", facts.name, ours.spec.name)
-        measured.append(_shared(one, i))
-    return measured
+            measured, untrained = ours.measured
+            on_stage("reported", task, ours.spec.name)
+            has_twin = i == baseline and len(runs) > 1
+            twin = ours.twin if has_twin else None
+            one = Outcome(measured, untrained, twin, ours.data.digest)
+        outcomes.append(_shared(one, i))
+    return outcomes
 
 
 def _is_ours(index: int) -> bool:
     return index % jax.process_count() == jax.process_index()
 
 
-def _shared(one: results.Measured | None, index: int) -> results.Measured:
-    """The measurement of the process that has it, given to all."""
+def _shared(one: Outcome | None, index: int) -> Outcome:
+    """What the process that has it measured, given to all."""
     if jax.process_count() == 1:
         assert one is not None
         return one
@@ -209,8 +231,8 @@ def _shared(one: results.Measured | None, index: int) -> results.Measured:
     def given(value: np.ndarray) -> np.ndarray:
         return np.asarray(multihost_utils.broadcast_one_to_all(value, is_source=_is_ours(index)))
 
-    data = np.frombuffer(pickle.dumps(one), np.uint8)
-    size = int(given(np.array(len(data))))
-    whole = given(np.resize(data, size))
-    measured: results.Measured = pickle.loads(whole.astype(np.uint8).tobytes())
-    return measured
+    packed = np.frombuffer(pickle.dumps(one), np.uint8)
+    size = int(given(np.array(len(packed))))
+    whole = given(np.resize(packed, size))
+    outcome: Outcome = pickle.loads(whole.astype(np.uint8).tobytes())
+    return outcome

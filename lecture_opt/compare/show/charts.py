@@ -16,10 +16,17 @@ from lecture_opt.compare.results.types import Cell, Curve, Overall, Study, Task
 
 
 class Axis(NamedTuple):
-    """What is along an axis, with its unit; whether it starts out logarithmic."""
+    """What is along an axis, with its unit.
+
+    Attributes:
+        label: Its name.
+        log: Whether it starts out logarithmic.
+        top: What lies above is drawn at this height: a run about to diverge stretches nothing.
+    """
 
     label: str
     log: bool = False
+    top: float | None = None
 
 
 class Series(NamedTuple):
@@ -140,7 +147,7 @@ def _loss(task: Task) -> Chart:
         task.name,
         "loss against step",
         Axis("optimizer steps"),
-        Axis("training loss", log=True),
+        Axis("training loss", log=True, top=_loss_top(task)),
         _curves(task, lambda cell: cell.loss),
         caption="Median over the reporting seeds; the band holds the middle half of them.",
     )
@@ -199,8 +206,8 @@ def _budget(task: Task, protocol: Protocol) -> Chart:
             for name, one in found
             if _any(one.validation.mean)
         ],
-        caption=f"The best of so many settings, taken at random from the {protocol.draws} tried:"
-        " mean, and the middle half.",
+        caption="The best of so many settings: mean and middle half of the first "
+        f"{protocol.draws - protocol.refined} in random order, then with those around the best.",
     )
 
 
@@ -220,8 +227,8 @@ def _differences(task: Task, protocol: Protocol) -> Chart:
         line=0.0,
         line_label=protocol.baseline,
         caption=f"Mean over seeds, each against {protocol.baseline} with the same seed, and its "
-        f"{protocol.level:.0%} interval; right of zero is better. p: exact paired permutation "
-        "test, with Holm's correction.",
+        f"{protocol.level:.0%} interval; right of zero is better. p: of no gain, "
+        "whenever one looks, with Holm's correction.",
     )
 
 
@@ -237,7 +244,16 @@ def _metric_axis(task: Task) -> Axis:
     """Errors are logarithmic: a rate too high makes them thousands of times as large."""
     better = "higher" if task.higher_is_better else "lower"
     label = f"validation {task.metric} ({better} is better)"
-    return Axis(label, log=not task.higher_is_better)
+    untrained = task.untrained["validation"]
+    top = None if task.higher_is_better or untrained <= 0 else 2 * untrained
+    return Axis(label, log=not task.higher_is_better, top=top)
+
+
+def _loss_top(task: Task) -> float | None:
+    """Ten times what half of the optimizers have after the first evaluation."""
+    first = np.array([cell.loss.median[0] for cell in task.cells])
+    middle = float(np.median(first[np.isfinite(first)])) if np.isfinite(first).any() else 0.0
+    return 10 * middle if middle > 0 else None
 
 
 def _settings(draws: Mapping[str, np.ndarray]) -> list[str] | None:

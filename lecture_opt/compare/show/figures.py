@@ -1,6 +1,7 @@
 """The charts as figures for paper: PNG and SVG, from the series of `charts.py`."""
 
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,12 @@ FORMATS = ("png", "svg")
 def draw(found: Sequence[Chart], folder: Path) -> list[Path]:
     """Writes a figure for each kind of chart, a panel for each task. Same charts, same bytes."""
     folder.mkdir(parents=True, exist_ok=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a glyph or a place that matplotlib misses
+        return _draw(found, folder)
+
+
+def _draw(found: Sequence[Chart], folder: Path) -> list[Path]:
     look = styles(series.name for chart in found for series in chart.series)
     written = []
     for kind in dict.fromkeys(chart.kind for chart in found):
@@ -81,9 +88,10 @@ def _size(panels: Sequence[Chart]) -> tuple[float, float]:
 
 
 def _lines(ax: Any, chart: Chart, look: Mapping[str, Style]) -> None:
+    top = np.inf if chart.y.top is None else chart.y.top
     for series in chart.series:
         style = look[series.name]
-        x, y = series.x, series.y
+        x, y = series.x, np.minimum(series.y, top)
         ax.plot(
             x,
             y,
@@ -96,7 +104,8 @@ def _lines(ax: Any, chart: Chart, look: Mapping[str, Style]) -> None:
             label=series.name,
         )
         if series.low is not None and series.high is not None and series.joined:
-            ax.fill_between(x, series.low, series.high, color=style.colour, alpha=0.08, linewidth=0)
+            low, high = np.minimum(series.low, top), np.minimum(series.high, top)
+            ax.fill_between(x, low, high, color=style.colour, alpha=0.08, linewidth=0)
     if chart.line is not None:
         ax.axhline(chart.line, color="#555", linewidth=0.8, linestyle=":", zorder=0)
         ax.annotate(

@@ -28,10 +28,13 @@ def latex(study: Study) -> str:
 def escape(text: str) -> str:
     r"""The text with everything that LaTeX gives a meaning to taken as it stands.
 
+    Characters that can't be printed, at which LaTeX stops, are left out.
+
     >>> print(escape("optax:sgd(momentum=0.9) & my_opt"))
     optax:sgd(momentum=0.9) \& my\_opt
     """
-    return "".join(_ESCAPES.get(character, character) for character in text)
+    shown = (_ESCAPES.get(character, character) for character in text if character.isprintable())
+    return "".join(shown)
 
 
 def _table(task: Task, protocol: Protocol) -> str:
@@ -51,7 +54,7 @@ def _table(task: Task, protocol: Protocol) -> str:
             r"\centering",
             f"\\caption{{{escape(task.name)}: test {metric} ({better} is better), "
             f"mean over {protocol.seeds} seeds. Gain: over {escape(protocol.baseline)}, seed by "
-            "seed; $p$: exact paired permutation test with Holm's correction.}",
+            "seed; $p$: of no gain, whenever one looks, with Holm's correction.}",
             f"\\label{{tab:{label}}}",
             r"\begin{tabular}{ll" + "r" * (len(COLUMNS) - 2) + "}",
             r"\toprule",

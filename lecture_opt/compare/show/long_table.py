@@ -18,6 +18,8 @@ CURVES = ("task", "optimizer", "seed", "step", "loss", "validation")
 
 Line = tuple[Any, ...]
 
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
 
 def write(study: Study, folder: Path) -> list[Path]:
     """Writes runs.csv and curves.csv; a number that does not exist is empty."""
@@ -66,4 +68,16 @@ def _write(path: Path, header: Iterable[str], lines: Iterable[Line]) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(header)
-        writer.writerows(plain(line) for line in lines)
+        writer.writerows([_field(value) for value in line] for line in lines)
+
+
+def _field(value: Any) -> Any:
+    """Numbers in nine digits at most; no text that a spreadsheet would take for a formula.
+
+    >>> _field("=1+1"), _field(0.1 + 0.2), _field(float("nan"))
+    ("'=1+1", 0.3, None)
+    """
+    value = plain(value)
+    if isinstance(value, float):
+        return float(f"{value:.9g}")
+    return f"'{value}" if isinstance(value, str) and value[:1] in _FORMULA else value

@@ -8,9 +8,9 @@ from typing import Any
 
 from lecture_opt.compare.results import plain
 from lecture_opt.compare.results.types import Study
-from lecture_opt.compare.show import charts, figures, long_table
+from lecture_opt.compare.show import charts, figures, long_table, terminal
 from lecture_opt.compare.show.latex import latex
-from lecture_opt.compare.show.rows import COLUMNS, number, rows
+from lecture_opt.compare.show.rows import COLUMNS, DETAILS, is_own, number, rows
 from lecture_opt.pages.render import render
 from lecture_opt.pages.styles import styles
 
@@ -51,18 +51,23 @@ def html(study: Study, found: list[charts.Chart]) -> str:
         scripts=["scales.js", "charts.js", "report.js"],
         styles=["report.css"],
         data={
-            "optimizers": [{"name": name, "style": look[name]._asdict()} for name in names],
+            "optimizers": [
+                {"name": name, "style": look[name]._asdict(), "own": is_own(name)} for name in names
+            ],
             "charts": _short(plain(found)),
         },
         title="Comparison of optimizers",
         study=study,
         number=number,
         columns=COLUMNS,
+        details=DETAILS,
+        is_own=is_own,
         overall=[pair for pair in numbered if pair[1].task is None],
         tasks=[
             {
                 "task": task,
                 "rows": rows(task),
+                "sentences": terminal.sentences(task, study.protocol),
                 "charts": [pair for pair in numbered if pair[1].task == task.name],
             }
             for task in study.tasks

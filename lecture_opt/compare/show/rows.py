@@ -11,14 +11,17 @@ from lecture_opt.compare.results.types import Cell, Estimate, Steps, Task
 COLUMNS = {
     "rank": "1 is best; equals share the better rank",
     "optimizer": "",
-    "setting": "chosen on the tuning seeds; ! on the edge of what was searched",
+    "verdict": "against the baseline",
+    "gain": "better than the baseline by, seed by seed",
+    "gain interval": "of that difference, the choice of the settings included",
+    "p": "of no gain, whenever one looks, with Holm's correction",
     "test": "mean over the reporting seeds",
     "interval": "of that mean",
-    "gain": "better than the baseline by, seed by seed",
-    "gain interval": "of that difference",
-    "p": "exact paired permutation test, with Holm's correction",
-    "verdict": "against the baseline",
+    "setting": "chosen on the tuning seeds; ! on the edge of what was searched",
     "steps to target": "median and its interval; a run that never got there counts as the slowest",
+}
+DETAILS = {
+    "optimizer": "",
     "reached": "runs that got to the target",
     "loss area": "training loss averaged over all steps",
     "working rates": "decades of learning rates within 5 % of the best",
@@ -27,7 +30,7 @@ COLUMNS = {
     "compile": "seconds",
     "state": "bytes of the optimizer's state, for one run",
 }
-"""Every column, and what it says."""
+"""The columns of the table and of its details, and what each says."""
 
 
 class Entry(NamedTuple):
@@ -38,6 +41,15 @@ class Entry(NamedTuple):
 
 
 Row = Mapping[str, Entry]
+
+
+def is_own(name: str) -> bool:
+    """Whether an optimizer is the user's, not one of this package or of optax.
+
+    >>> is_own("mine.py:opt"), is_own("optax:adam")
+    (True, False)
+    """
+    return not name.startswith(("lecture:", "optax:"))
 
 
 def rows(task: Task) -> list[Row]:

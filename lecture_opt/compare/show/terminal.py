@@ -6,10 +6,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from lecture_opt.compare.protocol import Protocol
+from lecture_opt.compare.results import verdicts
 from lecture_opt.compare.results.types import Ranks, Study, Task
 from lecture_opt.compare.show.rows import number, rows
 
-SHORT = {"cannot be told apart": "not told apart"}
 COLUMNS = {
     "rank": "",
     "optimizer": "optimizer",
@@ -44,7 +44,8 @@ def show(study: Study, console: Console) -> None:
             f"that all rank alike has p = {ranks.friedman_p:.2g} (Friedman)."
         )
     say(legend(study.protocol))
-    console.print("\n[bold]Verdict[/bold]")
+    if study.verdicts:
+        console.print("\n[bold]Verdict[/bold]")
     for sentence in study.verdicts:
         say(f"- {sentence}")
 
@@ -59,7 +60,7 @@ def ranked(task: Task) -> Table:
         table.add_column(head, justify="left" if left else "right", no_wrap=True)
     for row in rows(task):
         texts = [row[name].text for name in COLUMNS]
-        table.add_row(*(escape(SHORT.get(text, text)) for text in texts))
+        table.add_row(*(escape(text) for text in texts))
     return table
 
 
@@ -76,27 +77,19 @@ def legend(protocol: Protocol) -> str:
         f"Interval: {protocol.level:.0%}, over {protocol.seeds} seeds. Verdict: against "
         f"{protocol.baseline}. Steps: median and its interval; reached: runs that got there. "
         "Decades: of rates within 5 % of the best. Diverged: share of the tuning runs. µs: one "
-        "step of one run, evaluations included. !: on the edge of its range."
+        "step of one run, evaluations included. !: on the edge of its range. One split of the data "
+        "serves all seeds: the intervals do not cover what another split would give."
     )
 
 
 def sentences(task: Task, protocol: Protocol) -> list[str]:
-    """The differences that were seen on a task, those that were not in one line, warnings."""
-    alike, found = [], []
-    for cell in task.cells:
-        gain = cell.gain
-        if gain is None:
-            continue
-        if gain.verdict != "cannot be told apart":
-            found.append(gain.sentence)
-            continue
-        needed = "" if gain.seeds_needed is None else f" ({gain.seeds_needed:,})"
-        alike.append(cell.optimizer + needed)
+    """The noise floor, each verdict that is more than an equivalence, equivalents, warnings."""
+    gains = [(cell.optimizer, cell.gain) for cell in task.cells if cell.gain is not None]
+    found = [verdicts.noise(task, protocol)] if gains else []
+    found += [gain.sentence for _, gain in gains if gain.verdict != "equivalent"]
+    alike = [name for name, gain in gains if gain.verdict == "equivalent"]
     if alike:
-        found.append(
-            f"Not told apart from {protocol.baseline} with {protocol.seeds} seeds (and how many "
-            f"would be needed to see a difference of this size): {', '.join(alike)}."
-        )
+        found.append(f"Equivalent to {protocol.baseline}: {', '.join(alike)}.")
     return [*found, *task.warnings]
 
 

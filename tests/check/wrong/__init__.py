@@ -1,6 +1,6 @@
 """The folder of wrong optimizers: importing it fills `WRONG`."""
 
-from . import contract, formulas, impure, leaves, numbers
+from . import contract, formulas, impure, leaves, neighbours, numbers, unseen
 from .registry import WRONG
 
-__all__ = ["WRONG", "contract", "formulas", "impure", "leaves", "numbers"]
+__all__ = ["WRONG", "contract", "formulas", "impure", "leaves", "neighbours", "numbers", "unseen"]

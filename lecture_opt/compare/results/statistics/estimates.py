@@ -15,17 +15,10 @@ class Interval(NamedTuple):
     high: float
 
 
-def mean_interval(values: np.ndarray, *, level: float = 0.95, draws: int = 10_000) -> Interval:
-    """The mean with its bootstrap interval, in the expanded percentile form.
+def mean_interval(values: np.ndarray, *, level: float = 0.95) -> Interval:
+    """The mean with Student's interval.
 
-    The plain percentile interval (Efron, 1979) is too short for few values; taking the
-    percentiles further out, at Phi(-t sqrt(n / (n - 1))) where t is Student's quantile, mends the
-    width for normal data (Hesterberg, 2015). The seed is fixed.
-
-    Args:
-        values: (n,) with n of at least 2; one value is its own interval.
-        level: The share of such intervals that hold the true mean.
-        draws: Bootstrap samples.
+    It covers as stated for normal values, however few; the bootstrap's does not below twenty.
 
     >>> mean_interval(np.array([2.0, 2.0, 2.0]))
     Interval(centre=2.0, low=2.0, high=2.0)
@@ -33,13 +26,10 @@ def mean_interval(values: np.ndarray, *, level: float = 0.95, draws: int = 10_00
     values = np.asarray(values, np.float64)
     n = len(values)
     if n < 2 or not np.all(np.isfinite(values)):
-        mean = float(np.mean(values)) if n else math.nan
-        return Interval(mean, mean if n == 1 else math.nan, mean if n == 1 else math.nan)
-    rows = np.random.default_rng(0).integers(n, size=(draws, n))
-    quantile = stats.t.ppf((1 - level) / 2, n - 1) * math.sqrt(n / (n - 1))
-    tail = float(stats.norm.cdf(quantile))
-    low, high = np.quantile(values[rows].mean(axis=1), [tail, 1 - tail])
-    return Interval(float(values.mean()), float(low), float(high))
+        return Interval(float(np.mean(values)) if n else math.nan, math.nan, math.nan)
+    mean, error = float(values.mean()), float(values.std(ddof=1)) / math.sqrt(n)
+    half = float(stats.t.ppf((1 + level) / 2, n - 1)) * error
+    return Interval(mean, mean - half, mean + half)
 
 
 def first_reached(

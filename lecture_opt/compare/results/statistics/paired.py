@@ -10,6 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
+from lecture_opt.compare.results.statistics import sequence
+
 EXACT_UP_TO = 16
 SAMPLED_FLIPS = 100_000
 
@@ -51,63 +53,52 @@ def holm(p_values: np.ndarray) -> np.ndarray:
     return adjusted
 
 
-def fewest_pairs(level: float, comparisons: int = 1) -> int:
-    """How many pairs the exact test needs for any result below the level, 2 / 2**n, corrected.
+def p_value(values: np.ndarray, error: float, *, planned: bool) -> float:
+    """Two-sided p of a mean of zero that holds however often, and whenever, one looks.
 
-    >>> fewest_pairs(0.05), fewest_pairs(0.05, comparisons=11)
-    (6, 9)
+    Half of the error is spent at the planned number of seeds, on Student's test with the error of
+    the choice. The other half serves all other looks, by `sequence`. The exact permutation test
+    must agree each time: it needs no normal values.
+
+    Args:
+        values: (n,) differences.
+        error: Standard error of their mean, that of the choice of settings included.
+        planned: Whether n is the number of seeds that was planned before any run.
+
+    >>> p_value(np.array([1.0, 1.2, 0.9, 1.1, 1.3, 0.8, 1.0, 1.1]), 0.1, planned=True)
+    0.015625
     """
-    return math.ceil(math.log2(2 * comparisons / level))
-
-
-def pairs_needed(
-    differences: np.ndarray, *, level: float = 0.05, comparisons: int = 1, power: float = 0.8
-) -> int | None:
-    """How many pairs would show a difference of this mean and deviation.
-
-    The number at which the paired t-test, whose power the permutation test has, reaches `power`
-    at level / comparisons (Bonferroni's, so that Holm's will do); at least `fewest_pairs`. None
-    where the mean is zero or a million are too few.
-
-    >>> pairs_needed(np.array([1.0, -1.0, 2.0, 0.0]))
-    55
-    """
-    mean, deviation = np.mean(differences), np.std(differences, ddof=1)
-    floor = fewest_pairs(level, comparisons)
-    if mean == 0:
-        return None
-    if deviation == 0:
-        return floor
-    effect = abs(mean) / deviation
-
-    def enough(n: int) -> bool:
-        return t_test_power(effect, n, level / comparisons) >= power
-
-    high = floor
-    while not enough(high):
-        high *= 2
-        if high > 1_000_000:
-            return None
-    low = floor
-    while low < high:
-        middle = (low + high) // 2
-        low, high = (low, middle) if enough(middle) else (middle + 1, high)
-    return high
-
-
-def t_test_power(effect: float, n: int, level: float) -> float:
-    """Power of the two-sided paired t-test at an effect of mean / deviation.
-
-    >>> round(t_test_power(0.5, 34, 0.05), 2)
-    0.81
-    """
-    if n < 2:
-        return 0.0
-    critical = stats.t.ppf(1 - level / 2, n - 1)
-    shift = effect * math.sqrt(n)
-    if shift > 30:  # where the non-central t loses its digits, and the power is 1
+    n, mean = len(values), float(np.mean(values))
+    if mean == 0 or n < 2:
         return 1.0
-    return float(stats.nct.sf(critical, n - 1, shift) + stats.nct.cdf(-critical, n - 1, shift))
+    t = abs(mean) / error if error > 0 else math.inf
+    p = 2 * float(stats.t.sf(t, n - 1)) if planned else 1 / sequence.e_value(t, n)
+    return min(1.0, 2 * max(p, permutation_p(values)))
+
+
+def half_width(n: int, *, level: float, planned: bool) -> float:
+    """How many standard errors the interval of a mean reaches to either side.
+
+    Of the same tests as `p_value`: Student's at the planned number of seeds, the confidence
+    sequence's elsewhere.
+
+    >>> round(half_width(10, level=0.95, planned=True), 3)
+    2.685
+    """
+    alpha = (1 - level) / 2
+    if n < 2:
+        return math.inf
+    anytime = sequence.critical(n, alpha)
+    return min(anytime, float(stats.t.ppf(1 - alpha / 2, n - 1))) if planned else anytime
+
+
+def least_p(n: int, comparisons: int = 1) -> float:
+    """The least p, corrected, that any difference of n seeds can have.
+
+    >>> least_p(3), least_p(10, comparisons=11)
+    (0.5, 0.04296875)
+    """
+    return min(1.0, 2 * comparisons * 2.0 ** (1 - n))
 
 
 def gains(
@@ -127,19 +118,54 @@ def gains(
     return np.where(same, 0.0, difference)
 
 
-class Verdict(NamedTuple):
-    """`word` is "better", "worse" or "cannot be told apart"; `seeds_needed` only with the last."""
+def verdict(mean: float, half: float, p_adjusted: float, *, margin: float, alpha: float) -> str:
+    """What is said: equivalent within the margin, better, worse or undecided.
 
-    word: str
-    seeds_needed: int | None
+    A difference that is surely smaller than the margin is no difference, however significant.
 
+    Args:
+        mean: Gain.
+        half: Its interval reaches so far to either side.
+        p_adjusted: Of no gain, corrected for the number of comparisons.
+        margin: The smallest difference that matters.
+        alpha: Error rate.
 
-def verdict(gain: np.ndarray, p_adjusted: float, *, level: float, comparisons: int) -> Verdict:
-    """What the corrected test says of these gains.
-
-    >>> verdict(np.array([1.0, 2.0]), 0.5, level=0.05, comparisons=1).word
-    'cannot be told apart'
+    >>> verdict(0.2, 0.1, 0.01, margin=0.25, alpha=0.05)
+    'better'
     """
-    if p_adjusted <= level:
-        return Verdict("better" if np.mean(gain) > 0 else "worse", None)
-    return Verdict("cannot be told apart", pairs_needed(gain, level=level, comparisons=comparisons))
+    if abs(mean) + half <= margin:
+        return "equivalent"
+    if p_adjusted <= alpha:
+        return "better" if mean > 0 else "worse"
+    return "undecided"
+
+
+class Needed(NamedTuple):
+    """How many seeds settle a difference of the margin, and the ends of that number's interval."""
+
+    seeds: int | None
+    low: int | None
+    high: int | None
+
+
+def seeds_needed(
+    deviation: float, n: int, *, margin: float, alpha: float, level: float = 0.95
+) -> Needed:
+    """How many seeds find a difference of the margin four times in five, whenever one looks.
+
+    Args:
+        deviation: Of one seed's difference, estimated from n seeds.
+        n: Seeds.
+        margin: The difference to find.
+        alpha: Error rate of one comparison.
+        level: Of the interval, which the uncertainty of the deviation gives (chi-squared).
+
+    >>> seeds_needed(1.0, 10, margin=1.0, alpha=0.05)
+    Needed(seeds=22, low=13, high=66)
+    """
+    if deviation == 0:
+        return Needed(2, 2, 2)
+    tails = stats.chi2.ppf([1 - (1 - level) / 2, (1 - level) / 2], n - 1)
+    ends = deviation * np.sqrt((n - 1) / tails)
+    found = [sequence.needed(margin / d, alpha / 2) for d in (deviation, *ends.tolist())]
+    return Needed(*found)

@@ -39,21 +39,22 @@ function drawLines(frame) {
   const { svg, width, height, series, chart, view } = frame;
   const box = { left: 58, right: width - 10, top: 10, bottom: height - 42 };
   const banded = (one) => view.bands && one.joined && one.low && one.high;
+  const below = (values) => values.map((value) => (value !== null && chart.y.top !== null ? Math.min(value, chart.y.top) : value));
   const ys = series.flatMap((one) => [...one.y, ...(banded(one) ? [...one.low, ...one.high] : [])]);
   if (chart.line !== null) ys.push(chart.line);
   const x = scale(extent(series.flatMap((one) => one.x), view.logX), box.left, box.right, view.logX);
-  const y = scale(extent(ys, view.logY), box.bottom, box.top, view.logY);
+  const y = scale(extent(below(ys), view.logY), box.bottom, box.top, view.logY);
   drawGrid(svg, box, x, y, chart);
   const usable = (value, log) => value !== null && (!log || value > 0);
   if (chart.line !== null && usable(chart.line, view.logY)) drawReference(svg, box, y(chart.line), chart.line_label);
   const marks = [];
   for (const one of series) {
-    const group = draw("g", { class: "series", "data-name": one.name });
+    const group = draw("g", { class: view.own(one.name) ? "series own" : "series", "data-name": one.name });
     const style = view.style(one.name);
     const clean = (values, log) => values.map((value) => (usable(value, log) ? value : null));
-    const [xs, values] = [clean(one.x, view.logX), clean(one.y, view.logY)];
+    const [xs, values] = [clean(one.x, view.logX), below(clean(one.y, view.logY))];
     if (banded(one)) {
-      const [low, high] = [clean(one.low, view.logY), clean(one.high, view.logY)];
+      const [low, high] = [below(clean(one.low, view.logY)), below(clean(one.high, view.logY))];
       for (const run of stretches(xs, low, high)) {
         const edge = [...run.map((i) => [x(xs[i]), y(high[i])]), ...run.toReversed().map((i) => [x(xs[i]), y(low[i])])];
         group.append(styled("path", { class: "band", d: pathOf(edge) + "Z" }, style, "fill"));
@@ -74,6 +75,7 @@ function drawLines(frame) {
     }
     svg.append(group);
   }
+  svg.append(...svg.querySelectorAll(".series.own"));  // above the others
   return marks;
 }
 

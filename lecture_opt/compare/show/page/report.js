@@ -3,6 +3,7 @@
 
 const DATA = JSON.parse(document.getElementById("data").textContent);
 const STYLES = new Map(DATA.optimizers.map(({ name, style }) => [name, style]));
+const OWN = new Set(DATA.optimizers.filter(({ own }) => own).map(({ name }) => name));
 const hidden = new Set();
 const figures = [];
 
@@ -46,6 +47,7 @@ function render(own) {
   const view = {
     shown: (name) => !hidden.has(name),
     style: (name) => STYLES.get(name),
+    own: (name) => OWN.has(name),
     bands: document.getElementById("bands").checked,
     logX: own.logX,
     logY: own.logY,

@@ -1,7 +1,8 @@
 """Arrays on a mesh's Explicit axes, whose types say how they are cut.
 
-There a gather, a scatter or a reshape of a cut axis is an error until it is told how its result is
-cut. `placed` tells it, and leaves the rest to the compiler, as on Auto axes.
+There a gather, a scatter or a reshape of a cut axis is an error unless it is told how its result
+is cut. `placed` tells it and leaves the rest to the compiler, as on Auto axes. `rows` and
+`training` share this.
 """
 
 import inspect
@@ -23,18 +24,23 @@ _OUT = next(name for name in inspect.signature(auto_axes).parameters if name.sta
 
 
 def cut(array: jax.Array) -> Cut:
-    """The mesh axes that cut each axis of the array: None for none, or where they are Auto."""
+    """The Explicit mesh axes that cut each axis of the array; `None` where an axis is whole."""
     return tuple(jax.typeof(array).sharding.spec)
 
 
 def looked_up(ids: jax.Array, table: jax.Array) -> Cut:
-    """How looked-up rows are cut: as the ids, then as in the table by axes that the ids leave."""
-    used = {name for axis in cut(ids) for name in names(axis)}
-    return (*cut(ids), *(None if used & set(names(axis)) else axis for axis in cut(table)[1:]))
+    """How looked-up rows are cut: as the ids, then as the table by axes that don't cut the ids."""
+    return joined(cut(ids), cut(table)[1:])
+
+
+def joined(first: Cut, rest: Cut) -> Cut:
+    """The cut of the first axes, then that of the rest by mesh axes that don't cut the first."""
+    used = {name for axis in first for name in names(axis)}
+    return (*first, *(None if used & set(names(axis)) else axis for axis in rest))
 
 
 def placed(function: Callable[..., Any], result: Cut, *args: jax.Array) -> Any:
-    """`function(*args)`, of which every array is cut so if the args are on Explicit axes."""
+    """`function(*args)`; on Explicit axes `result` says how what it returns is cut."""
     for arg in args:
         mesh = jax.typeof(arg).sharding.mesh
         if mesh.explicit_axes:
@@ -44,7 +50,7 @@ def placed(function: Callable[..., Any], result: Cut, *args: jax.Array) -> Any:
 
 
 def recut(array: jax.Array, result: Cut) -> jax.Array:
-    """The array, cut so if it is on Explicit axes."""
+    """The array; if it is on Explicit axes, cut as `result` says."""
     return placed(lambda a: a, result, array)
 
 

@@ -1,0 +1,61 @@
+"""Which leaves of a small model two optimizers treat differently."""
+
+from typing import Any
+
+import jax
+import numpy as np
+
+from lecture_opt.check import probes
+from lecture_opt.check.subject import Subject
+
+STEPS, TOLERANCE = 20, 1e-5
+LAYERS = {
+    "layer_0.bias": (3,), "layer_0.kernel": (4, 3), "layer_1.bias": (3,),
+    "layer_1.kernel": (4, 3), "norm.scale": (5,), "conv.kernel": (3, 3, 2, 2),
+    "embed.embedding": (9, 4), "head.kernel": (4, 7), "temperature": (),
+}  # fmt: skip
+
+
+def which_leaves(subject: Subject, reference: Subject) -> str:
+    """In words, which leaves differ in nearly all elements where the others agree; else empty."""
+    params, *grads = (
+        nested(probes.normal_tree(seed, shapes=LAYERS)) for seed in range(700, 701 + STEPS)
+    )
+    try:
+        got, _ = subject.updates_over(grads, params)
+        wanted, _ = reference.updates_over(grads, params)
+    except Exception:  # one of the two takes no such tree
+        return ""
+    named = jax.tree_util.tree_leaves_with_path(params)
+    differ, agree = [], []
+    for index, (path, leaf) in enumerate(named):
+        mine, theirs = (leaf_over(run, index) for run in (got, wanted))
+        gaps = np.abs(mine - theirs) / (np.abs(theirs).max() + 1e-300)
+        if gaps.max() > TOLERANCE:
+            name = f"{probes.path_name(path)} of shape {leaf.shape}"
+            differ.append((name, gaps.max(axis=0)))
+        else:
+            agree.append(gaps.max())
+    if not differ or not agree:
+        return ""
+    floor = 100 * max(agree)
+    if any(np.mean(gaps > max(floor, TOLERANCE)) < 0.9 for _, gaps in differ):
+        return ""
+    return (
+        f"In a small model only some leaves differ: {', '.join(name for name, _ in differ)}. The "
+        "others agree, so a mask or a label is not the reference's."
+    )
+
+
+def leaf_over(run: list[Any], index: int) -> Any:
+    """One leaf of every tree of a sequence, as one array of a row per step."""
+    return np.stack([probes.float64(jax.tree.leaves(tree)[index]).ravel() for tree in run])
+
+
+def nested(flat: dict[str, Any]) -> dict[str, Any]:
+    """A tree of names with dots as a tree of layers."""
+    tree: dict[str, Any] = {}
+    for name, leaf in flat.items():
+        layer, _, last = name.rpartition(".")
+        (tree.setdefault(layer, {}) if layer else tree)[last] = leaf
+    return tree

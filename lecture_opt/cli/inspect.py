@@ -1,0 +1,60 @@
+"""`lecture-opt inspect`: what an optimizer does to each parameter, from the command line."""
+
+import argparse
+from typing import Any
+
+from lecture_opt import files, inspect, specs
+from lecture_opt.cli import kit
+from lecture_opt.inspect import table
+from lecture_opt.inspect.made import optimizer_and_params
+
+DESCRIPTION = """\
+Measure what an optimizer does to each leaf of a model: the rule that moves it, its learning rate
+over the schedule, weight decay, clipping, accumulation, dtypes and state; then say what of it is
+probably not meant.
+
+  lecture-opt inspect train.py:make
+  lecture-opt inspect train.py:make --steps 10000 --output inspection.json
+  lecture-opt inspect train.py:make --against other.py:make
+
+make() returns (optimizer, params), a Flax TrainState or an nnx.Optimizer. Shapes are enough for
+params, as from jax.eval_shape.
+Exit status: 0 nothing was found, 1 there are findings, 2 the request could not be understood."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of `inspect`."""
+    parser.description = DESCRIPTION
+    parser.add_argument("make", nargs="?", help="path/to/file.py:NAME or package.module:NAME")
+    parser.add_argument("--steps", type=int, default=1000, help="length of the schedule")
+    parser.add_argument(
+        "--against", metavar="MAKE", help="another one: print how it treats each leaf differently"
+    )
+    kit.add_file(parser, "the inspection as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Inspects and prints; returns the exit status."""
+    if args.make is None:
+        raise ValueError("what to inspect? for example: lecture-opt inspect train.py:make")
+    kit.at_least("--steps", args.steps, 1)
+    if args.output:
+        files.make_room("--output", args.output)
+    inspection = _inspection(args.make, args.steps)
+    if args.against:
+        for line in inspection.differences(_inspection(args.against, args.steps)):
+            print(line)
+    if args.output:
+        inspection.write_json(args.output)
+    table.show(inspection, kit.console(100))
+    return kit.OK if inspection.ok else kit.FAILED
+
+
+def _inspection(text: str, steps: int) -> inspect.Inspection:
+    """The inspection of what a text names."""
+    found: Any = specs.find(text)
+    try:
+        optimizer, params = optimizer_and_params(found() if callable(found) else found)
+        return inspect.run(optimizer, params, steps=steps)
+    except Exception as error:  # the user's own code, or an optimizer that does not run
+        raise ValueError(f"inspect: {text}: {type(error).__name__}: {error}") from error

@@ -1,0 +1,133 @@
+"""Each optimizer of a task against the baseline: gains, the noise floor, the margin, verdicts."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from lecture_opt.compare.protocol import Protocol
+from lecture_opt.compare.results import verdicts
+from lecture_opt.compare.results.measured import Facts, Measured
+from lecture_opt.compare.results.statistics import choice, paired
+from lecture_opt.compare.results.types import Estimate, Gain, Margin
+
+
+@dataclass(frozen=True)
+class Side:
+    """One side of a comparison: its runs, and what other tuning seeds would have chosen.
+
+    Attributes:
+        test: (seeds,) test metric at the chosen setting.
+        means: (reported,) mean test metric of each reported setting.
+        choices: (resamples,) place in `means` of the setting that each resample chooses.
+    """
+
+    test: np.ndarray
+    means: np.ndarray
+    choices: np.ndarray
+
+
+def side(one: Measured, *, higher_is_better: bool) -> Side:
+    """The measured runs as a side of comparisons."""
+    tuned, reported = one.tuned, one.reported
+    resampled = choice.chosen(tuned.validation, tuned.diverged, higher_is_better=higher_is_better)
+    means = reported.test.mean(axis=1, dtype=np.float64)
+    return Side(reported.test[0], means, choice.places(reported.settings, resampled))
+
+
+def choice_variance(mine: Side, theirs: Side, tuning_seeds: int) -> float:
+    """Of the difference of means; a few tuning seeds vary less among themselves than they would."""
+    variance = choice.variance(mine.means, mine.choices, theirs.means, theirs.choices)
+    return variance * tuning_seeds / max(tuning_seeds - 1, 1)
+
+
+def noise_floor(baseline: Side, twin: Side | None, protocol: Protocol) -> Estimate:
+    """The baseline against itself under other seeds and another unit of rate: their difference.
+
+    Without a twin the two are taken to vary alike.
+    """
+    again = baseline if twin is None else twin
+    n = len(baseline.test)
+    each = np.var(baseline.test, ddof=1), np.var(again.test, ddof=1)
+    theirs = np.roll(again.choices, 1)  # other seeds: one side's choice says nothing of the other's
+    choices = choice.variance(baseline.means, baseline.choices, again.means, theirs)
+    count = protocol.tuning_seed_count
+    error = math.sqrt(float(sum(each)) / n + choices * count / max(count - 1, 1))
+    mean = float(again.means[0] - baseline.means[0])
+    half = paired.half_width(n, level=protocol.level, planned=True) * error
+    return Estimate(mean, mean - half, mean + half)
+
+
+def margin(floor: Estimate, baseline_mean: float, protocol: Protocol) -> Margin:
+    """As given, or what the baseline may differ from itself by."""
+    if protocol.margin is None:
+        return Margin(max(abs(floor.low), abs(floor.high)), "noise floor")
+    scale = abs(baseline_mean) if protocol.relative else 1.0
+    return Margin(protocol.margin * scale, "given")
+
+
+def gains(
+    names: Sequence[str],
+    sides: Sequence[Side],
+    margin: Margin,
+    facts: Facts,
+    protocol: Protocol,
+) -> list[Gain | None]:
+    """Each optimizer's gain over the baseline's; `None` for the baseline itself."""
+    baseline = sides[names.index(protocol.baseline)]
+    others = [i for i, name in enumerate(names) if name != protocol.baseline]
+    values = {
+        i: paired.gains(sides[i].test, baseline.test, higher_is_better=facts.higher_is_better)
+        for i in others
+    }
+    choices = {i: choice_variance(sides[i], baseline, protocol.tuning_seed_count) for i in others}
+    errors = {
+        i: math.sqrt(np.var(v, ddof=1) / len(v) + choices[i]) if v.any() else 0.0
+        for i, v in values.items()
+    }
+    raw = [paired.p_value(values[i], errors[i], planned=protocol.is_planned) for i in others]
+    adjusted = paired.holm(np.array(raw)).tolist()
+    found: list[Gain | None] = [None] * len(names)
+    for i, p, p_holm in zip(others, raw, adjusted, strict=True):
+        given = values[i], errors[i], math.sqrt(choices[i]), p, p_holm
+        found[i] = _gain(names[i], *given, margin, len(others), facts, protocol)
+    return found
+
+
+def _gain(
+    name: str,
+    values: np.ndarray,
+    error: float,
+    choice_error: float,
+    p: float,
+    p_holm: float,
+    margin: Margin,
+    comparisons: int,
+    facts: Facts,
+    protocol: Protocol,
+) -> Gain:
+    n, mean, alpha = len(values), float(np.mean(values)), protocol.error_rate
+    factor = paired.half_width(n, level=protocol.level, planned=protocol.is_planned)
+    half = factor * error if error else 0.0
+    word = paired.verdict(mean, half, p_holm, margin=margin.value, alpha=alpha)
+    needed = None
+    if word == "undecided":
+        needed = paired.seeds_needed(
+            error * math.sqrt(n), n, margin=margin.value, alpha=alpha / comparisons
+        )
+    interval = Estimate(mean, mean - half, mean + half)
+    return Gain(
+        **vars(interval),
+        values=values,
+        error=error,
+        choice_error=choice_error,
+        wins=int(np.sum(values > 0)),
+        ties=int(np.sum(values == 0)),
+        losses=int(np.sum(values < 0)),
+        p=p,
+        p_holm=p_holm,
+        verdict=word,
+        seeds_needed=needed,
+        sentence=verdicts.sentence(name, interval, p_holm, word, needed, margin, facts, protocol),
+    )

@@ -1,0 +1,128 @@
+"""The data of a loop as the engine feeds it: batches of each run, and parts cut into pieces."""
+
+import functools
+import hashlib
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from lecture_opt.problems import loop as loops
+from lecture_opt.problems.loop import Batch, Loop, Part, PyTree
+
+PIECE = 1024
+"""Examples of a part that the metric sees at once: memory does not grow with the part."""
+
+
+class Piece(NamedTuple):
+    """Some examples of a part, how many, and what their arrays look like."""
+
+    batch: Batch
+    size: int
+    shape: Any
+
+
+class Data(NamedTuple):
+    """What all optimizers of a loop share.
+
+    Attributes:
+        train: Arrays on the device, of which a batch is rows; empty where batches are fed whole.
+        validation, test: Pieces.
+        fed: Shapes of what is fed per step: row numbers, or a batch.
+        digest: Of all of it; of a stream, the first batch.
+    """
+
+    train: PyTree
+    validation: Sequence[Piece]
+    test: Sequence[Piece]
+    fed: PyTree
+    digest: str
+
+
+def prepare(loop: Loop) -> Data:
+    """Puts the parts on the device and cuts them into pieces."""
+    given, validation, test = loop.data
+    if feeds_batches(loop):
+        first = loops.sample_batch(loop)
+        fed, train = jax.eval_shape(lambda batch: batch, first), ()
+        hashed = (first if callable(given) else given, validation, test)
+    else:
+        fed, train = jax.ShapeDtypeStruct((loop.batch_size,), np.int32), jax.device_put(given)
+        hashed = (given, validation, test)
+    return Data(train, pieces(validation), pieces(test), fed, _digest(hashed))
+
+
+def pieces(part: Part) -> list[Piece]:
+    """The part in pieces of `PIECE` examples at most; a list of batches stays as it is."""
+    count = loops.examples(part)
+    assert count is not None
+    if isinstance(part, list):
+        cut = [(batch, loops.examples(batch) or 1) for batch in part]
+    else:
+        ends = [(first, min(first + PIECE, count)) for first in range(0, count, PIECE)]
+        cut = [
+            (jax.tree.map(lambda leaf, a=a, b=b: np.asarray(leaf)[a:b], part), b - a)
+            for a, b in ends
+        ]
+    return [Piece(jax.device_put(batch), size, shape_of(batch)) for batch, size in cut]
+
+
+def shape_of(batch: Batch) -> Any:
+    """What tells two programs over batches apart."""
+    leaves, tree = jax.tree.flatten(batch)
+    return tree, tuple((np.shape(leaf), np.result_type(leaf)) for leaf in leaves)
+
+
+def feeds(loop: Loop, seeds: Sequence[int], stride: int) -> Iterator[PyTree]:
+    """For each call of `advance` what it is fed: leaves of (runs, stride, ...)."""
+    if feeds_batches(loop):
+        streams = {seed: loops.batches(loop, seed) for seed in set(seeds)}
+        while True:
+            taken = {seed: list(itertools.islice(s, stride)) for seed, s in streams.items()}
+            stacked = {seed: jax.tree.map(_stack, *steps) for seed, steps in taken.items()}
+            yield jax.tree.map(_stack, *(stacked[seed] for seed in seeds))
+    rows = np.stack([_rows(loop, seed) for seed in seeds])
+    for first in range(0, loop.steps, stride):
+        yield rows[:, first : first + stride]
+
+
+def feeds_batches(loop: Loop) -> bool:
+    """Whether batches come from the host rather than as rows of arrays on the device."""
+    return callable(loop.data[0]) or isinstance(loop.data[0], list)
+
+
+def _rows(loop: Loop, seed: int) -> np.ndarray:
+    count = loops.examples(loop.data[0])
+    assert count is not None
+    return _drawn(seed, count, loop.steps, loop.batch_size)
+
+
+_drawn = functools.lru_cache(maxsize=64)(loops.rows)
+
+
+def _stack(*leaves: Any) -> np.ndarray:
+    return np.stack([np.asarray(leaf) for leaf in leaves])
+
+
+def mean_over(cut: Sequence[Piece], metric: Callable[[Piece], tuple[Any, Any]]) -> np.ndarray:
+    """The metric over a part: the mean over pieces, by their examples or the weights they give."""
+    if len(cut) == 1:
+        return np.asarray(metric(cut[0])[0])
+    pairs = [[np.asarray(x, np.float64) for x in metric(piece)] for piece in cut]
+    values = np.stack([value for value, _ in pairs])
+    sizes = zip(pairs, cut, strict=True)
+    weights = np.stack([np.where(weight > 0, weight, piece.size) for (_, weight), piece in sizes])
+    return ((weights * values).sum(axis=0) / weights.sum(axis=0)).astype(np.float32)
+
+
+def _digest(tree: PyTree) -> str:
+    sha = hashlib.sha256()
+    leaves, structure = jax.tree.flatten(tree)
+    sha.update(str(structure).encode())
+    for leaf in leaves:
+        array = np.ascontiguousarray(leaf)
+        sha.update(f"{array.shape}{array.dtype}".encode())
+        sha.update(array.data if array.size else b"")
+    return sha.hexdigest()

@@ -1,0 +1,69 @@
+"""How the runs of a loop are driven: chosen from the traced step and the backend, not by a clock.
+
+A resumed run so is the same program. On XLA's CPU the gradient of a convolution's kernel takes up
+to 15 times longer inside a loop of XLA's, and a batch of convolutions with kernels of their own
+gains nothing: steps with convolutions go from the host, run by run, each on all cores. All else
+goes through one program of many runs and steps.
+"""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import jax
+from jax.extend import core
+
+from lecture_opt.training.driver import prefers_host_steps
+
+
+class Driver(NamedTuple):
+    """Whether runs go side by side in one program, and whether it takes many steps.
+
+    `host`: the loop runs as it is, untraced, for the reason that it says.
+    """
+
+    vmap: bool
+    scan: bool
+    host: str = ""
+
+
+TOGETHER = Driver(True, True)
+ONE_BY_ONE = Driver(False, False)
+
+
+def choose(step: core.ClosedJaxpr, backend: str) -> Driver:
+    """The driver for a step on a backend."""
+    if prefers_host_steps(step, backend):
+        return ONE_BY_ONE
+    return TOGETHER
+
+
+def constants(program: core.ClosedJaxpr) -> Iterator[Any]:
+    """The constants of a program and of those that it calls."""
+    yield from program.consts
+    for equation in _equations(program.jaxpr):
+        for called in _called(equation):
+            yield from getattr(called, "consts", ())
+
+
+def _equations(jaxpr: core.Jaxpr) -> Iterator[Any]:
+    for equation in jaxpr.eqns:
+        yield equation
+        for called in _called(equation):
+            yield from _equations(getattr(called, "jaxpr", called))
+
+
+def _called(equation: Any) -> list[Any]:
+    def is_program(value: Any) -> bool:
+        return isinstance(value, core.Jaxpr | core.ClosedJaxpr)
+
+    values = list(equation.params.values())
+    return [leaf for leaf in jax.tree.leaves(values, is_leaf=is_program) if is_program(leaf)]
+
+
+def reaches(jaxpr: core.Jaxpr, variable: Any) -> bool:
+    """Whether a result may depend on the variable: whatever a tainted equation gives is tainted."""
+    tainted = {variable}
+    for equation in jaxpr.eqns:
+        if any(v in tainted for v in equation.invars if not hasattr(v, "val")):
+            tainted.update(equation.outvars)
+    return any(v in tainted for v in jaxpr.outvars if not hasattr(v, "val"))

@@ -1,0 +1,182 @@
+"""An optimizer on a loop, looked at before anything runs: how it is made, and how its runs go."""
+
+import hashlib
+import inspect
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeAlias
+
+import jax
+import numpy as np
+import optax
+from jax.extend import core
+
+from lecture_opt import specs
+from lecture_opt.compare.runs import drivers, schedules
+from lecture_opt.compare.runs.unrolled import unrolled
+from lecture_opt.environment import lenient
+from lecture_opt.problems import bound
+from lecture_opt.problems.loop import Loop, PyTree, State, TaskError, sample_batch
+
+Setting: TypeAlias = Mapping[str, Any]
+Start: TypeAlias = Callable[..., Callable[[jax.Array], State]]
+OWN = "own"
+_SMALL = 100_000  # params; with more, XLA's quick compile costs more than it saves
+_UNTRACED = (
+    jax.errors.ConcretizationTypeError,
+    jax.errors.TracerArrayConversionError,
+    jax.errors.TracerIntegerConversionError,
+)
+
+
+class Examined(NamedTuple):
+    """What was seen of a loop, trained by optax's SGD.
+
+    Attributes:
+        params: The shapes of what its optimizer trains.
+        driver: How its runs go.
+    """
+
+    params: PyTree
+    driver: drivers.Driver
+
+
+class Entrant(NamedTuple):
+    """An optimizer on a loop.
+
+    Attributes:
+        loop: What is trained.
+        build: Hyperparameters by name -> optimizer; `None` for the loop's own.
+        names: Of the hyperparameters that vary; empty where each setting has its own optimizer.
+        driver: How the runs go.
+        layout: The arrays of the state; empty where the loop can't be traced.
+        settings: What is tried, where the hyperparameters can't be tracers.
+        identity: Digest of the program of a step.
+    """
+
+    loop: Loop
+    build: Callable[..., optax.GradientTransformation] | None
+    names: Sequence[str]
+    driver: drivers.Driver
+    layout: bound.Layout = ()
+    settings: Sequence[Setting] = ()
+    identity: str = ""
+
+    def start(self, scalars: Setting, number: Any = 0) -> Callable[[jax.Array], State]:
+        """Key -> state, with these hyperparameters or those of the setting with this number."""
+        if self.build is None:
+            own, given = self.loop.own, self.settings[0] if self.settings else scalars
+            assert own is not None
+            return lambda key: own(key, **given)
+        if self.settings:
+            made = [self.build(**setting) for setting in self.settings]
+            optimizer = unrolled(made, number) if len(made) > 1 else made[0]
+        else:
+            optimizer = self.build(**scalars)
+        extended = optax.with_extra_args_support(optimizer)
+        return lambda key: self.loop.start(extended, key)
+
+
+def examine(loop: Loop) -> Examined:
+    """Looks at a loop; TaskError where it can't train, or ignores the optimizer it is given."""
+
+    def start(scalars: Setting) -> Callable[[jax.Array], State]:
+        optimizer = optax.with_extra_args_support(optax.sgd(scalars["learning_rate"]))
+        return lambda key: loop.start(optimizer, key)
+
+    with lenient():
+        try:
+            params, _ = bound.trained_by(loop, optax.sgd(0.1))
+            scalars = {"learning_rate": np.float32(0.1)}
+            _, step = bound.look(loop, start, scalars, sample_batch(loop))
+        except Exception as error:
+            if why := untraced(error):
+                return Examined((), drivers.Driver(False, False, why))
+            raise TaskError(f"{loop.name} can't be trained: {first_line(error)}") from error
+    if not drivers.reaches(step.jaxpr, step.jaxpr.invars[0]):
+        raise TaskError(
+            f"{loop.name}: the learning rate of the optimizer that `start` is given changes "
+            "nothing. A step that closes over an optimizer of its own trains with that one, "
+            "whatever is compared: carry the optimizer in the state, or make the step in `start` "
+            "and carry that"
+        )
+    return Examined(params, drivers.choose(step, jax.default_backend()))
+
+
+def look(
+    loop: Loop,
+    examined: Examined,
+    spec: specs.OptimizerSpec,
+    settings: Sequence[Setting],
+    schedule: schedules.Schedule | None = None,
+) -> Entrant:
+    """The optimizer as an entrant; ValueError where one step with it can't be traced.
+
+    First with tracers for hyperparameters, then, where the constructor takes no tracer, with the
+    numbers of the first setting.
+    """
+    entrant = Entrant(loop, builder(loop, spec, schedule), tuple(settings[0]), examined.driver)
+    if examined.driver.host:
+        return entrant
+    scalars = {name: np.float32(value) for name, value in settings[0].items()}
+    batch = sample_batch(loop)
+    try:
+        with lenient():
+            try:
+                layout, step = bound.look(loop, entrant.start, scalars, batch)
+            except Exception as error:
+                if not untraced(error):
+                    raise
+                entrant = entrant._replace(names=(), settings=tuple(settings[:1]))
+                layout, step = bound.look(loop, entrant.start, {}, batch)
+    except Exception as error:
+        raise ValueError(f"{spec.text} can't train {loop.name}: {first_line(error)}") from error
+    settings = tuple(settings) if entrant.settings else ()
+    return entrant._replace(layout=layout, settings=settings, identity=digest(step))
+
+
+def builder(
+    loop: Loop, spec: specs.OptimizerSpec, schedule: schedules.Schedule | None
+) -> Callable[..., optax.GradientTransformation] | None:
+    """Hyperparameters -> the optimizer of a run of this loop; `None` for the loop's own."""
+    if spec.text.partition("(")[0] == OWN:
+        return None
+    fixed = {}
+    if spec.constructor is not None and "steps" not in spec.kwargs:
+        parameters = inspect.signature(spec.constructor).parameters
+        fixed = {"steps": loop.steps} if "steps" in parameters else {}
+
+    def build(**hyperparameters: Any) -> optax.GradientTransformation:
+        if schedule is not None:
+            peak = hyperparameters.pop("learning_rate")
+            hyperparameters["learning_rate"] = schedule.of(peak, loop.steps)
+        return specs.build(spec, **fixed, **hyperparameters)
+
+    return build
+
+
+def untraced(error: BaseException | None) -> str:
+    """Why tracing failed, where a value was asked of a tracer; else empty."""
+    while error is not None:
+        if isinstance(error, _UNTRACED):
+            return first_line(error)
+        error = error.__cause__ or error.__context__
+    return ""
+
+
+def first_line(error: BaseException) -> str:
+    """The kind of an error and the first line of its message."""
+    return f"{type(error).__name__}: {error}".splitlines()[0]
+
+
+def is_small(entrant: Entrant) -> bool:
+    """Whether XLA's quick compile is good enough for its programs."""
+    return sum(a.size for a in entrant.layout if a is not None) < _SMALL
+
+
+def digest(program: core.ClosedJaxpr) -> str:
+    """What tells the program from others: its text without addresses, and its constants."""
+    sha = hashlib.sha256(re.sub(r"0x[0-9a-f]+", "", str(program)).encode())
+    for constant in drivers.constants(program):
+        sha.update(np.asarray(constant).tobytes())
+    return sha.hexdigest()

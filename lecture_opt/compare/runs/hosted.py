@@ -1,0 +1,80 @@
+"""Loops that can't be traced run as they are: steps from the host, one run after the other."""
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+
+import jax
+import numpy as np
+
+from lecture_opt.compare.runs.data import pieces
+from lecture_opt.compare.runs.engine import Trained
+from lecture_opt.compare.runs.entrants import Entrant
+from lecture_opt.environment import lenient
+from lecture_opt.problems import bound
+from lecture_opt.problems import loop as loops
+from lecture_opt.problems.loop import State, metric_key, start_key, step_key
+
+
+def train(
+    entrant: Entrant,
+    scalars: Mapping[str, np.ndarray],
+    seeds: Sequence[int],
+    *,
+    between: Callable[[], None] = lambda: None,
+) -> Trained:
+    """Trains one run for each entry of the arrays; the test metric is always taken."""
+    with lenient():
+        runs = [
+            _run(entrant, {name: v[i].item() for name, v in scalars.items()}, int(seed), between)
+            for i, seed in enumerate(seeds)
+        ]
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *runs)
+
+
+def _run(
+    entrant: Entrant, setting: Mapping[str, float], seed: int, between: Callable[[], None]
+) -> Trained:
+    loop, key = entrant.loop, start_key(seed)
+    per = loop.steps // loop.evaluations
+    state, batches = entrant.start(setting)(key), loops.batches(loop, seed)
+    untrained = [_metric(entrant, state, part) for part in ("validation", "test")]
+    losses, validation, alive = [], [], True
+    for evaluation in range(loop.evaluations):
+        between()
+        taken = []
+        for step in range(evaluation * per, (evaluation + 1) * per):
+            state, loss = bound.advance(loop, state, next(batches), step_key(key, step))
+            taken.append(float(loss))
+        metric = _metric(entrant, state, "validation")
+        alive = alive and bool(np.isfinite(np.mean(taken)) and np.isfinite(metric))
+        losses.append(np.mean(taken) if alive else np.nan)
+        validation.append(metric if alive else np.nan)
+    return Trained(
+        np.array(losses, np.float32),
+        np.array(validation, np.float32),
+        np.array(_metric(entrant, state, "test"), np.float32),
+        np.array(untrained, np.float32),
+        np.array(not alive),
+    )
+
+
+def _metric(entrant: Entrant, state: State, part: str) -> float:
+    loop, total, weights = entrant.loop, 0.0, 0.0
+    whole = loop.data[loops.PARTS.index(part)]
+    if loop.host_metric:
+        return float(bound.measure(loop, state, whole, metric_key(part))[0])
+    for piece in pieces(whole):
+        value, weight = bound.measure(loop, state, piece.batch, metric_key(part))
+        weight = float(weight) or piece.size
+        total, weights = total + weight * float(value), weights + weight
+    return total / weights
+
+
+def source(entrant: Entrant) -> str | None:
+    """The text of the files that hold the loop's functions; `None` where it can't be had."""
+    try:
+        functions = entrant.loop.start, entrant.loop.step, entrant.loop.metric
+        files = {inspect.getsourcefile(inspect.unwrap(function)) for function in functions}
+        return "".join(open(file).read() for file in sorted(filter(None, files)))
+    except (TypeError, OSError):
+        return None

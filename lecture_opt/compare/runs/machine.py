@@ -1,0 +1,59 @@
+"""The machine that runs are spread over: its devices and its memory."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, PartitionSpec
+
+from lecture_opt.compare.runs.drivers import Driver
+from lecture_opt.compare.runs.entrants import Entrant
+from lecture_opt.environment import free_bytes
+
+
+def many(function: Callable[..., Any], axes: str, driver: Driver) -> Callable[..., Any]:
+    """The function over many runs; of its arguments "r" has one for each run, "w" is for all."""
+    if not driver.vmap:  # one run, whose arrays have an axis of size one
+
+        def one(*args: Any) -> Any:
+            pairs = zip(args, axes, strict=True)
+            inner = [jax.tree.map(lambda x: x[0], a) if axis == "r" else a for a, axis in pairs]
+            return jax.tree.map(lambda leaf: leaf[None], function(*inner))
+
+        return one
+    many = jax.vmap(function, in_axes=tuple(0 if axis == "r" else None for axis in axes))
+    mesh = Mesh(np.array(jax.local_devices()), ("runs",))
+    return _spread(many, axes, mesh) if mesh.size > 1 else many
+
+
+def _spread(many: Callable[..., Any], axes: str, mesh: Mesh) -> Callable[..., Any]:
+    """The function with its runs spread over the devices; all else is on each of them."""
+    split = PartitionSpec("runs")
+    places: dict[str, Any] = {
+        "in_specs": tuple(split if axis == "r" else PartitionSpec() for axis in axes),
+        "out_specs": split,
+    }
+    if hasattr(jax, "shard_map"):
+        return jax.shard_map(many, mesh=mesh, check_vma=False, **places)
+    from jax.experimental.shard_map import shard_map  # its place up to jax 0.6.0
+
+    return shard_map(many, mesh=mesh, check_rep=False, **places)
+
+
+def runs_at_once(entrant: Entrant, wanted: int, *, bytes_at_most: int | None = None) -> int:
+    """How many runs a program takes, so that `wanted` need few calls of nearly one size.
+
+    On a CPU ten: few enough for the caches, enough to drown the cost of calls, and no more than are
+    reported at once by default. Elsewhere all, as far as the memory goes; a run is taken to need
+    four times its state. One, where the driver goes run by run.
+    """
+    if not entrant.driver.vmap:
+        return 1
+    size = 4 * sum(a.size * a.dtype.itemsize for a in entrant.layout if a is not None)
+    limit = 10 if jax.default_backend() == "cpu" else wanted
+    room = free_bytes() // 4 if bytes_at_most is None else bytes_at_most
+    limit = max(1, min(limit, room // max(size, 1)))
+    runs = -(-wanted // -(-wanted // limit))
+    devices = jax.local_device_count()
+    return -(-runs // devices) * devices

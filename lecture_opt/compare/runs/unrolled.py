@@ -1,0 +1,61 @@
+"""Optimizers of many settings in one program, where their constructor takes no tracer.
+
+The gradients of all runs are batched as ever; only `init` and `update` go setting by setting, by a
+batching rule of their own.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.custom_batching import custom_vmap
+
+
+def unrolled(
+    optimizers: Sequence[optax.GradientTransformation], number: jax.Array
+) -> optax.GradientTransformationExtraArgs:
+    """One optimizer for a `vmap` over runs, of which run i has the setting i modulo their count.
+
+    `number` is the setting of the run, a tracer of that `vmap`: it makes sure that what `init` and
+    `update` are given is batched.
+    """
+    extended = [optax.with_extra_args_support(optimizer) for optimizer in optimizers]
+    init = _one_by_one([lambda _, params, o=o: o.init(params) for o in extended])
+
+    def update(grads: Any, state: Any, params: Any = None, **extra_args: Any) -> Any:
+        functions = {k: v for k, v in extra_args.items() if callable(v)}
+        arrays = {k: v for k, v in extra_args.items() if k not in functions}
+
+        def one(optimizer: Any) -> Callable[..., Any]:
+            return lambda _, grads, state, params, arrays: optimizer.update(
+                grads, state, params, **arrays, **functions
+            )
+
+        return _one_by_one([one(o) for o in extended])(number, grads, state, params, arrays)
+
+    return optax.GradientTransformationExtraArgs(lambda params: init(number, params), update)
+
+
+def _one_by_one(functions: Sequence[Callable[..., Any]]) -> Callable[..., Any]:
+    """A function whose batch is served by `functions` in turn, each for the runs of its setting."""
+    count = len(functions)
+    whole = custom_vmap(functions[0])
+
+    @whole.def_vmap
+    def rule(size: int, batched: Any, *args: Any) -> Any:
+        def spread(leaf: jax.Array, is_batched: bool) -> jax.Array:
+            return leaf if is_batched else jnp.broadcast_to(leaf, (size, *jnp.shape(leaf)))
+
+        args = jax.tree.map(spread, args, tuple(batched))
+        results = [
+            jax.vmap(function)(*jax.tree.map(lambda leaf, i=i: leaf[i::count], args))
+            for i, function in enumerate(functions)
+        ]
+        joined = jax.tree.map(
+            lambda *leaves: jnp.stack(leaves, 1).reshape(size, *leaves[0].shape[1:]), *results
+        )
+        return joined, jax.tree.map(lambda _: True, joined)
+
+    return whole

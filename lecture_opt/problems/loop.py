@@ -1,0 +1,220 @@
+"""What a problem is: the training loop that a user already has.
+
+    def start(optimizer, key):
+        params = model.init(key, x)
+        return TrainState.create(apply_fn=model.apply, params=params, tx=optimizer)
+
+    @jax.jit
+    def step(state, batch):
+        loss, grads = jax.value_and_grad(loss_of)(state.params, batch)
+        return state.apply_gradients(grads=grads), loss
+
+    loop = Loop("mine", start, step, metric, (train, validation, test))
+
+The state is whatever the loop carries: a TrainState, `(model, nnx.Optimizer)`, an Equinox module
+with its optimizer state, a tuple. It must hold the optimizer that `start` is given, or the
+functions made with it, so that each run trains with its own.
+"""
+
+import inspect
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import KW_ONLY, dataclass
+from typing import Any, TypeAlias
+
+import jax
+import numpy as np
+import optax
+
+PyTree: TypeAlias = Any
+State: TypeAlias = Any  # whatever the user's loop carries
+Batch: TypeAlias = PyTree
+Part: TypeAlias = PyTree | list[Batch]
+Stream: TypeAlias = Callable[[int], Iterable[Batch]]
+
+PARTS = ("train", "validation", "test")
+_STEPS, _METRICS = 0x57E9, 0x3E7A1C  # what tells the keys of steps and metrics from that of start
+
+
+class TaskError(ValueError):
+    """There is no such problem, or it makes no sense; the message says what was wanted."""
+
+
+@dataclass(frozen=True)
+class Loop:
+    """A training loop and how to judge it.
+
+    Attributes:
+        name: As tables and plots show it.
+        start: `(optimizer, key) -> state`.
+        step: `(state, batch[, key])` -> `state`, `(state, aux)` or `(aux, state)`, where `aux` is
+            the loss or a dict with "loss". A step on nnx modules may change them in place.
+        metric: `(state, part[, key])` -> what to choose and report by: a scalar, or a dict that
+            has `metric_name`, and "denominator" where the mean over pieces of a part is not over
+            examples.
+        data: `(train, validation, test)`: arrays with one first axis of examples, or lists of
+            batches; `train` may be a function `seed -> iterator of batches`.
+        axis_name: An axis of size one of this name is around step and metric, for their `pmean`.
+        host_metric: Whether `metric` works on NumPy arrays: it is called run by run, untraced, with
+            a whole part.
+        own: `(key, **hyperparameters) -> state` with the user's own optimizer, an entrant "own".
+        batch_size: Examples of a minibatch; of no matter where train is a stream or a list.
+        steps: Optimizer steps of a run.
+        evaluations: How many times the validation metric is taken.
+        metric_name: What `metric` measures, with its unit.
+        higher_is_better: The metric's direction.
+        description: One sentence.
+
+    A key is passed to `step` and `metric` only where they require a third argument.
+    """
+
+    name: str
+    start: Callable[[optax.GradientTransformation, jax.Array], State]
+    step: Callable[..., Any]
+    metric: Callable[..., Any]
+    data: tuple[Part | Stream, Part, Part]
+    _: KW_ONLY
+    axis_name: str | None = None
+    host_metric: bool = False
+    own: Callable[..., State] | None = None
+    batch_size: int = 32
+    steps: int = 400
+    evaluations: int = 20
+    metric_name: str = "loss"
+    higher_is_better: bool = False
+    description: str = ""
+
+    def __post_init__(self) -> None:
+        """Raises TaskError, naming the field that makes no sense."""
+        for field in ("start", "step", "metric"):
+            if not callable(getattr(self, field)):
+                raise TaskError(f"Loop {self.name}: {field} must be a function")
+        check_data(f"Loop {self.name}", self.data)
+        check_counts(f"Loop {self.name}", self)
+
+
+def check_counts(whose: str, problem: Any) -> None:
+    """Raises TaskError where a problem's batch size, steps or evaluations make no sense."""
+    for field in ("batch_size", "steps", "evaluations"):
+        value = getattr(problem, field)
+        if not isinstance(value, int) or value < 1:
+            raise TaskError(f"{whose}: {field}={value!r}; wanted a positive integer")
+
+
+def check_data(whose: str, data: Any) -> None:
+    """Raises TaskError where the data are not three parts of examples."""
+    if not isinstance(data, tuple) or len(data) != 3:
+        raise TaskError(f"{whose}: data must be a tuple (train, validation, test)")
+    for part, which in zip(data, PARTS, strict=True):
+        if callable(part) and which == "train":
+            continue
+        if isinstance(part, list):
+            if not part:
+                raise TaskError(f"{whose}: {which} is an empty list; wanted batches")
+            continue
+        sizes = {np.shape(leaf)[:1] for leaf in jax.tree.leaves(part)}
+        if len(sizes) != 1 or not next(iter(sizes)) or 0 in next(iter(sizes)):
+            raise TaskError(
+                f"{whose}: {which} must be arrays with one first axis of examples, "
+                f"and has {sorted(sizes)}"
+            )
+
+
+def examples(part: Part | Stream) -> int | None:
+    """How many examples a part of the data has; `None` where a stream doesn't say."""
+    if callable(part):
+        return None
+    if isinstance(part, list):
+        return sum(_first_axis(batch) for batch in part)
+    return _first_axis(part)
+
+
+def _first_axis(batch: Batch) -> int:
+    """The examples of a batch: its first axis, or one where it has no axis."""
+    return next((np.shape(leaf)[0] for leaf in jax.tree.leaves(batch) if np.ndim(leaf)), 1)
+
+
+# ---- keys and batches, the same for every optimizer ---------------------------------------------
+
+
+def start_key(seed: int | jax.Array) -> jax.Array:
+    """The key that `start` gets in the run of this seed."""
+    return jax.random.key(seed)
+
+
+def step_key(seed_key: jax.Array, step: int | jax.Array) -> jax.Array:
+    """The key of a step, 0 for the first, from that of `start`."""
+    return jax.random.fold_in(jax.random.fold_in(seed_key, _STEPS), step)
+
+
+def metric_key(part: str) -> jax.Array:
+    """The key of the metric on "validation" or "test"; the same in every run."""
+    return jax.random.fold_in(jax.random.key(_METRICS), PARTS.index(part))
+
+
+def takes_key(function: Callable[..., Any]) -> bool:
+    """Whether a step, metric or loss requires a third positional argument."""
+    try:
+        parameters = list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError):
+        return False
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return sum(p.kind in positional and p.default is p.empty for p in parameters) >= 3
+
+
+def rows(seed: int, examples: int, steps: int, batch_size: int) -> np.ndarray:
+    """(steps, batch_size) row numbers: shuffled epochs, each without its incomplete last batch.
+
+    Drawn by NumPy: compiling the shuffles for XLA takes longer than a whole sweep.
+    """
+    rng = np.random.default_rng(seed)
+    per_epoch = examples // batch_size
+    orders = [
+        rng.permutation(examples)[: per_epoch * batch_size].reshape(per_epoch, batch_size)
+        for _ in range(-(-steps // per_epoch))
+    ]
+    return np.concatenate(orders)[:steps].astype(np.int32)
+
+
+def batches(loop: Loop, seed: int) -> Iterator[Batch]:
+    """The training batches of a run, without end; one per step.
+
+    A stream that ends is asked for anew. A batch of another shape than the first, as the last of
+    an epoch often is, is left out: it would compile the step again.
+    """
+    train = loop.data[0]
+    if not callable(train) and not isinstance(train, list):
+        for picked in rows(seed, _first_axis(train), loop.steps, loop.batch_size):
+            yield jax.tree.map(lambda leaf, picked=picked: np.asarray(leaf)[picked], train)
+        return
+    shape = None
+    for epoch in range(loop.steps):
+        count = 0
+        for batch in train(seed) if callable(train) else _shuffled(train, seed, epoch):
+            shape = shape or _shape(batch)
+            if _shape(batch) == shape:
+                count += 1
+                yield batch
+        if not count:
+            raise TaskError(f"{loop.name}: the stream of seed {seed} has no batch")
+
+
+def sample_batch(loop: Loop) -> Batch:
+    """The shapes of a training batch; of a stream, its first batch."""
+    train = loop.data[0]
+    if callable(train) or isinstance(train, list):
+        return next(batches(loop, 0))
+
+    def shape(leaf: Any) -> jax.ShapeDtypeStruct:
+        dtype = jax.dtypes.canonicalize_dtype(np.result_type(leaf))
+        return jax.ShapeDtypeStruct((loop.batch_size, *np.shape(leaf)[1:]), dtype)
+
+    return jax.tree.map(shape, train)
+
+
+def _shuffled(batches: list[Batch], seed: int, epoch: int) -> Iterator[Batch]:
+    order = np.random.default_rng((seed, epoch)).permutation(len(batches))
+    return (batches[i] for i in order)
+
+
+def _shape(batch: Batch) -> list[tuple[int, ...]]:
+    return [np.shape(leaf) for leaf in jax.tree.leaves(batch)]

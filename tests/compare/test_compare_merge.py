@@ -1,0 +1,64 @@
+"""Studies that fit are one; those that do not are refused with the reason."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from lecture_opt import cli, compare, specs
+
+PROTOCOL = compare.Protocol(steps=20, evaluations=2, draws=6, seeds=4, tuning_seed_count=3)
+
+
+def studied(*names, protocol=PROTOCOL, tasks=("noisy-quadratic",)):
+    optimizers = [specs.parse(name) for name in ("optax:adam", *names)]
+    return compare.run(compare.load_tasks(list(tasks)), optimizers, protocol)
+
+
+@pytest.fixture(scope="module")
+def parts():
+    return studied("optax:sgd"), studied("optax:lion"), studied("optax:sgd", "optax:lion")
+
+
+def test_other_optimizers_merge_to_what_one_study_gives(parts):
+    first, second, whole = parts
+    merged = compare.merge([first, second])
+    assert merged.protocol == whole.protocol
+    for mine, theirs in zip(merged.tasks[0].cells, whole.tasks[0].cells, strict=True):
+        assert (mine.optimizer, mine.rank) == (theirs.optimizer, theirs.rank)
+        assert mine.hyperparameters == theirs.hyperparameters
+        if theirs.gain is not None:
+            assert mine.gain.verdict == theirs.gain.verdict
+            np.testing.assert_allclose(
+                [mine.gain.mean, mine.gain.error, mine.gain.p_holm],
+                [theirs.gain.mean, theirs.gain.error, theirs.gain.p_holm],
+                rtol=1e-4,
+            )
+        np.testing.assert_array_equal(mine.budget.draws, theirs.budget.draws)
+
+
+def test_what_does_not_fit_is_refused_with_the_reason(parts):
+    first, second, _ = parts
+    with pytest.raises(ValueError, match="first_seed is 0 in one and 5 in another"):
+        compare.merge([first, replace(second, protocol=replace(PROTOCOL, first_seed=5))])
+    task = second.tasks[0]
+    with pytest.raises(ValueError, match="has other data"):
+        compare.merge([first, replace(second, tasks=[replace(task, fingerprint="other")])])
+    other = [replace(c, test=replace(c.test, values=c.test.values + 1)) for c in task.cells]
+    with pytest.raises(ValueError, match="gave other numbers on noisy-quadratic"):
+        compare.merge([first, replace(second, tasks=[replace(task, cells=other)])])
+    with pytest.raises(ValueError, match=r"optax:lion did not train noisy-quadratic"):
+        compare.merge([first, replace(second, tasks=[replace(task, name="elsewhere")])])
+
+
+def test_the_command_merges_folders(parts, tmp_path, capsys):
+    for name, study in zip("ab", parts, strict=False):
+        (tmp_path / name).mkdir()
+        compare.write(study, tmp_path / name / "results.json")
+    folders = [str(tmp_path / name) for name in "ab"]
+    assert cli.main(["merge", *folders, "--output", str(tmp_path / "c")]) == 0
+    assert "optax:lion" in capsys.readouterr().out
+    assert len(compare.read(tmp_path / "c" / "results.json").optimizers) == 3
+    (tmp_path / "b" / "results.json").write_text("{}")
+    assert cli.main(["merge", *folders, "--output", str(tmp_path / "d")]) == 2
+    assert "wanted 3" in capsys.readouterr().err

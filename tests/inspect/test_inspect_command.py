@@ -1,0 +1,101 @@
+"""`lecture-opt inspect`: exit statuses, the table, JSON, a comparison, what make() may give."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import optax
+import pytest
+from models import shape
+
+from lecture_opt import inspect
+from lecture_opt.cli import dispatch
+from lecture_opt.inspect.made import optimizer_and_params
+
+TRAIN = """
+import jax, jax.numpy as jnp, optax
+
+params = {"dense": {"kernel": jnp.zeros((4, 8)), "bias": jnp.zeros(8)}}
+
+def make():
+    return optax.adamw(1e-3, weight_decay=0.1), params
+
+def without():
+    return optax.adam(1e-3), params
+
+def early():
+    return optax.sgd(optax.linear_schedule(0.1, 0.0, 5)), params
+
+def nothing():
+    return 3
+
+def breaks():
+    raise RuntimeError("no data")
+"""
+
+
+@pytest.fixture
+def train(tmp_path):
+    file = tmp_path / "train.py"
+    file.write_text(TRAIN)
+    return file
+
+
+@pytest.mark.parametrize(
+    ("name", "status"), [("make", 0), ("early", 1), ("nothing", 2), ("breaks", 2), ("absent", 2)]
+)
+def test_exit_status(train, name, status, capsys):
+    assert dispatch.main(["inspect", f"{train}:{name}", "--steps", "20"]) == status
+    captured = capsys.readouterr()
+    assert captured.err if status == 2 else captured.out
+
+
+def test_the_table_and_the_finding_are_printed(train, capsys):
+    dispatch.main(["inspect", f"{train}:early", "--steps", "20"])
+    out = capsys.readouterr().out
+    assert "dense/kernel" in out
+    assert "the schedule ends at step 5 of 20" in out
+
+
+def test_json_is_strict_and_whole(train, tmp_path):
+    file = tmp_path / "inspection.json"
+    dispatch.main(["inspect", f"{train}:make", "--steps", "5", "--output", str(file)])
+    data = json.loads(file.read_text(), parse_constant=pytest.fail)
+    assert data["ok"] is True
+    bias = next(leaf for leaf in data["leaves"] if leaf["path"] == "dense/bias")
+    assert bias["decay"] == {"kind": "decoupled", "amount": 0.1, "scheduled": True}
+    assert bias["rates"] == pytest.approx([1e-3] * 5)
+
+
+def test_two_are_compared(train, capsys):
+    command = ["inspect", f"{train}:make", "--steps", "5", "--against", f"{train}:without"]
+    assert dispatch.main(command) == 0
+    assert "dense/bias: weight decay 0.1 (decoupled) becomes 0 (no)" in capsys.readouterr().out
+
+
+def test_a_train_state_is_understood():
+    train_state = pytest.importorskip("flax.training.train_state")
+    params = {"w": jnp.zeros(3)}
+    state = train_state.TrainState.create(apply_fn=None, params=params, tx=optax.sgd(0.1))
+    optimizer, found = optimizer_and_params(state)
+    assert found is params
+    assert inspect.run(optimizer, found, steps=5)["w"].rule == "sgd()"
+
+
+def test_an_nnx_optimizer_is_understood():
+    nnx = pytest.importorskip("flax.nnx")
+    with jax.numpy_dtype_promotion("standard"):
+        model = nnx.Linear(2, 3, rngs=nnx.Rngs(0))
+        made = nnx.Optimizer(model, optax.adamw(1e-3), wrt=nnx.Param)
+    with_model = type("Made", (), {"tx": made.tx, "model": model})()
+    optimizer, params = optimizer_and_params(with_model)
+    assert {leaf.path for leaf in inspect.run(optimizer, params, steps=5).leaves} == {
+        "bias",
+        "kernel",
+    }
+
+
+def test_a_model_of_seven_billion_needs_no_memory():
+    params = {f"layer_{i}": {"kernel": shape(4096, 4096 * 13)} for i in range(32)}
+    leaf = inspect.run(optax.adam(1e-4), params, steps=5)["layer_7/kernel"]
+    assert leaf.state_bytes == 2 * 4 * 4096 * 4096 * 13
