@@ -3,6 +3,7 @@
 import os
 
 os.environ.setdefault("MPLBACKEND", "Agg")
+os.environ["LECTURE_OPT_NO_CACHE"] = "1"  # tests neither read nor fill the user's
 
 import browser
 import hypothesis

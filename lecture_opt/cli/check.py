@@ -10,7 +10,7 @@ import jax
 from lecture_opt import check, files, specs
 from lecture_opt.check import table
 from lecture_opt.check.diagnosis.foreign import is_foreign
-from lecture_opt.cli import kit
+from lecture_opt.cli import cache, kit
 
 DESCRIPTION = f"""\
 Put an optimizer through a battery of properties that every (init, update) pair should hold, and
@@ -31,6 +31,7 @@ DEVICES = 8
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of `check`."""
     parser.description = DESCRIPTION
+    cache.add_option(parser)
     parser.add_argument("optimizer", nargs="?", help="what to check")
     parser.add_argument(
         "--reference",

@@ -8,7 +8,7 @@ from pathlib import Path
 import jax
 
 from lecture_opt import compare, files, specs
-from lecture_opt.cli import kit
+from lecture_opt.cli import cache, kit
 from lecture_opt.compare import expectations
 from lecture_opt.compare.show import report, terminal
 from lecture_opt.environment import check_device
@@ -44,6 +44,7 @@ WRITTEN = ("report.html", "results.json", "runs.csv", "curves.csv", "tables.tex"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of `compare`."""
     parser.epilog = EPILOG
+    cache.add_option(parser)
     kit.add_repeatable(
         parser,
         "--task",

@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from lecture_opt.cli import kit
+from lecture_opt.cli import cache, kit
 
 COMMANDS = {
     "compare": ("compare", "is this optimizer any good: tune, train and rank"),
@@ -32,6 +32,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         args, unknown = parser.parse_known_args(arguments)
         if unknown:
             commands[name].error(f"unrecognized arguments: {' '.join(unknown)}")
+        if getattr(args, "cache", False):
+            cache.start()
         status = int(args.run(args))
         sys.stdout.flush()  # a reader that has left shows here
         return status

@@ -4,7 +4,7 @@ import argparse
 from typing import Any
 
 from lecture_opt import files, inspect, specs
-from lecture_opt.cli import kit
+from lecture_opt.cli import cache, kit
 from lecture_opt.inspect import table
 from lecture_opt.inspect.made import optimizer_and_params
 
@@ -25,6 +25,7 @@ Exit status: 0 nothing was found, 1 there are findings, 2 the request could not 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of `inspect`."""
     parser.description = DESCRIPTION
+    cache.add_option(parser)
     parser.add_argument("make", nargs="?", help="path/to/file.py:NAME or package.module:NAME")
     parser.add_argument("--steps", type=int, default=1000, help="length of the schedule")
     parser.add_argument(

@@ -8,7 +8,7 @@ from rich import box
 from rich.table import Table
 
 from lecture_opt import equals, files, race, specs
-from lecture_opt.cli import kit
+from lecture_opt.cli import cache, kit
 from lecture_opt.race import pictures, trajectories, webpage
 
 EPILOG = f"""\
@@ -26,6 +26,7 @@ MOST_STEPS = 5000
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of `race`."""
     parser.epilog = EPILOG
+    cache.add_option(parser)
     add = parser.add_argument
     kit.add_repeatable(parser, "--optimizer", "default: the lecture's six", metavar="OPTIMIZER")
     kit.add_repeatable(parser, "--surface", "default: all six", metavar="NAME")
