@@ -61,6 +61,8 @@ def _run(
 def _metric(entrant: Entrant, state: State, part: str) -> float:
     loop, total, weights = entrant.loop, 0.0, 0.0
     whole = loop.data[loops.PARTS.index(part)]
+    leaves, merge = bound.flatten(state)
+    state = merge(leaves)  # a metric may put modules into their mode for evaluation
     if loop.host_metric:
         return float(bound.measure(loop, state, whole, metric_key(part))[0])
     for piece in pieces(whole):
