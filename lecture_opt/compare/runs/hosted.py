@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -77,6 +78,8 @@ def source(entrant: Entrant) -> str | None:
     try:
         functions = entrant.loop.start, entrant.loop.step, entrant.loop.metric
         files = {inspect.getsourcefile(inspect.unwrap(function)) for function in functions}
-        return "".join(open(file).read() for file in sorted(filter(None, files)))
+        return "".join(
+            Path(file).read_text(encoding="utf-8") for file in sorted(filter(None, files))
+        )
     except (TypeError, OSError):
         return None
