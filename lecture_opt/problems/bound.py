@@ -74,6 +74,11 @@ def advance(loop: Loop, state: State, batch: Batch, key: jax.Array) -> tuple[Sta
     state, aux = _returned(loop, result, tree, state)
     loss = aux.get("loss") if isinstance(aux, dict) else aux
     if loss is None or jnp.shape(loss) != ():
+        if loop.host_metric:
+            raise TaskError(
+                f"Loop {loop.name}: step returns no loss, and a host metric can't stand for it; "
+                "return (state, loss)"
+            )
         loss = measure(loop, state, batch, key)[0]
     return state, jnp.asarray(loss, jnp.float32)
 
@@ -153,7 +158,9 @@ def _has_graph(nnx: Any, state: State) -> bool:
 
 def _array_or_none(leaf: Any) -> jax.ShapeDtypeStruct | None:
     if isinstance(leaf, jax.Array | np.ndarray | np.generic):
-        return jax.ShapeDtypeStruct(np.shape(leaf), jax.dtypes.canonicalize_dtype(leaf.dtype))
+        is_key = jnp.issubdtype(leaf.dtype, jax.dtypes.extended)
+        dtype = leaf.dtype if is_key else jax.dtypes.canonicalize_dtype(leaf.dtype)
+        return jax.ShapeDtypeStruct(np.shape(leaf), dtype)
     return None
 
 
@@ -181,7 +188,7 @@ def _widened(loop: Loop, known: Any, old: Any, new: Any) -> jax.ShapeDtypeStruct
 
 def _arrays(leaves: list[Any], layout: Layout) -> Arrays:
     return tuple(
-        leaf if jnp.issubdtype(a.dtype, jax.dtypes.prng_key) else jnp.asarray(leaf, a.dtype)
+        leaf if jnp.issubdtype(a.dtype, jax.dtypes.extended) else jnp.asarray(leaf, a.dtype)
         for leaf, a in zip(leaves, layout, strict=True)
         if a is not None
     )

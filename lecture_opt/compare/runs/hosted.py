@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -61,6 +62,8 @@ def _run(
 def _metric(entrant: Entrant, state: State, part: str) -> float:
     loop, total, weights = entrant.loop, 0.0, 0.0
     whole = loop.data[loops.PARTS.index(part)]
+    leaves, merge = bound.flatten(state)
+    state = merge(leaves)  # a metric may put modules into their mode for evaluation
     if loop.host_metric:
         return float(bound.measure(loop, state, whole, metric_key(part))[0])
     for piece in pieces(whole):
@@ -75,6 +78,8 @@ def source(entrant: Entrant) -> str | None:
     try:
         functions = entrant.loop.start, entrant.loop.step, entrant.loop.metric
         files = {inspect.getsourcefile(inspect.unwrap(function)) for function in functions}
-        return "".join(open(file).read() for file in sorted(filter(None, files)))
+        return "".join(
+            Path(file).read_text(encoding="utf-8") for file in sorted(filter(None, files))
+        )
     except (TypeError, OSError):
         return None

@@ -22,7 +22,11 @@ def unrolled(
     `update` are given is batched.
     """
     extended = [optax.with_extra_args_support(optimizer) for optimizer in optimizers]
-    init = _one_by_one([lambda _, params, o=o: o.init(params) for o in extended])
+
+    def first(optimizer: Any) -> Callable[..., Any]:
+        return lambda _, params: optimizer.init(params)
+
+    init = _one_by_one([first(o) for o in extended])
 
     def update(grads: Any, state: Any, params: Any = None, **extra_args: Any) -> Any:
         functions = {k: v for k, v in extra_args.items() if callable(v)}
