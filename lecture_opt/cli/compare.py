@@ -125,8 +125,7 @@ def run(args: argparse.Namespace) -> int:
     store, earlier = compare.Store(args.output / "unfinished"), _earlier(path)
     protocol = expectations.continued(protocol, [spec.name for spec in optimizers], earlier)
     if not (args.resume or jax.process_index() > 0):
-        store.remove()
-    study, most = _look(tasks, optimizers, protocol, store), args.max_seeds
+        study, most = _look(tasks, optimizers, protocol, store), args.max_seeds
     while args.until and not expectations.is_clear(study) and protocol.seeds < most:
         protocol = expectations.extended(protocol, min(2 * protocol.seeds, most))
         study = _look(tasks, optimizers, protocol, store)
@@ -136,6 +135,7 @@ def run(args: argparse.Namespace) -> int:
     store.remove()
     terminal.show(study, kit.console(180))
     report.write(compare.read(path), args.output)
+    store.remove()  # last: a command killed while it draws only draws again
     kit.say_written(args.output / name for name in WRITTEN)
     refuted, undecided = expectations.unmet(study, _expected(args))
     for sentence in (*refuted, *undecided):
