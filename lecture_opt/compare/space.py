@@ -27,7 +27,7 @@ def of(spec: specs.OptimizerSpec, rates: specs.Range = LEARNING_RATES) -> dict[s
 
 
 def draw(space: Mapping[str, specs.Range], count: int) -> dict[str, np.ndarray]:
-    """`count` settings, as one array a name; the first of equal calls and of all others alike.
+    """The first `count` settings of a space: for each name its values, the same in every call.
 
     >>> draw({"learning_rate": specs.Range("log", 1e-3, 1e-1)}, 3)["learning_rate"].round(4)
     array([0.001, 0.01 , 0.1  ])

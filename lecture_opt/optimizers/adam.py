@@ -43,10 +43,10 @@ def adam(
         v    <- b2 * v + (1 - b2) * g^2
         p    <- p - learning_rate * (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps)
 
-    The correction uses b1^t, not the product of the b1_t, as the slide and the paper do. With
-    `b1_decay=1` equal to `optax.adam(learning_rate, b1, b2, eps)`, and so it is in float32 with
-    the default, which rounds to 1 there; in float64 no optax call has the decay. The slides call
-    `b1_decay` l. For complex parameters g^2 is |g|^2.
+    The correction uses b1^t, not the product of the b1_t, as the slide and the paper do. The
+    slides call `b1_decay` l. With `b1_decay=1` this is `optax.adam(learning_rate, b1, b2, eps)`.
+    The default rounds to 1 in float32 and gives the same; in float64 it decays, which optax does
+    not offer. For complex parameters g^2 is |g|^2.
 
     Args:
         learning_rate: A scalar >= 0, or a schedule `count -> scalar`, called with 0 first.

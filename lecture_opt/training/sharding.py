@@ -52,12 +52,12 @@ from lecture_opt.training.checks import check_optimizer
 def shard_data(data: PyTree, mesh: Mesh) -> PyTree:
     """The examples, cut along their leading axis over all devices of the mesh.
 
-    With several processes, each gives all of the data and keeps its part. Where a process can
-    read no more than its own part: `jax.make_array_from_process_local_data`.
+    With several processes, each gives all of the data and keeps its part. A process that can read
+    only its own part calls `jax.make_array_from_process_local_data` instead.
 
     Raises:
-        ValueError: Where a leading axis is no multiple of the number of devices.
-        TypeError: Where `mesh` is none.
+        ValueError: A leading axis is not a multiple of the number of devices.
+        TypeError: `mesh` is not a mesh.
     """
     _check_mesh("shard_data", mesh)
 
@@ -172,7 +172,7 @@ def explicit_axes(data: PyTree) -> frozenset[str]:
 
 
 def gathered(params: PyTree, axes: frozenset[str]) -> PyTree:
-    """Inside a program or not: the parameters, cut over none of these Explicit axes."""
+    """The parameters, whole along these Explicit axes, inside a program or outside."""
 
     def gather(leaf: Any) -> Any:
         where = jax.typeof(leaf).sharding

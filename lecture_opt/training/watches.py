@@ -111,7 +111,7 @@ def chunk_length(steps: int, *stops: int) -> int:
 
 
 def own(tree: PyTree) -> PyTree:
-    """A copy of the arrays, none of weak type, that a compiled loop may overwrite."""
+    """A copy of the arrays that a compiled loop may overwrite; their types are not weak."""
     return jax.tree.map(lambda leaf: jnp.array(leaf, dtype=jnp.result_type(leaf)), tree)
 
 

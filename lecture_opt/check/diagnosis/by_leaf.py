@@ -26,7 +26,7 @@ def which_leaves(subject: Subject, reference: Subject) -> str:
     try:
         got, _ = subject.updates_over(grads, params)
         wanted, _ = reference.updates_over(grads, params)
-    except Exception:  # one of the two takes no such tree
+    except Exception:  # one of the two does not take this tree
         return ""
     named = jax.tree_util.tree_leaves_with_path(params)
     differ, agree = [], []

@@ -58,7 +58,7 @@ def rows(task: Task) -> list[Row]:
 
 
 def number(value: float, digits: int = 4) -> str:
-    """A number in a few digits, an en dash where there is none.
+    """A number in a few digits, an en dash for NaN.
 
     >>> number(0.97251), number(12345678.0), number(float("nan"))
     ('0.9725', '1.235e+07', '–')

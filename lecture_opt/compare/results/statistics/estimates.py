@@ -133,7 +133,7 @@ def working_range(
 
     Args:
         rates: (n,) ascending.
-        scores: (n,) metric at each, NaN where there is none.
+        scores: (n,) metric at each, NaN where it is unknown.
         higher_is_better: The metric's direction.
         margin: A share of the best score's size.
 
