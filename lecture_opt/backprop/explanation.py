@@ -48,7 +48,7 @@ def explain(
 
     Example:
         >>> import lecture_opt as lo
-        >>> from lecture_opt.backprop import chain, dense
+        >>> from lecture_opt.backprop import chain, dense, relu
         >>> params = lo.mlp([2, 3, 2]).init(jax.random.key(0))
         >>> params[0]["bias"] = jnp.array([-9.0, 0.0, 9.0])  # the first ReLU never fires
         >>> batch = jnp.array([[0.5, 0.5], [1.0, -1.0]]), jnp.array([0, 1])

@@ -11,7 +11,7 @@ import numpy as np
 from lecture_opt import specs
 from lecture_opt.compare import results, space
 from lecture_opt.compare.protocol import Protocol
-from lecture_opt.compare.runs import engine, hosted, machine
+from lecture_opt.compare.runs import engine, entrants, hosted, machine
 from lecture_opt.compare.runs.data import Data
 from lecture_opt.compare.runs.entrants import Entrant, Examined
 from lecture_opt.compare.runs.store import Stage
@@ -175,7 +175,7 @@ class Run:
         wanted = self.protocol.draws * len(self.protocol.tuning_seeds)
         entrant, runs = self.entrant, machine.runs_at_once(self.entrant, wanted)
         if group:
-            entrant = entrant._replace(settings=[entrant.settings[i] for i in group])
+            entrant = entrants.with_settings(entrant, [entrant.settings[i] for i in group])
             runs = len(group) * max(1, runs // len(group))
         return entrant, engine.build(entrant, self.data, runs=runs)
 

@@ -113,7 +113,7 @@ def look(
     """The optimizer as an entrant; ValueError where one step with it can't be traced.
 
     First with tracers for hyperparameters, then, where the constructor takes no tracer, with the
-    numbers of the first setting.
+    numbers of the settings.
     """
     entrant = Entrant(loop, builder(loop, spec, schedule), tuple(settings[0]), examined.driver)
     if examined.driver.host:
@@ -127,12 +127,20 @@ def look(
             except Exception as error:
                 if not untraced(error):
                     raise
-                entrant = entrant._replace(names=(), settings=tuple(settings[:1]))
+                entrant = entrant._replace(names=(), settings=tuple(settings))
                 layout, step = bound.look(loop, entrant.start, {}, batch)
     except Exception as error:
         raise ValueError(f"{spec.text} can't train {loop.name}: {first_line(error)}") from error
     settings = tuple(settings) if entrant.settings else ()
     return entrant._replace(layout=layout, settings=settings, identity=digest(step))
+
+
+def with_settings(entrant: Entrant, settings: Sequence[Setting]) -> Entrant:
+    """The entrant with these settings alone, which may need another state."""
+    entrant = entrant._replace(settings=tuple(settings))
+    with lenient():
+        layout, _ = bound.look(entrant.loop, entrant.start, {}, sample_batch(entrant.loop))
+    return entrant._replace(layout=layout)
 
 
 def builder(

@@ -5,12 +5,18 @@ batching rule of their own.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 from jax.custom_batching import custom_vmap
+
+
+class Each(NamedTuple):
+    """The states of all settings, where their trees differ. A run steps that of its own."""
+
+    states: tuple[Any, ...]
 
 
 def unrolled(
@@ -26,20 +32,30 @@ def unrolled(
     def first(optimizer: Any) -> Callable[..., Any]:
         return lambda _, params: optimizer.init(params)
 
-    init = _one_by_one([first(o) for o in extended])
+    def init(params: Any) -> Any:
+        shapes = [jax.eval_shape(optimizer.init, params) for optimizer in extended]
+        if all(shape == shapes[0] for shape in shapes):
+            return _one_by_one([first(o) for o in extended])(number, params)
+        return Each(tuple(optimizer.init(params) for optimizer in extended))
 
     def update(grads: Any, state: Any, params: Any = None, **extra_args: Any) -> Any:
         functions = {k: v for k, v in extra_args.items() if callable(v)}
         arrays = {k: v for k, v in extra_args.items() if k not in functions}
 
-        def one(optimizer: Any) -> Callable[..., Any]:
-            return lambda _, grads, state, params, arrays: optimizer.update(
-                grads, state, params, **arrays, **functions
-            )
+        def one(own: int) -> Callable[..., Any]:
+            def step(_: Any, grads: Any, state: Any, params: Any, arrays: Any) -> Any:
+                states = list(state.states) if isinstance(state, Each) else {own: state}
+                updates, states[own] = extended[own].update(
+                    grads, states[own], params, **arrays, **functions
+                )
+                return updates, Each(tuple(states)) if isinstance(state, Each) else states[own]
 
-        return _one_by_one([one(o) for o in extended])(number, grads, state, params, arrays)
+            return step
 
-    return optax.GradientTransformationExtraArgs(lambda params: init(number, params), update)
+        steps = [one(i) for i in range(len(extended))]
+        return _one_by_one(steps)(number, grads, state, params, arrays)
+
+    return optax.GradientTransformationExtraArgs(init, update)
 
 
 def _one_by_one(functions: Sequence[Callable[..., Any]]) -> Callable[..., Any]:
