@@ -2,7 +2,7 @@
 
 `loop` is `fit`; `steps` its compiled chunk, `batches` the order of the examples, `watches` what
 the host does between chunks, `sharding` the devices, `checkpoints` the folder that a run is saved
-in, `contents` what is in it, `checks` the errors.
+in, `contents` what is in it, `identity` which run it is of, `checks` the errors.
 """
 
 from lecture_opt.training.checkpoints import Checkpoint

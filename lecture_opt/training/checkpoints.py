@@ -11,14 +11,14 @@ import math
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from lecture_opt.numerics import PyTree
-from lecture_opt.training import checks, contents
+from lecture_opt.training import checks, contents, identity
 
 _TRASH = "deleted"
 
@@ -34,12 +34,15 @@ class Checkpoint:
         best: The number by which the lowest is best, from an evaluation: `lambda accuracy:
             -accuracy`; only checkpoints at an evaluation compete. By default, the mean training
             loss since the checkpoint before. NaN and infinity are never best.
+        accept: What may differ from the run in the folder: "data" (its values), "step" (the loss
+            and the optimizer's hyperparameters). By default a difference is an error.
     """
 
     directory: str | os.PathLike[str]
     every: int = 1000
     keep: int = 3
     best: Callable[[Any], float] | None = None
+    accept: Collection[str] = ()
 
 
 def configured(checkpoint: Any, eval_fn: Any) -> Checkpoint | None:
@@ -59,6 +62,11 @@ def configured(checkpoint: Any, eval_fn: Any) -> Checkpoint | None:
         )
     if checkpoint.best is not None and eval_fn is None:
         raise ValueError("fit: checkpoint.best is given and eval_fn is not")
+    if isinstance(checkpoint.accept, str) or not set(checkpoint.accept) <= set(identity.ACCEPTABLE):
+        raise ValueError(
+            f"fit: checkpoint.accept is {checkpoint.accept!r}; wanted some of "
+            f"{list(identity.ACCEPTABLE)}"
+        )
     return dataclasses.replace(
         checkpoint,
         every=checks.check_count("checkpoint.every", checkpoint.every, 1),
@@ -172,7 +180,7 @@ def restore(
         about = store.manager.restore(step, args=wanted)["about"]
         run, described, history = about["run"], about["state"], contents.empty(about["history"])
     where = f"fit: checkpoint: {_path(store, step)}"
-    contents.check_run(where, run, store.run)
+    identity.check(where, run, store.run, store.checkpoint.accept)
     contents.check_state(where, described, contents.described(like))
     if step > end:
         raise ValueError(f"{where} is beyond the last step, {end}; ask for more steps")

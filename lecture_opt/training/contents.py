@@ -1,4 +1,4 @@
-"""What a checkpoint holds: arrays by name, their shapes and dtypes, and the facts of the run."""
+"""What a checkpoint holds: arrays by name, and their shapes and dtypes."""
 
 from typing import Any
 
@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from lecture_opt.numerics import PyTree
-from lecture_opt.training.batches import Source
 
 
 def named(**trees: PyTree) -> dict[str, Any]:
@@ -48,27 +47,6 @@ def empty(described: dict[str, list[Any]]) -> dict[str, np.ndarray]:
 def filled(arrays: dict[str, Any]) -> dict[str, Any]:
     """Those that hold a number; orbax keeps no others."""
     return {name: array for name, array in arrays.items() if array.size}
-
-
-def facts(source: Source, start_step: int) -> dict[str, Any]:
-    """What decides the batches, and so must be the same in a run that goes on."""
-    key = None if source.key is None else np.asarray(jax.random.key_data(source.key))
-    return {
-        "start_step": start_step,
-        "batch_size": source.batch_size,
-        "key": None if key is None else key.tolist(),
-        "data": described(named(data=source.data)),
-    }
-
-
-def check_run(where: str, saved: dict[str, Any], wanted: dict[str, Any]) -> None:
-    """That the checkpoint is of a run with the same facts."""
-    for name, value in wanted.items():
-        if saved.get(name) != value:
-            raise ValueError(
-                f"{where} is of a run with {name} {saved.get(name)}, and this has {value}; give "
-                "the arguments of that run, or another folder"
-            )
 
 
 def check_state(where: str, saved: dict[str, list[Any]], wanted: dict[str, list[Any]]) -> None:

@@ -26,14 +26,16 @@ def prefers_host_steps(jaxpr: core.ClosedJaxpr | core.Jaxpr, backend: str) -> bo
         jaxpr: A step, traced: `jax.make_jaxpr(step)(*args)` or `jax.jit(step).trace(*args).jaxpr`.
         backend: Where it runs: "cpu", "gpu", "tpu", as `jax.default_backend()` says.
     """
-    return backend == "cpu" and "conv_general_dilated" in _primitives(jaxpr)
+    return backend == "cpu" and any(
+        equation.primitive.name == "conv_general_dilated" for equation in equations(jaxpr)
+    )
 
 
-def _primitives(jaxpr: core.ClosedJaxpr | core.Jaxpr) -> Iterator[str]:
+def equations(jaxpr: core.ClosedJaxpr | core.Jaxpr) -> Iterator[core.JaxprEqn]:
     """The operations of a program, with those of the programs that it calls."""
     for equation in jaxpr.eqns:
-        yield equation.primitive.name
+        yield equation
         for value in equation.params.values():
             for inner in value if isinstance(value, (tuple, list)) else (value,):
                 if isinstance(inner, (core.ClosedJaxpr, core.Jaxpr)):
-                    yield from _primitives(inner)
+                    yield from equations(inner)

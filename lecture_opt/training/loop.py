@@ -121,10 +121,13 @@ def fit(
         source = source._replace(data=place(source.data), key=place(source.key))
         params = own(place(params))
         opt_state = own(place(checks.check_opt_state(opt_state, optimizer, params)))
+        carry = Carry(params, opt_state, place(batches.start(source, asked.start)))
+        advance, step = chunks(loss_fn, optimizer, ids_fn, source, carry)
         begun = Snapshot(asked.start, params, opt_state, History([], []))
-        with watches.opened(asked, source, begun) as (watch, begun):
-            carry = Carry(begun.params, begun.opt_state, place(batches.start(source, begun.step)))
-            advance = chunks(loss_fn, optimizer, ids_fn, source, carry)
+        with watches.opened(asked, source, begun, step) as (watch, begun):
+            if begun.step > asked.start:
+                order = place(batches.start(source, begun.step))
+                carry = Carry(begun.params, begun.opt_state, order)
             return _run(advance, carry, begun, watch)
 
 

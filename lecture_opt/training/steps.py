@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax import lax
+from jax.extend import core
 
 from lecture_opt import rows
 from lecture_opt.numerics import PyTree
@@ -45,8 +46,12 @@ def chunks(
     ids_fn: IdsFn | None,
     source: batches.Source,
     carry: Carry,
-) -> Callable[[Carry, int], tuple[Carry, np.ndarray]]:
-    """A function that takes so many steps, by `scan` or one by one, and gives their losses."""
+) -> tuple[Callable[[Carry, int], tuple[Carry, np.ndarray]], core.ClosedJaxpr]:
+    """A function that takes so many steps, by `scan` or one by one, and gives their losses.
+
+    Returns:
+        It, and a step, traced.
+    """
     program = kept(build, loss_fn, optimizer.update, ids_fn)
     where = sharding.placement(carry, source.data)
     rest = source.data, source.key, source.batch_size, where
@@ -64,7 +69,7 @@ def chunks(
         return carry, np.stack(jax.device_get(losses))
 
     platform = min(device.platform for device in jax.tree.leaves(carry.params)[0].devices())
-    return one_by_one if prefers_host_steps(jaxpr, platform) else scanned
+    return one_by_one if prefers_host_steps(jaxpr, platform) else scanned, jaxpr
 
 
 def build(loss: Found, update: Found, ids: Found) -> Program:

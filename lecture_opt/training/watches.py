@@ -9,10 +9,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.extend import core
 
 from lecture_opt import rows
 from lecture_opt.numerics import PyTree
-from lecture_opt.training import checkpoints, checks, contents, progress, sharding
+from lecture_opt.training import checkpoints, checks, identity, progress, sharding
 from lecture_opt.training.batches import Source
 from lecture_opt.training.checkpoints import Checkpoint, Snapshot, Store
 
@@ -56,7 +57,9 @@ def checked(watch: Watch) -> Watch:
 
 
 @contextlib.contextmanager
-def opened(watch: Watch, source: Source, begun: Snapshot) -> Iterator[tuple[Watch, Snapshot]]:
+def opened(
+    watch: Watch, source: Source, begun: Snapshot, step: core.ClosedJaxpr
+) -> Iterator[tuple[Watch, Snapshot]]:
     """The watch with its bar and folder open, and the snapshot to go on from."""
     axes, eval_fn = sharding.explicit_axes(source.data), watch.eval_fn
     if eval_fn is not None:
@@ -65,7 +68,7 @@ def opened(watch: Watch, source: Source, begun: Snapshot) -> Iterator[tuple[Watc
         bar = progress.progress_bar(watch.progress, watch.steps)
         watch = watch._replace(report=stack.enter_context(bar))
         if isinstance(watch.checkpoint, Checkpoint):
-            facts = contents.facts(source, watch.start)
+            facts = identity.facts(source, watch.start, begun.opt_state, step)
             store = stack.enter_context(checkpoints.opened(watch.checkpoint, facts))
             watch = watch._replace(store=store)
             begun = checkpoints.restore(store, watch.end, begun, watch.eval_fn)

@@ -15,6 +15,7 @@ import a_run
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 import lecture_opt as lo
@@ -328,10 +329,91 @@ def test_a_run_is_not_resumed_as_another(saved, changes, text):
     assert text in str(caught.value)
 
 
-def test_another_optimizer_or_model_is_told(saved, monkeypatch):
-    monkeypatch.setattr(a_run, "OPTIMIZER", lo.momentum(0.1))
-    with pytest.raises(ValueError, match="is of other params or another optimizer: opt_state"):
-        a_run.run(saved, steps=300)
+SUMS = jnp.arange(8.0).reshape(4, 2)
+
+
+def short(folder, optimizer=None, data=SUMS, scale=1.0, steps=4, **changes):
+    """A run that takes no time."""
+    return lo.fit(
+        lambda w, batch: scale * jnp.sum(w**2) + jnp.sum(w * jnp.mean(batch, 0)), jnp.ones(2),
+        optimizer or lo.momentum(0.1), data, steps=steps,
+        checkpoint=lo.Checkpoint(folder, **changes),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (lo.adagrad(0.1), lo.rmsprop(0.1)),
+        (lo.momentum(0.1), lo.nesterov(0.1)),
+        (lo.adam(0.1), lo.momentum(0.1)),
+        (optax.sgd(0.1), optax.chain(optax.clip(1.0), optax.sgd(0.1))),
+    ],
+)
+def test_a_state_of_other_classes_is_another_optimizers(tmp_path, one, other):
+    short(tmp_path, one)
+    with pytest.raises(ValueError, match=r"/4 is of another optimizer: its state is of \["):
+        short(tmp_path, other, steps=8, accept=["step"])
+
+
+def test_other_params_are_told(tmp_path):
+    short(tmp_path)
+    with pytest.raises(ValueError, match=r"is of other params or another optimizer: params is"):
+        lo.fit(lambda w, b: jnp.sum(w) * jnp.sum(b), jnp.ones(3), lo.momentum(0.1), SUMS, steps=8,
+               checkpoint=lo.Checkpoint(tmp_path, accept=["step"]))  # fmt: skip
+
+
+def injected(learning_rate):
+    return optax.inject_hyperparams(optax.sgd)(learning_rate)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "text"),
+    [
+        ({}, {"optimizer": lo.momentum(0.25)}, "other hyperparameters ("),
+        ({"optimizer": lo.adam(b2=0.9)}, {"optimizer": lo.adam(b2=0.8)}, "other hyperparameters ("),
+        ({"optimizer": injected(0.5)}, {"optimizer": injected(0.25)}, "(0.5 there, 0.25 here)"),
+        ({}, {"scale": 2.0}, "another step: another loss"),
+        ({"scale": SUMS[0, 1:]}, {"scale": SUMS[1, 1:]}, "another step: another loss"),
+    ],
+)
+def test_another_step_is_told_and_can_be_accepted(tmp_path, one, other, text):
+    one, other = ({"scale": 1.0, "optimizer": lo.momentum(0.1)} | run for run in (one, other))
+    for run in (one, other):
+        scale = run["scale"]
+        run["scale"] = scale if isinstance(scale, float) else scale.reshape(())
+    short(tmp_path, **one)
+    short(tmp_path, **one, steps=5)
+    with pytest.raises(ValueError, match=r"give the arguments .* accept=\['step'\]\)") as caught:
+        short(tmp_path, **other, steps=8)
+    assert text in str(caught.value)
+    assert "other values in data" not in str(caught.value)
+    assert short(tmp_path, **other, steps=8, accept=["step"]).step == 8
+    assert short(tmp_path, **other, steps=9).step == 9  # what was accepted is saved
+
+
+@pytest.mark.parametrize(
+    "dtype", ["bool", "int8", "uint32", "bfloat16", "float16", "float32", "float64", "complex64"]
+)
+def test_other_data_is_told_and_can_be_accepted(tmp_path, x64, dtype):
+    def run(data, steps, *accept):
+        place = lo.Checkpoint(tmp_path, accept=accept)
+        w = jnp.ones(2, jnp.float32)
+        lo.fit(lambda w, b: jnp.sum(w**2), w, OPTIMIZER, data, steps=steps, checkpoint=place)
+
+    data = (np.arange(8) % 3 == 0).reshape(4, 2).astype(jnp.dtype(dtype))
+    run(data, 2)
+    run(data.copy(), 3)
+    for other in (data[::-1], data[:, ::-1], np.where(np.arange(8).reshape(4, 2) == 7, 1, data)):
+        with pytest.raises(ValueError, match=r"is of a run with other values in data; give the"):
+            run(other.astype(data.dtype), 4, "step")
+    run(data[::-1], 4, "data")
+
+
+@pytest.mark.parametrize("accept", ["data", ["optimizer"]])
+def test_what_can_be_accepted_is_told(tmp_path, accept):
+    with pytest.raises(ValueError, match=r"checkpoint\.accept is .*; wanted some of \['data', 'st"):
+        short(tmp_path, accept=accept)
 
 
 @pytest.mark.parametrize(
