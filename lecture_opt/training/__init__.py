@@ -2,7 +2,8 @@
 
 `loop` is `fit`; `steps` its compiled chunk, `batches` the order of the examples, `watches` what
 the host does between chunks, `sharding` the devices, `checkpoints` the folder that a run is saved
-in, `contents` what is in it, `identity` which run it is of, `checks` the errors.
+in, `contents` what is in it, `identity` which run it is of, `checks` the errors before a run,
+`nans` why a loss is NaN.
 """
 
 from lecture_opt.training.checkpoints import Checkpoint

@@ -192,22 +192,8 @@ def restore(
     params, opt_state = jax.tree.unflatten(tree, leaves)
     seen = {name: read["history"].get(name, array) for name, array in history.items()}
     losses = [seen.pop("losses")]
-    evaluations = _unstacked(about["evaluation_steps"], seen, eval_fn, params)
+    evaluations = contents.unstacked(about["evaluation_steps"], seen, eval_fn, params)
     return Snapshot(step, params, opt_state, History(losses, evaluations))
-
-
-def _unstacked(
-    steps: list[int],
-    stacks: dict[str, np.ndarray],
-    eval_fn: Callable[[PyTree], Any] | None,
-    params: PyTree,
-) -> list[tuple[int, Any]]:
-    """The evaluations of these steps, of the form that `eval_fn` gives; `[]` without it."""
-    if not steps or eval_fn is None:
-        return []
-    form = jax.tree.structure(eval_fn(params))
-    rows = ([np.array(stack[i]) for stack in stacks.values()] for i in range(len(steps)))
-    return [(at, jax.tree.unflatten(form, row)) for at, row in zip(steps, rows, strict=True)]
 
 
 def _score(

@@ -8,7 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from lecture_opt.numerics import PyTree, check_integers
+from lecture_opt.numerics import PyTree, check_integers, known
+
+_APART = "; eqx.partition(model, eqx.is_inexact_array) sets functions and such leaves apart"
+_LISTS = "; a list is a tree of its items, and numpy.asarray makes one array of it"
 
 
 def check_count(name: str, value: Any, least: int) -> int:
@@ -20,6 +23,17 @@ def check_count(name: str, value: Any, least: int) -> int:
     if count < least:
         raise ValueError(f"fit: {name} is {count}; wanted at least {least}")
     return count
+
+
+def check_untraced(**arguments: PyTree) -> None:
+    """That no transformation of JAX traces `fit` itself, whose loop runs on the host."""
+    traced = [name for name, value in arguments.items() if not known(value)]
+    if traced or not known(jnp.zeros(())):  # inside jit that array is traced, too
+        raise TypeError(
+            f"fit: {' and '.join(traced) or 'the call'} is traced, by jit, vmap or grad; fit runs "
+            "its loop on the host, so call it outside of them, in a Python loop over seeds or "
+            "rates; to vmap or derive a training, write its steps with jax.lax.scan"
+        )
 
 
 def check_functions(loss_fn: Any, optimizer: Any) -> None:
@@ -52,7 +66,7 @@ def check_params(params: PyTree) -> None:
         if not jnp.issubdtype(dtype, jnp.inexact):
             raise TypeError(
                 f"fit: params{jax.tree_util.keystr(path)} is a {type(leaf).__name__} of dtype "
-                f"{dtype}; wanted a floating array"
+                f"{dtype}; wanted a floating array{_APART if callable(leaf) else ''}"
             )
 
 
@@ -69,14 +83,16 @@ def check_data(data: PyTree) -> tuple[PyTree, int]:
     """The data on the device, and the number of examples."""
 
     def on_device(path: tuple[Any, ...], leaf: Any) -> jax.Array:
+        name = f"fit: data{jax.tree_util.keystr(path)}"
         try:
             array = jnp.asarray(leaf if isinstance(leaf, jax.Array) else np.asarray(leaf))
         except (TypeError, ValueError):
+            dtype = getattr(leaf, "dtype", None)
             raise TypeError(
-                f"fit: data{jax.tree_util.keystr(path)} is a {type(leaf).__name__}; wanted an "
-                "array of numbers"
+                f"{name} is a {type(leaf).__name__}{f' of dtype {dtype}' if dtype else ''}; "
+                "wanted an array of numbers"
             ) from None
-        check_integers(f"fit: data{jax.tree_util.keystr(path)}", leaf)
+        check_integers(name, leaf)
         return array
 
     data = jax.tree_util.tree_map_with_path(on_device, data)
@@ -84,13 +100,15 @@ def check_data(data: PyTree) -> tuple[PyTree, int]:
     for path, leaf in jax.tree_util.tree_leaves_with_path(data):
         name = f"data{jax.tree_util.keystr(path)}"
         if leaf.ndim == 0:
-            raise ValueError(f"fit: {name} is a scalar; wanted a leading axis of examples")
+            raise ValueError(f"fit: {name} is a scalar; wanted a leading axis of examples{_LISTS}")
         first = first or (name, leaf.shape)
         if leaf.shape[0] != first[1][0]:
             raise ValueError(
                 f"fit: {name} has shape {leaf.shape} and {first[0]} has {first[1]}; "
                 "wanted leading axes of one length"
             )
+    if first and first[1][0] == 0:
+        raise ValueError(f"fit: {first[0]} has shape {first[1]}, no examples; wanted at least one")
     return data, first[1][0] if first else 0
 
 

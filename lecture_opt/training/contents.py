@@ -1,5 +1,6 @@
 """What a checkpoint holds: arrays by name, and their shapes and dtypes."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -51,7 +52,7 @@ def filled(arrays: dict[str, Any]) -> dict[str, Any]:
 
 def check_state(where: str, saved: dict[str, list[Any]], wanted: dict[str, list[Any]]) -> None:
     """That the checkpoint has the arrays of these params and this optimizer."""
-    for name in wanted.keys() | saved.keys():
+    for name in {**wanted, **saved}:
         if saved.get(name) != wanted.get(name):
             there, here = (
                 "absent" if d is None else f"{d[1]}{d[0]}"
@@ -61,3 +62,17 @@ def check_state(where: str, saved: dict[str, list[Any]], wanted: dict[str, list[
                 f"{where} is of other params or another optimizer: {name} is {there} there and "
                 f"{here} here"
             )
+
+
+def unstacked(
+    steps: list[int],
+    stacks: dict[str, np.ndarray],
+    eval_fn: Callable[[PyTree], Any] | None,
+    params: PyTree,
+) -> list[tuple[int, Any]]:
+    """The evaluations of these steps, of the form that `eval_fn` gives; `[]` without it."""
+    if not steps or eval_fn is None:
+        return []
+    form = jax.tree.structure(eval_fn(params))
+    rows = ([np.array(stack[i]) for stack in stacks.values()] for i in range(len(steps)))
+    return [(at, jax.tree.unflatten(form, row)) for at, row in zip(steps, rows, strict=True)]

@@ -28,6 +28,7 @@ Example:
     ([1, -2, 3], 200)
 """
 
+import functools
 import os
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -38,7 +39,7 @@ import optax
 
 from lecture_opt import rows
 from lecture_opt.numerics import PyTree
-from lecture_opt.training import batches, checks, sharding, watches
+from lecture_opt.training import batches, checks, nans, sharding, watches
 from lecture_opt.training.checkpoints import Checkpoint, History, Snapshot
 from lecture_opt.training.steps import Carry, IdsFn, LossFn, chunks
 from lecture_opt.training.watches import own
@@ -109,6 +110,7 @@ def fit(
     Raises:
         TypeError, ValueError: Before any step, naming the argument, what came and what was wanted.
     """
+    checks.check_untraced(params=params, data=data, key=key, opt_state=opt_state)
     checks.check_functions(loss_fn, optimizer)
     checks.check_params(params)
     asked = watches.checked(
@@ -119,7 +121,8 @@ def fit(
     source = batches.source(data, batch_size, key)
     with sharding.entered(params, opt_state, source.data) as place:
         source = source._replace(data=place(source.data), key=place(source.key))
-        params = own(place(params))
+        given = place(params)
+        params = own(given)
         opt_state = own(place(checks.check_opt_state(opt_state, optimizer, params)))
         carry = Carry(params, opt_state, place(batches.start(source, asked.start)))
         advance, step = chunks(loss_fn, optimizer, ids_fn, source, carry)
@@ -128,7 +131,8 @@ def fit(
             if begun.step > asked.start:
                 order = place(batches.start(source, begun.step))
                 carry = Carry(begun.params, begun.opt_state, order)
-            return _run(advance, carry, begun, watch)
+            explain = functools.partial(nans.explain, loss_fn, ids_fn, given, source)
+            return _run(advance, carry, begun, watch, explain)
 
 
 def _run(
@@ -136,11 +140,15 @@ def _run(
     carry: Carry,
     begun: Snapshot,
     watch: watches.Watch,
+    explain: Callable[..., None],
 ) -> FitResult:
     """Chunks of steps to the end, or to the evaluation that ends the run."""
     now, reached = begun, watches.reached(watch, begun)
     while now.step < watch.end and not reached:
         carry, losses = advance(carry, watches.next_stop(watch, now.step) - now.step)
+        if np.isnan(losses).any() and not any(np.isnan(seen).any() for seen in now.history.losses):
+            at = now.step + int(np.isnan(losses).argmax())
+            explain(at, first=at == watch.start)
         now.history.losses.append(losses)
         now = Snapshot(now.step + losses.size, carry.params, carry.opt_state, now.history)
         reached = watches.look(watch, now)

@@ -14,7 +14,7 @@ from jax.extend import core
 from lecture_opt import rows
 from lecture_opt.numerics import PyTree
 from lecture_opt.training import batches, sharding
-from lecture_opt.training.checks import check_loss
+from lecture_opt.training.checks import check_loss, check_untraced
 from lecture_opt.training.driver import prefers_host_steps
 from lecture_opt.training.programs import Found, kept
 
@@ -55,7 +55,16 @@ def chunks(
     program = kept(build, loss_fn, optimizer.update, ids_fn)
     where = sharding.placement(carry, source.data)
     rest = source.data, source.key, source.batch_size, where
-    jaxpr = program.step.trace(carry, *rest).jaxpr
+    try:
+        jaxpr = program.step.trace(carry, *rest).jaxpr
+    except (TypeError, ValueError) as error:
+        if ids_fn is not None or not _of_rows(optimizer, carry.opt_state):
+            raise
+        raise type(error)(
+            "fit: ids_fn is not given, and the optimizer is one of lecture_opt.rows, for losses "
+            f"that get the rows of a batch; without it the loss gets whole tables: {error}"
+        ) from error
+    check_untraced(**{"what loss_fn or optimizer closes over": jaxpr.consts})
 
     def scanned(carry: Carry, length: int) -> tuple[Carry, np.ndarray]:
         carry, losses = program.chunk(carry, *rest, length)
@@ -128,6 +137,13 @@ def _moved(
             )
         raise
     return rows.apply_updates(params, updates), opt_state, loss
+
+
+def _of_rows(optimizer: optax.GradientTransformation, state: PyTree) -> bool:
+    """Whether the optimizer is for row gradients, as far as its state and its module show."""
+    nodes = jax.tree.leaves(state, is_leaf=lambda node: isinstance(node, rows.ExactState))
+    exact = any(isinstance(node, rows.ExactState) for node in nodes)
+    return exact or str(getattr(optimizer.update, "__module__", "")).startswith(rows.__name__)
 
 
 def _updated(

@@ -1,0 +1,54 @@
+"""Why a loss is NaN: labels that the loss refuses outside jit, or a NaN before any step."""
+
+import warnings
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lecture_opt import rows
+from lecture_opt.numerics import PyTree
+from lecture_opt.training import batches, sharding
+
+
+def explain(
+    loss_fn: Any, ids_fn: Any, params: PyTree, source: batches.Source, step: int, *, first: bool
+) -> None:
+    """Ask the loss outside jit for the batch of that step, whose loss was NaN.
+
+    Args:
+        params: Those before the run.
+        first: Whether no step was done before.
+
+    Raises:
+        ValueError: What the loss says of its batch: a label that is out of range, say.
+    """
+    if jax.process_count() > 1:
+        return  # a process has only its part of the batch
+    where = tuple(sharding.placement(source.data, source.data).data)
+    place = batches.start(source, step)
+    batch, _ = batches.draw(place, source.data, source.key, source.batch_size, where)
+    known = sharding.gathered(params, sharding.explicit_axes(source.data))
+    try:
+        loss = loss_fn(known if ids_fn is None else rows.gather(known, ids_fn(batch)), batch)
+    except ValueError as error:
+        raise ValueError(f"fit: the loss of step {step} is NaN, as {error}") from error
+    if first and bool(jnp.isnan(loss)):
+        found = _not_numbers(params=params, batch=batch)
+        cause = f"{found[0]} holds NaN" if found else "params and batch hold no NaN"
+        warnings.warn(
+            f"fit: the first loss is NaN before any step: {cause}; call loss_fn(params, batch) "
+            "under jax.debug_nans(True) to see where it arises",
+            stacklevel=4,
+        )
+
+
+def _not_numbers(**trees: PyTree) -> list[str]:
+    """The names of the arrays that hold NaN."""
+    return [
+        name + jax.tree_util.keystr(path)
+        for name, tree in trees.items()
+        for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+        if jnp.issubdtype(jnp.result_type(leaf), jnp.inexact) and bool(np.any(jnp.isnan(leaf)))
+    ]
