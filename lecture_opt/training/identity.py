@@ -29,9 +29,9 @@ ACCEPTABLE = ("data", "step")
 
 
 def facts(
-    source: Source, start_step: int, opt_state: PyTree, step: core.ClosedJaxpr
+    source: Source, start_step: int, params: PyTree, opt_state: PyTree, step: core.ClosedJaxpr
 ) -> dict[str, Any]:
-    """The run in short, as JSON holds it; `opt_state` is the first."""
+    """The run in short, as JSON holds it; `params` and `opt_state` are the first."""
     key = None if source.key is None else np.asarray(jax.random.key_data(source.key))
     return {
         "start_step": start_step,
@@ -40,7 +40,7 @@ def facts(
         "data": contents.described(contents.named(data=source.data)),
         "state": classes(opt_state),
         "values": [int(_digest(leaf)) for leaf in jax.tree.leaves(source.data)],
-        "step": _program(step, opt_state),
+        "step": _program(step, opt_state, _placement((source.data, params, opt_state))),
     }
 
 
@@ -93,7 +93,12 @@ def _without(numbers: list[str], other: dict[str, Any]) -> list[str]:
     return [number for number in numbers if number not in other["numbers"]][:3]
 
 
-def _program(step: core.ClosedJaxpr, opt_state: PyTree) -> dict[str, Any]:
+def _placement(tree: PyTree) -> list[str]:
+    """How the arrays lie on the devices, which changes the operations of a step."""
+    return sorted({repr(jax.typeof(x).sharding) + repr(x.sharding) for x in jax.tree.leaves(tree)})
+
+
+def _program(step: core.ClosedJaxpr, opt_state: PyTree, placement: list[str]) -> dict[str, Any]:
     """The step's operations and numbers, and where they hold: JAX traces by version and backend."""
     operations, numbers = [], set()
     for equation in equations(step):
@@ -106,7 +111,7 @@ def _program(step: core.ClosedJaxpr, opt_state: PyTree) -> dict[str, Any]:
     numbers |= {f"{n:.7g}" for n in first}
     held = [int(_digest(c)) for c in step.consts if getattr(c, "is_fully_addressable", True)]
     return {
-        "on": [jax.__version__, jax.default_backend(), jax.device_count()],
+        "on": [jax.__version__, jax.default_backend(), *placement],
         "digest": zlib.crc32(repr((operations, first, held)).encode()),
         "numbers": sorted(numbers),
     }

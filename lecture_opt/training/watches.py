@@ -48,6 +48,7 @@ def checked(watch: Watch) -> Watch:
         steps=checks.check_count("steps", watch.steps, 1),
         start=checks.check_count("start_step", watch.start, 0),
     )
+    progress.check_progress(watch.progress)
     checks.check_evaluation(watch.eval_fn, watch.eval_every, watch.until)
     saving = checkpoints.configured(watch.checkpoint, watch.eval_fn)
     stops = [n for n in (watch.eval_every, saving and saving.every) if n]
@@ -68,7 +69,7 @@ def opened(
         bar = progress.progress_bar(watch.progress, watch.steps)
         watch = watch._replace(report=stack.enter_context(bar))
         if isinstance(watch.checkpoint, Checkpoint):
-            facts = identity.facts(source, watch.start, begun.opt_state, step)
+            facts = identity.facts(source, watch.start, begun.params, begun.opt_state, step)
             store = stack.enter_context(checkpoints.opened(watch.checkpoint, facts))
             watch = watch._replace(store=store)
             begun = checkpoints.restore(store, watch.end, begun, watch.eval_fn)

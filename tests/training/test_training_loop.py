@@ -638,7 +638,7 @@ def good_arguments(**changes):
             "fit: opt_state[0].trace['w'] has shape (7,); this optimizer and params want (3,)",
         ),
         ({"data": {"x": ["a", "b"]}}, TypeError, "fit: data['x'][0] is a str; wanted an array of"),
-        ({"data": [np.array(["a", "b"])]}, TypeError, "fit: data[0] is a ndarray; wanted an array"),
+        ({"data": [np.array(["a", "b"])]}, TypeError, "data[0] is a ndarray of dtype <U1; wanted"),
     ],
 )  # fmt: skip
 def test_wrong_arguments(changes, error, text):
