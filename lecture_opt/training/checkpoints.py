@@ -103,7 +103,7 @@ class Store(NamedTuple):
 def opened(checkpoint: Checkpoint, run: dict[str, Any]) -> Iterator[Store]:
     """The folder, checked and open; on leaving, the last checkpoint is written out."""
     ocp = _orbax()
-    directory = os.path.abspath(checkpoint.directory)
+    directory = os.path.abspath(os.path.expanduser(checkpoint.directory))
     _check_directory(directory)
     policies = ocp.checkpoint_managers
     options = ocp.CheckpointManagerOptions(
@@ -237,7 +237,7 @@ def _restore_args(like: dict[str, Any]) -> Any:
 
 
 def _check_directory(directory: str) -> None:
-    """That it can be written to and holds nothing but checkpoints."""
+    """That it can be written to and holds only checkpoints, beside what systems put there."""
     try:
         os.makedirs(directory, exist_ok=True)
         with tempfile.TemporaryFile(dir=directory):
@@ -247,7 +247,8 @@ def _check_directory(directory: str) -> None:
         raise type(error)(
             error.errno, f"fit: checkpoint: {directory} can't be written to: {error.strerror}"
         ) from error
-    foreign = [n for n in names if not (n.isdigit() or n == _TRASH or ".orbax-checkpoint-tmp" in n)]
+    own = [n for n in names if n.isdigit() or n == _TRASH or ".orbax-checkpoint-tmp" in n]
+    foreign = [n for n in names if n not in own and n != "lost+found" and not n.startswith(".")]
     if foreign:
         raise ValueError(
             f"fit: checkpoint: {directory} holds what is no checkpoint: "
@@ -260,7 +261,9 @@ def _writing(store: Store, what: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        whole = sorted(int(n) for n in os.listdir(store.manager.directory) if n.isdigit())
+        whole = []
+        with contextlib.suppress(OSError):  # the folder itself may be gone
+            whole = sorted(int(n) for n in os.listdir(store.manager.directory) if n.isdigit())
         raise OSError(
             f"fit: checkpoint of {what} could not be written to {store.manager.directory}: "
             f"{error}. The checkpoints of steps {whole} are whole"

@@ -99,8 +99,9 @@ def fit(
             and the chunk's losses.
         progress: Draw a progress bar on stderr, with rich.
         chunk: Steps between two callbacks; by default, up to 100. Each length compiles once.
-        opt_state: State to continue from, with `start_step`; by default `optimizer.init(params)`.
-        start_step: Steps done before: where in the order of batches to go on.
+        opt_state: State to continue from; by default `optimizer.init(params)`.
+        start_step: Steps done before: where in the order of batches to go on. Give the `opt_state`
+            of that step, too; without it the optimizer's counts and schedules start anew.
         ids_fn: `batch -> ids`, the rows of the params' tables that a batch looks up, for an
             optimizer of `rows`: the loss gets those rows in the tables' place, as from
             `rows.gather`. What is evaluated and returned is finalized (`rows.finalize`).
@@ -127,7 +128,10 @@ def fit(
         carry = Carry(params, opt_state, place(batches.start(source, asked.start)))
         advance, step = chunks(loss_fn, optimizer, ids_fn, source, carry)
         begun = Snapshot(asked.start, params, opt_state, History([], []))
-        with watches.opened(asked, source, begun, step) as (watch, begun):
+        with (
+            watches.interruptible(asked),
+            watches.opened(asked, source, begun, step) as (watch, begun),
+        ):
             if begun.step > asked.start:
                 order = place(batches.start(source, begun.step))
                 carry = Carry(begun.params, begun.opt_state, order)

@@ -76,6 +76,20 @@ def opened(
         yield watch, begun
 
 
+@contextlib.contextmanager
+def interruptible(watch: Watch) -> Iterator[None]:
+    """Says, where Ctrl-C ends the run, what is kept of it."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        error.add_note(
+            "fit: interrupted; the same call goes on from the last checkpoint"
+            if watch.checkpoint is not None
+            else "fit: interrupted; nothing is kept; with checkpoint=FOLDER the same call goes on"
+        )
+        raise
+
+
 def look(watch: Watch, now: Snapshot) -> bool:
     """Report, evaluate and save after a chunk; whether the evaluation ends the run."""
     losses, store, ended = now.history.losses[-1], watch.store, False

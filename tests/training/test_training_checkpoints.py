@@ -451,3 +451,46 @@ def test_without_orbax(monkeypatch):
     monkeypatch.setitem(sys.modules, "orbax.checkpoint", None)
     with pytest.raises(ImportError, match=r"pip install 'lecture_opt\[checkpoint\]'"):
         a_run.run("anywhere")
+
+
+# ---- folders that are not only checkpoints ------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [".DS_Store", ".nfs0001", "lost+found"])
+def test_what_a_system_puts_into_a_folder_is_no_obstacle(tmp_path, name):
+    short(tmp_path)
+    (tmp_path / name).mkdir() if name == "lost+found" else (tmp_path / name).touch()
+    assert short(tmp_path, steps=8).step == 8
+
+
+def test_the_home_folder_may_be_abbreviated(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    short("~/run")
+    assert (tmp_path / "run" / "4").is_dir()
+
+
+def test_a_folder_that_becomes_a_file_is_told(tmp_path):
+    folder = tmp_path / "run"
+
+    def replace(step, params, losses):
+        if step == 2:
+            shutil.rmtree(folder)
+            folder.touch()
+
+    with pytest.raises(OSError, match=r"fit: checkpoint of .* could not be written to .*run"):
+        lo.fit(lambda w, b: jnp.sum(w**2) + jnp.sum(b), jnp.ones(2), lo.sgd(), SUMS, steps=4,
+               chunk=1, callback=replace, checkpoint=lo.Checkpoint(folder, every=1))  # fmt: skip
+
+
+@pytest.mark.parametrize("saved", [False, True])
+def test_an_interruption_says_what_is_kept(tmp_path, saved):
+    def interrupt(step, params, losses):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt) as caught:
+        lo.fit(lambda w, b: jnp.sum(w**2) + jnp.sum(b), jnp.ones(2), lo.sgd(), SUMS, steps=4,
+               callback=interrupt, checkpoint=tmp_path if saved else None)  # fmt: skip
+    told = (
+        "goes on from the last checkpoint" if saved else "nothing is kept; with checkpoint=FOLDER"
+    )
+    assert told in caught.value.__notes__[-1]
