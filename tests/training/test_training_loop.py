@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax import export
 
+from lecture_opt.losses import softmax_cross_entropy
 from lecture_opt.training import FitResult, batches, fit, sharding
 from lecture_opt.training.programs import kept
 from lecture_opt.training.steps import Carry, build
@@ -678,3 +679,62 @@ def test_a_constant_loss_is_a_loss():
 def test_the_result_is_a_named_tuple():
     fields = ("params", "opt_state", "losses", "evaluations", "step", "reached")
     assert FitResult._fields == fields
+
+
+# ---- a loss that is NaN -------------------------------------------------------------------
+
+
+def test_a_label_out_of_range_is_named():
+    data = jnp.ones((4, 2)), jnp.array([0, 1, 7, 2])
+
+    def loss_fn(params, batch):
+        return softmax_cross_entropy(batch[0] @ params, batch[1])
+
+    with pytest.raises(ValueError, match=r"fit: the loss of step 0 is NaN, as .*7"):
+        fit(loss_fn, jnp.ones((2, 3)), SGD, data, steps=4)
+
+
+@pytest.mark.parametrize("where", ["params", "batch"])
+def test_a_first_loss_that_is_nan_is_explained(where):
+    params, data = jnp.ones(2), jnp.ones((4, 2))
+    if where == "params":
+        params = params.at[0].set(jnp.nan)
+    else:
+        data = data.at[0, 0].set(jnp.nan)
+    with pytest.warns(
+        UserWarning, match=f"the first loss is NaN before any step: {where} holds NaN"
+    ):
+        fit(lambda p, b: jnp.sum(p) * jnp.sum(b), params, SGD, data, steps=2)
+
+
+def test_a_later_loss_that_is_nan_is_no_error():
+    result = fit(lambda p, b: jnp.sum(p**4) + jnp.sum(b), jnp.full(2, 1e8), optax.sgd(10.0),
+                 jnp.ones((4, 2)), steps=6)  # fmt: skip
+    assert not np.isfinite(result.losses[-1])
+
+
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        (np.array([1, "a"], object), "fit: data is a ndarray of dtype object; wanted an array"),
+        (jnp.ones((0, 2)), "no examples; wanted at least one"),
+        ([[1.0, 2.0], [3.0, 4.0]], "numpy.asarray makes one array of it"),
+    ],
+)
+def test_data_that_can_not_be_trained_on_is_told(data, text):
+    with pytest.raises((TypeError, ValueError), match=text):
+        fit(total, jnp.ones(2), SGD, data, steps=2)
+
+
+def test_functions_among_the_params_name_the_way_out():
+    with pytest.raises(TypeError, match=r"eqx\.partition"):
+        fit(total, {"w": jnp.ones(2), "f": jnp.tanh}, SGD, None, steps=2)
+
+
+@pytest.mark.parametrize("transform", [jax.jit, jax.vmap, jax.grad])
+def test_a_traced_call_is_told(transform):
+    def train(params):
+        return fit(total, params, SGD, None, steps=2).losses[-1]
+
+    with pytest.raises(TypeError, match="params is traced, by jit, vmap or grad"):
+        transform(train)(jnp.ones((2,)))
