@@ -76,7 +76,10 @@ def test_a_killed_comparison_resumes_to_the_same_results(tmp_path, undisturbed):
 
 
 def test_eight_devices_give_the_numbers_of_one(tmp_path, undisturbed):
-    environment = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=8"}
+    environment = os.environ | {
+        "JAX_PLATFORMS": "cpu",
+        "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
+    }
     command = [*COMMAND, "--output", str(tmp_path)]
     subprocess.run(command, check=True, capture_output=True, env=environment)
     assert json.loads((tmp_path / "results.json").read_text())["device"]["devices"] == 8
