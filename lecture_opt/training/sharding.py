@@ -153,7 +153,8 @@ def entered(*trees: PyTree) -> Iterator[Callable[[PyTree], PyTree]]:
             f"fit: params, opt_state or data lie on a mesh of {mesh.axis_types}; wanted Auto axes, "
             f"as Explicit ones need jax 0.7.1 or newer, and this is {jax.__version__}"
         )
-    with jax.set_mesh(mesh) if explicit else contextlib.nullcontext():
+    entered = mesh is not None and hasattr(jax, "set_mesh")  # also out of a mesh that is set
+    with jax.set_mesh(mesh) if entered else contextlib.nullcontext():
         try:
             yield lambda tree: tree if mesh is None else _on(tree, mesh)
         except Exception as error:
@@ -213,7 +214,12 @@ def _common_mesh(trees: PyTree) -> Mesh | None:
 
 def _on(tree: PyTree, mesh: Mesh) -> PyTree:
     whole = NamedSharding(mesh, PartitionSpec())
-    return jax.tree.map(lambda leaf: leaf if _mesh_sharding(leaf) else _put(leaf, whole), tree)
+
+    def put(leaf: Any) -> Any:  # a key made inside another mesh lies there
+        where = _mesh_sharding(leaf)
+        return leaf if where and where.mesh == mesh else _put(leaf, whole)
+
+    return jax.tree.map(put, tree)
 
 
 def _mesh_sharding(leaf: Any) -> NamedSharding | None:

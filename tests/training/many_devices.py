@@ -150,6 +150,13 @@ def two_meshes_are_told():
         lo.fit(lambda p, _: jnp.sum(p), params, lo.sgd(), data, steps=1)
 
 
+def a_mesh_that_is_set_around_fit_is_left(axes, alone):
+    for other in many_processes.AXES:
+        with jax.set_mesh(jax.make_mesh((4, 2), ("a", "b"), axis_types=(other,) * 2)):
+            result = many_processes.train("data_parallel", mesh_of(axes))
+        np.testing.assert_allclose(result.losses, alone.losses, rtol=ROUNDING)
+
+
 def optax_trains_under_zero1(axes, alone):
     mesh = mesh_of(axes)
     optimizer = lo.zero1(optax.adam(1e-2), mesh)
@@ -209,6 +216,8 @@ def main(folder):
         states_are_sharded_as_params(axes)
         layouts_train_alike(axes, alone)
         optax_trains_under_zero1(axes, alone)
+        if hasattr(jax, "set_mesh"):
+            a_mesh_that_is_set_around_fit_is_left(axes, alone)
         zero1_in_a_loop_of_ones_own(axes)
         resumed_on_other_devices(axes, f"{folder}/{axes}", alone)
     if AxisType.Explicit in many_processes.AXES:
