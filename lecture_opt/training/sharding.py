@@ -153,8 +153,8 @@ def entered(*trees: PyTree) -> Iterator[Callable[[PyTree], PyTree]]:
             f"fit: params, opt_state or data lie on a mesh of {mesh.axis_types}; wanted Auto axes, "
             f"as Explicit ones need jax 0.7.1 or newer, and this is {jax.__version__}"
         )
-    entered = mesh is not None and hasattr(jax, "set_mesh")  # also out of a mesh that is set
-    with jax.set_mesh(mesh) if entered else contextlib.nullcontext():
+    can_set = mesh is not None and hasattr(jax, "set_mesh")  # leaves another that is set
+    with jax.set_mesh(mesh) if can_set else contextlib.nullcontext():
         try:
             yield lambda tree: tree if mesh is None else _on(tree, mesh)
         except Exception as error:
