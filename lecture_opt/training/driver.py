@@ -15,7 +15,9 @@ program and the backend, not a clock: a run that is resumed is the same program.
 """
 
 from collections.abc import Iterator
+from typing import Any
 
+import jax
 from jax.extend import core
 
 
@@ -35,7 +37,15 @@ def equations(jaxpr: core.ClosedJaxpr | core.Jaxpr) -> Iterator[core.JaxprEqn]:
     """The operations of a program, with those of the programs that it calls."""
     for equation in jaxpr.eqns:
         yield equation
-        for value in equation.params.values():
-            for inner in value if isinstance(value, (tuple, list)) else (value,):
-                if isinstance(inner, (core.ClosedJaxpr, core.Jaxpr)):
-                    yield from equations(inner)
+        for inner in called(equation):
+            yield from equations(inner)
+
+
+def called(equation: core.JaxprEqn) -> list[core.ClosedJaxpr | core.Jaxpr]:
+    """The programs that an operation calls, as a loop calls its body."""
+    values = list(equation.params.values())
+    return [leaf for leaf in jax.tree.leaves(values, is_leaf=_is_program) if _is_program(leaf)]
+
+
+def _is_program(value: Any) -> bool:
+    return isinstance(value, core.Jaxpr | core.ClosedJaxpr)

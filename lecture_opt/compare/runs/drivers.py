@@ -9,10 +9,9 @@ goes through one program of many runs and steps.
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-import jax
 from jax.extend import core
 
-from lecture_opt.training.driver import prefers_host_steps
+from lecture_opt.training.driver import called, equations, prefers_host_steps
 
 
 class Driver(NamedTuple):
@@ -40,24 +39,9 @@ def choose(step: core.ClosedJaxpr, backend: str) -> Driver:
 def constants(program: core.ClosedJaxpr) -> Iterator[Any]:
     """The constants of a program and of those that it calls."""
     yield from program.consts
-    for equation in _equations(program.jaxpr):
-        for called in _called(equation):
-            yield from getattr(called, "consts", ())
-
-
-def _equations(jaxpr: core.Jaxpr) -> Iterator[Any]:
-    for equation in jaxpr.eqns:
-        yield equation
-        for called in _called(equation):
-            yield from _equations(getattr(called, "jaxpr", called))
-
-
-def _called(equation: Any) -> list[Any]:
-    def is_program(value: Any) -> bool:
-        return isinstance(value, core.Jaxpr | core.ClosedJaxpr)
-
-    values = list(equation.params.values())
-    return [leaf for leaf in jax.tree.leaves(values, is_leaf=is_program) if is_program(leaf)]
+    for equation in equations(program):
+        for inner in called(equation):
+            yield from getattr(inner, "consts", ())
 
 
 def reaches(jaxpr: core.Jaxpr, variable: Any) -> bool:
