@@ -1,8 +1,7 @@
-"""JAX as most users run it, which other people's code counts on; and what this machine has."""
+"""JAX as most users run it: what other people's optimizers and losses count on."""
 
 import contextlib
 import functools
-import os
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, cast
@@ -71,11 +70,3 @@ def _are_options(options: dict[str, Any]) -> bool:
     except RuntimeError:
         return False
     return True
-
-
-def free_bytes() -> int:
-    """Free bytes: of the first device where it says so, else of the machine."""
-    stats = jax.local_devices()[0].memory_stats()
-    if stats and "bytes_limit" in stats:
-        return int(stats["bytes_limit"] - stats.get("bytes_in_use", 0))
-    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

@@ -1,5 +1,6 @@
 """The machine that runs are spread over: its devices and its memory."""
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -9,7 +10,6 @@ from jax.sharding import Mesh, PartitionSpec
 
 from lecture_opt.compare.runs.drivers import Driver
 from lecture_opt.compare.runs.entrants import Entrant
-from lecture_opt.environment import free_bytes
 
 
 def many(function: Callable[..., Any], axes: str, driver: Driver) -> Callable[..., Any]:
@@ -52,8 +52,16 @@ def runs_at_once(entrant: Entrant, wanted: int, *, bytes_at_most: int | None = N
         return 1
     size = 4 * sum(a.size * a.dtype.itemsize for a in entrant.layout if a is not None)
     limit = 10 if jax.default_backend() == "cpu" else wanted
-    room = free_bytes() // 4 if bytes_at_most is None else bytes_at_most
+    room = _free_bytes() // 4 if bytes_at_most is None else bytes_at_most
     limit = max(1, min(limit, room // max(size, 1)))
     runs = -(-wanted // -(-wanted // limit))
     devices = jax.local_device_count()
     return -(-runs // devices) * devices
+
+
+def _free_bytes() -> int:
+    """Free bytes: of the first device where it says so, else of the machine."""
+    stats = jax.local_devices()[0].memory_stats()
+    if stats and "bytes_limit" in stats:
+        return int(stats["bytes_limit"] - stats.get("bytes_in_use", 0))
+    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
