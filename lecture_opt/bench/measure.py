@@ -9,9 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from lecture_opt.bench.types import Bytes
-
-PyTree = Any
-
+from lecture_opt.numerics import PyTree
 
 CHANGES = 5
 """So many changes of an array follow one another where its bandwidth is measured."""

@@ -16,6 +16,7 @@ from lecture_opt.bench import measure, statistics, torch_side
 from lecture_opt.bench.trees import Tree
 from lecture_opt.bench.types import AGAIN, KINDS, Cell, Results, TreeCosts
 from lecture_opt.environment import check_device
+from lecture_opt.numerics import PyTree
 
 FORMAT = 2
 LEARNING_RATE = 1e-3
@@ -127,7 +128,7 @@ def _samples(subjects: Sequence[measure.Subject], rounds: int, slow_rounds: int)
 
 def summarised(
     tree: Tree,
-    params: measure.PyTree,
+    params: PyTree,
     subjects: Sequence[measure.Subject],
     samples: Sequence[Samples],
 ) -> TreeCosts:

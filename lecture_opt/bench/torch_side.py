@@ -6,8 +6,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from lecture_opt.bench.measure import PyTree, Subject, seconds
+from lecture_opt.bench.measure import Subject, seconds
 from lecture_opt.bench.types import Bytes
+from lecture_opt.numerics import PyTree
 
 FUSED = {"sgd": "SGD", "adam": "Adam", "adagrad": "Adagrad"}
 

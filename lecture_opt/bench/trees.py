@@ -1,12 +1,12 @@
 """The parameter trees a step is measured on: few large leaves, many small ones, a transformer."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-PyTree = Any
+from lecture_opt.numerics import PyTree
 
 
 class Tree(NamedTuple):

@@ -15,7 +15,8 @@ import numpy as np
 import optax
 from jax.extend import core
 
-from lecture_opt.problems.loop import Batch, Loop, Part, PyTree, State, TaskError, takes_key
+from lecture_opt.numerics import PyTree
+from lecture_opt.problems.loop import Batch, Loop, Part, State, TaskError, takes_key
 
 Arrays: TypeAlias = tuple[jax.Array, ...]
 Layout: TypeAlias = tuple[jax.ShapeDtypeStruct | None, ...]

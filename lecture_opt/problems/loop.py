@@ -25,7 +25,8 @@ import jax
 import numpy as np
 import optax
 
-PyTree: TypeAlias = Any
+from lecture_opt.numerics import PyTree
+
 State: TypeAlias = Any  # whatever the user's loop carries
 Batch: TypeAlias = PyTree
 Part: TypeAlias = PyTree | list[Batch]

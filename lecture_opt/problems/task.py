@@ -10,7 +10,8 @@ import optax
 from optax import contrib
 
 from lecture_opt import losses
-from lecture_opt.problems.loop import Loop, PyTree, TaskError, check_counts, check_data, takes_key
+from lecture_opt.numerics import PyTree
+from lecture_opt.problems.loop import Loop, TaskError, check_counts, check_data, takes_key
 
 Params = PyTree
 Data = PyTree

@@ -16,8 +16,9 @@ from lecture_opt.compare.runs.data import Data
 from lecture_opt.compare.runs.entrants import Entrant, Examined
 from lecture_opt.compare.runs.store import Stage
 from lecture_opt.environment import lenient
+from lecture_opt.numerics import PyTree
 from lecture_opt.problems import bound
-from lecture_opt.problems.loop import PARTS, Loop, PyTree, examples
+from lecture_opt.problems.loop import PARTS, Loop, examples
 
 Settings = Mapping[str, np.ndarray]
 

@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from lecture_opt.numerics import PyTree
 from lecture_opt.problems import loop as loops
-from lecture_opt.problems.loop import Batch, Loop, Part, PyTree
+from lecture_opt.problems.loop import Batch, Loop, Part
 
 PIECE = 1024
 """Examples of a part that the metric sees at once: memory does not grow with the part."""

@@ -15,8 +15,9 @@ from lecture_opt import specs
 from lecture_opt.compare.runs import drivers, schedules
 from lecture_opt.compare.runs.unrolled import unrolled
 from lecture_opt.environment import lenient
+from lecture_opt.numerics import PyTree
 from lecture_opt.problems import bound
-from lecture_opt.problems.loop import Loop, PyTree, State, TaskError, sample_batch
+from lecture_opt.problems.loop import Loop, State, TaskError, sample_batch
 
 Setting: TypeAlias = Mapping[str, Any]
 Start: TypeAlias = Callable[..., Callable[[jax.Array], State]]
