@@ -110,7 +110,6 @@ def check(
 ) -> list[Plan]:
     """Looks at all tasks and optimizers; ValueError for a comparison that can't be made."""
     check_device("compare")
-    optimizers = specs.distinct(optimizers)
     names = [spec.name for spec in optimizers]
     if not tasks or not optimizers:
         raise ValueError("run: there must be a task and an optimizer")
