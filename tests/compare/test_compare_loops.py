@@ -72,9 +72,9 @@ def train(loop, constructor=clipped, driver=None, rates=RATES, seeds=SEEDS, sett
     entrant = entrants.look(loop, entrants.examine(loop), spec_of(constructor), given)
     if driver is not None:
         entrant = entrant._replace(driver=driver)
-    if driver is not None and driver.host:
-        return hosted.train(entrant, {"learning_rate": np.asarray(rates)}, seeds)
     held = data.prepare(loop)
+    if driver is not None and driver.host:
+        return hosted.train(entrant, held, {"learning_rate": np.asarray(rates)}, seeds)
     program = engine.build(entrant, held, runs=1 if driver == ONE_BY_ONE else 3)
     scalars = {} if entrant.settings else {"learning_rate": np.asarray(rates)}
     return engine.train(program, entrant, held, scalars, seeds, with_test=True)

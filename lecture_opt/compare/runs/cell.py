@@ -157,7 +157,7 @@ class Run:
             entrant, program = self._program(group if entrant.settings else ())
         began = time.perf_counter()
         if program is None:
-            trained = hosted.train(entrant, values, runs, between=between)
+            trained = hosted.train(entrant, self.data, values, runs, between=between)
             made, size = (0.0, 0.0), 1
         else:
             given = {} if entrant.settings else values

@@ -7,7 +7,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from lecture_opt.compare.runs.data import pieces
+from lecture_opt.compare.runs.data import Data, mean_over
 from lecture_opt.compare.runs.engine import Trained
 from lecture_opt.compare.runs.entrants import Entrant
 from lecture_opt.environment import lenient
@@ -18,6 +18,7 @@ from lecture_opt.problems.loop import State, metric_key, start_key, step_key
 
 def train(
     entrant: Entrant,
+    data: Data,
     scalars: Mapping[str, np.ndarray],
     seeds: Sequence[int],
     *,
@@ -26,19 +27,23 @@ def train(
     """Trains one run for each entry of the arrays; the test metric is always taken."""
     with lenient():
         runs = [
-            _run(entrant, {name: v[i].item() for name, v in scalars.items()}, int(seed), between)
+            _run(entrant, data, {name: v[i].item() for name, v in scalars.items()}, seed, between)
             for i, seed in enumerate(seeds)
         ]
     return jax.tree.map(lambda *leaves: np.stack(leaves), *runs)
 
 
 def _run(
-    entrant: Entrant, setting: Mapping[str, float], seed: int, between: Callable[[], None]
+    entrant: Entrant,
+    data: Data,
+    setting: Mapping[str, float],
+    seed: int,
+    between: Callable[[], None],
 ) -> Trained:
     loop, key = entrant.loop, start_key(seed)
     per = loop.steps // loop.evaluations
     state, batches = entrant.start(setting)(key), loops.batches(loop, seed)
-    untrained = [_metric(entrant, state, part) for part in ("validation", "test")]
+    untrained = [_metric(entrant, data, state, part) for part in ("validation", "test")]
     losses, validation, alive = [], [], True
     for evaluation in range(loop.evaluations):
         between()
@@ -46,31 +51,27 @@ def _run(
         for step in range(evaluation * per, (evaluation + 1) * per):
             state, loss = bound.advance(loop, state, next(batches), step_key(key, step))
             taken.append(float(loss))
-        metric = _metric(entrant, state, "validation")
+        metric = _metric(entrant, data, state, "validation")
         alive = alive and bool(np.isfinite(np.mean(taken)) and np.isfinite(metric))
         losses.append(np.mean(taken) if alive else np.nan)
         validation.append(metric if alive else np.nan)
     return Trained(
         np.array(losses, np.float32),
         np.array(validation, np.float32),
-        np.array(_metric(entrant, state, "test"), np.float32),
+        np.array(_metric(entrant, data, state, "test"), np.float32),
         np.array(untrained, np.float32),
         np.array(not alive),
     )
 
 
-def _metric(entrant: Entrant, state: State, part: str) -> float:
-    loop, total, weights = entrant.loop, 0.0, 0.0
-    whole = loop.data[loops.PARTS.index(part)]
+def _metric(entrant: Entrant, data: Data, state: State, part: str) -> float:
+    loop, key = entrant.loop, metric_key(part)
     leaves, merge = bound.flatten(state)
     state = merge(leaves)  # a metric may put modules into their mode for evaluation
     if loop.host_metric:
-        return float(bound.measure(loop, state, whole, metric_key(part))[0])
-    for piece in pieces(whole):
-        value, weight = bound.measure(loop, state, piece.batch, metric_key(part))
-        weight = float(weight) or piece.size
-        total, weights = total + weight * float(value), weights + weight
-    return total / weights
+        return float(bound.measure(loop, state, loop.data[loops.PARTS.index(part)], key)[0])
+    cut = data.validation if part == "validation" else data.test
+    return float(mean_over(cut, lambda piece: bound.measure(loop, state, piece.batch, key)))
 
 
 def source(entrant: Entrant) -> str | None:
