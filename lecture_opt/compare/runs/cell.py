@@ -18,7 +18,7 @@ from lecture_opt.compare.runs.store import Stage
 from lecture_opt.environment import lenient
 from lecture_opt.numerics import PyTree
 from lecture_opt.problems import bound
-from lecture_opt.problems.loop import PARTS, Loop, examples
+from lecture_opt.problems.loop import PARTS, Loop, batch_size, evaluated_steps, examples
 
 Settings = Mapping[str, np.ndarray]
 
@@ -194,6 +194,8 @@ def facts(
         parameters=sum(leaf.size for leaf in jax.tree.leaves(examined.params)),
         untrained=untrained,
         fingerprint=fingerprint,
+        batch_size=batch_size(loop),
+        steps=evaluated_steps(loop),
     )
 
 
