@@ -101,8 +101,8 @@ def fit(
         progress: Draw a progress bar on stderr, with rich.
         chunk: Steps between two callbacks; by default, up to 100. Each length compiles once.
         opt_state: State to continue from; by default `optimizer.init(params)`.
-        start_step: Steps done before: where in the order of batches to go on. Give the `opt_state`
-            of that step, too; without it the optimizer's counts and schedules start anew.
+        start_step: Steps done before: where in the order of batches to go on. An optimizer with a
+            state needs the `opt_state` of that step, too.
         ids_fn: `batch -> ids`, the rows of the params' tables that a batch looks up, for an
             optimizer of `rows`: the loss gets those rows in the tables' place, as from
             `rows.gather`. What is evaluated and returned is finalized (`rows.finalize`).
@@ -149,7 +149,7 @@ def _prepared(
 ) -> _Run:
     """The run with its programs; it owns its arrays, which lie where they should."""
     given, params = params, own(params)
-    opt_state = own(place(checks.check_opt_state(opt_state, functions.optimizer, params)))
+    opt_state = own(place(checks.check_opt_state(opt_state, functions.optimizer, params, start)))
     begun = Snapshot(start, params, opt_state, History([], []))
 
     def carry(now: Snapshot) -> Carry:
