@@ -34,10 +34,53 @@ Stream: TypeAlias = Callable[[int], Iterable[Batch]]
 
 PARTS = ("train", "validation", "test")
 _STEPS, _METRICS = 0x57E9, 0x3E7A1C  # what tells the keys of steps and metrics from that of start
+_SPLIT = 0x5B117  # what tells the split of a seed from its minibatches
 
 
 class TaskError(ValueError):
     """There is no such problem, or it makes no sense; the message says what was wanted."""
+
+
+@dataclass(frozen=True, eq=False)
+class Pool:
+    """Examples of one source, which every seed splits anew into train, validation and test.
+
+    Attributes:
+        examples: Arrays with one first axis.
+        shares: Of the validation and of the test part; the rest is for training.
+        block: So many consecutive examples stay in one part, as windows of one text should.
+    """
+
+    examples: PyTree
+    shares: tuple[float, float] = (0.2, 0.2)
+    block: int = 1
+
+    def sizes(self) -> tuple[int, int, int]:
+        """How many examples the parts have.
+
+        >>> Pool(np.zeros((10, 3))).sizes()
+        (6, 2, 2)
+        """
+        count = _first_axis(self.examples) // self.block
+        validation, test = (self.block * int(share * count) for share in self.shares)
+        return self.block * count - validation - test, validation, test
+
+    def rows(self, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Row numbers of the parts under a seed."""
+        count = _first_axis(self.examples) // self.block
+        order = np.random.default_rng((_SPLIT, seed)).permutation(count)
+        rows = (order[:, None] * self.block + np.arange(self.block)).ravel().astype(np.int32)
+        train, validation, _ = self.sizes()
+        first, second, third = np.split(rows, [train, train + validation])
+        return first, second, third
+
+    def parts(self, seed: int = 0) -> tuple[PyTree, PyTree, PyTree]:
+        """The parts under a seed."""
+        first, second, third = (
+            jax.tree.map(lambda leaf, rows=rows: np.asarray(leaf)[rows], self.examples)
+            for rows in self.rows(seed)
+        )
+        return first, second, third
 
 
 @dataclass(frozen=True)
@@ -52,8 +95,9 @@ class Loop:
         metric: `(state, part[, key])` -> what to choose and report by: a scalar, or a dict that
             has `metric_name`, and "denominator" where the mean over pieces of a part is not over
             examples.
-        data: `(train, validation, test)`: arrays with one first axis of examples, or lists of
-            batches; `train` may be a function `seed -> iterator of batches`.
+        data: A `Pool`, which every seed splits; or `(train, validation, test)`: arrays with one
+            first axis of examples, or lists of batches; `train` may be a function
+            `seed -> iterator of batches`.
         axis_name: An axis of size one of this name is around step and metric, for their `pmean`.
         host_metric: Whether `metric` works on NumPy arrays: it is called run by run, untraced, with
             a whole part.
@@ -72,7 +116,7 @@ class Loop:
     start: Callable[[optax.GradientTransformation, jax.Array], State]
     step: Callable[..., Any]
     metric: Callable[..., Any]
-    data: tuple[Part | Stream, Part, Part]
+    data: Pool | tuple[Part | Stream, Part, Part]
     _: KW_ONLY
     axis_name: str | None = None
     host_metric: bool = False
@@ -92,6 +136,17 @@ class Loop:
         check_data(f"Loop {self.name}", self.data)
         check_counts(f"Loop {self.name}", self)
 
+    def parts(self, seed: int = 0) -> tuple[Part | Stream, Part, Part]:
+        """(train, validation, test) as the run of this seed sees them."""
+        return self.data.parts(seed) if isinstance(self.data, Pool) else self.data
+
+    def sizes(self) -> tuple[int | None, int | None, int | None]:
+        """How many examples the parts have; `None` where a stream doesn't say."""
+        if isinstance(self.data, Pool):
+            return self.data.sizes()
+        train, validation, test = map(examples, self.data)
+        return train, validation, test
+
 
 def check_counts(whose: str, problem: Any) -> None:
     """Raises TaskError where a problem's batch size, steps or evaluations make no sense."""
@@ -103,8 +158,11 @@ def check_counts(whose: str, problem: Any) -> None:
 
 def check_data(whose: str, data: Any) -> None:
     """Raises TaskError where the data are not three parts of examples."""
+    if isinstance(data, Pool):
+        _check_pool(whose, data)
+        return
     if not isinstance(data, tuple) or len(data) != 3:
-        raise TaskError(f"{whose}: data must be a tuple (train, validation, test)")
+        raise TaskError(f"{whose}: data must be a Pool or a tuple (train, validation, test)")
     for part, which in zip(data, PARTS, strict=True):
         if callable(part) and which == "train":
             continue
@@ -112,12 +170,26 @@ def check_data(whose: str, data: Any) -> None:
             if not part:
                 raise TaskError(f"{whose}: {which} is an empty list; wanted batches")
             continue
-        sizes = {np.shape(leaf)[:1] for leaf in jax.tree.leaves(part)}
-        if len(sizes) != 1 or not next(iter(sizes)) or 0 in next(iter(sizes)):
-            raise TaskError(
-                f"{whose}: {which} must be arrays with one first axis of examples, "
-                f"and has {sorted(sizes)}"
-            )
+        _check_arrays(f"{whose}: {which}", part)
+
+
+def _check_arrays(which: str, part: PyTree) -> None:
+    sizes = {np.shape(leaf)[:1] for leaf in jax.tree.leaves(part)}
+    if len(sizes) != 1 or not next(iter(sizes)) or 0 in next(iter(sizes)):
+        raise TaskError(
+            f"{which} must be arrays with one first axis of examples, and has {sorted(sizes)}"
+        )
+
+
+def _check_pool(whose: str, pool: Pool) -> None:
+    _check_arrays(f"{whose}: a pool's examples", pool.examples)
+    count, (validation, test) = _first_axis(pool.examples), pool.shares
+    if not (validation > 0 and test > 0 and validation + test < 1):
+        raise TaskError(f"{whose}: shares={pool.shares}; wanted positive ones that leave some")
+    if pool.block < 1 or count % pool.block:
+        raise TaskError(f"{whose}: block={pool.block}; wanted a divisor of the {count} examples")
+    if 0 in pool.sizes():
+        raise TaskError(f"{whose}: {count} examples are too few for parts of {pool.shares}")
 
 
 def examples(part: Part | Stream) -> int | None:
@@ -182,7 +254,7 @@ def batches(loop: Loop, seed: int) -> Iterator[Batch]:
     A stream that ends is asked for anew. A batch of another shape than the first, as the last of
     an epoch often is, is left out: it would compile the step again.
     """
-    train = loop.data[0]
+    train = loop.parts(seed)[0]
     if not callable(train) and not isinstance(train, list):
         for picked in rows(seed, _first_axis(train), loop.steps, loop.batch_size):
             yield jax.tree.map(lambda leaf, picked=picked: np.asarray(leaf)[picked], train)
@@ -201,7 +273,7 @@ def batches(loop: Loop, seed: int) -> Iterator[Batch]:
 
 def sample_batch(loop: Loop) -> Batch:
     """The shapes of a training batch; of a stream, its first batch."""
-    train = loop.data[0]
+    train = loop.data.examples if isinstance(loop.data, Pool) else loop.data[0]
     if callable(train) or isinstance(train, list):
         return next(batches(loop, 0))
 

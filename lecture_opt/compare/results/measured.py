@@ -18,6 +18,7 @@ class Facts:
         parameters: How many numbers the model has.
         untrained: "validation" and "test": mean metric of the initial params.
         fingerprint: Digest of the data.
+        pooled: Whether each seed splits the data anew.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Facts:
     parameters: int
     untrained: Mapping[str, float]
     fingerprint: str
+    pooled: bool
 
 
 @dataclass(frozen=True)
