@@ -125,7 +125,7 @@ def _task(
         noise_floor=floor,
         margin=margin,
         cells=cells,
-        warnings=verdicts.warnings(cells, protocol),
+        warnings=verdicts.warnings(cells, facts, protocol),
     )
 
 

@@ -20,6 +20,7 @@ class Facts:
         fingerprint: Digest of the data.
         batch_size: Examples of a minibatch.
         steps: (evaluations,) steps done at each evaluation, the last of which ends a run.
+        pooled: Whether each seed splits the data anew.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Facts:
     fingerprint: str
     batch_size: int
     steps: np.ndarray
+    pooled: bool
 
 
 @dataclass(frozen=True)

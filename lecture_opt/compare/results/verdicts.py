@@ -64,9 +64,13 @@ def noise(task: Task, protocol: Protocol) -> str:
     return f"{text} Differences below {task.margin.value:.3g} are taken not to matter."
 
 
-def warnings(cells: Sequence[Cell], protocol: Protocol) -> list[str]:
+def warnings(cells: Sequence[Cell], facts: Facts, protocol: Protocol) -> list[str]:
     """What to know before believing a task's table."""
     found = []
+    if not facts.pooled:
+        found.append(
+            "The parts of the data are given: no interval says what another split would give."
+        )
     if protocol.tuning_seed_count < 2:
         found.append("One tuning seed: the intervals leave out the choice of the setting.")
     if all(cell.diverged.tuning == 1 for cell in cells):

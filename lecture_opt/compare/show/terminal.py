@@ -77,8 +77,7 @@ def legend(protocol: Protocol) -> str:
         f"Interval: {protocol.level:.0%}, over {protocol.seeds} seeds. Verdict: against "
         f"{protocol.baseline}. Steps: median and its interval; reached: runs that got there. "
         "Decades: of rates within 5 % of the best. Diverged: share of the tuning runs. µs: one "
-        "step of one run, evaluations included. !: on the edge of its range. One split of the data "
-        "serves all seeds: the intervals do not cover what another split would give."
+        "step of one run, evaluations included. !: on the edge of its range."
     )
 
 
