@@ -26,31 +26,31 @@ class Style(NamedTuple):
     dashes: tuple[float, ...]
 
 
-def is_own(name: str) -> bool:
+def is_users(name: str) -> bool:
     """Whether an optimizer is the user's, not one of this package or of optax.
 
-    >>> is_own("mine.py:opt"), is_own("optax:adam")
+    >>> is_users("mine.py:opt"), is_users("optax:adam")
     (True, False)
     """
     return not name.startswith(("lecture:", "optax:"))
 
 
-def own_first(names: Iterable[str]) -> list[str]:
+def users_first(names: Iterable[str]) -> list[str]:
     """The user's own, then the others, each in the order of their names."""
-    return sorted(names, key=lambda name: (not is_own(name), name))
+    return sorted(names, key=lambda name: (not is_users(name), name))
 
 
 def styles(names: Iterable[str]) -> dict[str, Style]:
     """The style of every name."""
-    names = own_first(set(names))
-    own = [name for name in names if is_own(name)]
+    names = users_first(set(names))
+    own = [name for name in names if is_users(name)]
     others = sorted({_algorithm(name) for name in names} - set(own))
     first = len(own) if others and len(own) < len(COLOURS) else 0  # colours that are theirs alone
     chosen: dict[str, Style] = {}
     for name in names:
         colours, place = (
             (COLOURS, own.index(name))
-            if is_own(name)
+            if is_users(name)
             else (COLOURS[first:], others.index(_algorithm(name)))
         )
         colour = colours[place % len(colours)]
@@ -93,4 +93,4 @@ def _cuts(name: str, width: int) -> Iterator[str]:
 
 def _algorithm(name: str) -> str:
     """What is between the source and the brackets: `optax:sgd(momentum=0.9)` is an `sgd`."""
-    return name if is_own(name) else name.partition(":")[2].partition("(")[0]
+    return name if is_users(name) else name.partition(":")[2].partition("(")[0]

@@ -60,7 +60,8 @@ class Loop:
         own: `(key, **hyperparameters) -> state` with the user's own optimizer, an entrant "own".
         batch_size: Examples of a minibatch; of no matter where train is a stream or a list.
         steps: Optimizer steps of a run.
-        evaluations: How many times the validation metric is taken.
+        evaluations: How many times the validation metric is taken, spread evenly over the steps,
+            the last time at the end; at most once per step.
         metric_name: What `metric` measures, with its unit.
         higher_is_better: The metric's direction.
         description: One sentence.
@@ -91,6 +92,18 @@ class Loop:
                 raise TaskError(f"Loop {self.name}: {field} must be a function")
         check_data(f"Loop {self.name}", self.data)
         check_counts(f"Loop {self.name}", self)
+
+
+def evaluated_steps(loop: Loop) -> np.ndarray:
+    """(evaluations,) steps done at each evaluation: spread evenly, the last at the end.
+
+    >>> import dataclasses, lecture_opt.problems as problems
+    >>> loop = problems.as_loop(problems.load("wine-softmax"))
+    >>> evaluated_steps(dataclasses.replace(loop, steps=10, evaluations=3))
+    array([ 3,  6, 10])
+    """
+    count = min(loop.evaluations, loop.steps)
+    return np.arange(1, count + 1) * loop.steps // count
 
 
 def check_counts(whose: str, problem: Any) -> None:
@@ -127,6 +140,11 @@ def examples(part: Part | Stream) -> int | None:
     if isinstance(part, list):
         return sum(_first_axis(batch) for batch in part)
     return _first_axis(part)
+
+
+def batch_size(loop: Loop) -> int:
+    """How many examples a batch has; of a stream or a list, the first batch."""
+    return _first_axis(sample_batch(loop))
 
 
 def _first_axis(batch: Batch) -> int:

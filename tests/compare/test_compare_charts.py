@@ -14,7 +14,7 @@ from numpy.testing import assert_array_equal as assert_equal
 
 from lecture_opt.compare import results as results_module
 from lecture_opt.compare.show import axes, charts, figures
-from lecture_opt.pages.styles import COLOURS, is_own, labels, styles
+from lecture_opt.pages.styles import COLOURS, is_users, labels, styles
 
 XYZ = np.array(
     [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]
@@ -194,10 +194,10 @@ def test_charts_without_a_number_are_left_out(study):
 def test_the_users_own_have_colours_to_themselves():
     names = ["mine.py:adam", "b.py:opt", *(f"optax:{letter}" for letter in "abcdefghijklm")]
     look = styles(names)
-    own = [look[name] for name in names if is_own(name)]
+    own = [look[name] for name in names if is_users(name)]
     assert [style.colour for style in own] == [COLOURS[1], COLOURS[0]]
     assert {style.dashes for style in own} == {()}
-    assert not {s.colour for s in own} & {look[n].colour for n in names if not is_own(n)}
+    assert not {s.colour for s in own} & {look[n].colour for n in names if not is_users(n)}
     assert len(set(look.values())) == len(names)
     assert len({style.colour for style in look.values()}) <= 8
 

@@ -14,7 +14,7 @@ from lecture_opt import compare
 from lecture_opt.compare import results
 from lecture_opt.compare.show import charts, latex, long_table, report
 from lecture_opt.pages.render import json_for_script
-from lecture_opt.pages.styles import own_first
+from lecture_opt.pages.styles import users_first
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +87,7 @@ def test_places_are_the_numbers_on_the_axis(driver):
 def test_toggles_hide_an_optimizer_in_every_chart(driver):
     boxes = driver.find_elements("css selector", "#names input")
     driver.find_element("css selector", "#legend summary").click()
-    assert [box.get_attribute("data-name") for box in boxes] == own_first(NAMES)
+    assert [box.get_attribute("data-name") for box in boxes] == users_first(NAMES)
     boxes[0].click()
     for kind in ("loss", "rates", "differences", "profiles", "ranks"):
         assert HOSTILE not in lines(driver, kind)
@@ -136,7 +136,7 @@ def test_arrow_keys_walk_over_the_points_and_are_heard(driver):
     svg = driver.find_element("css selector", "figure[data-kind=loss] svg")
     svg.send_keys(Keys.ARROW_RIGHT)
     news = driver.find_element("id", "news")
-    first, second = own_first(NAMES)[:2]
+    first, second = users_first(NAMES)[:2]
     assert news.get_attribute("textContent").startswith(f"{first}; optimizer steps: 10;")
     svg.send_keys(Keys.ARROW_RIGHT)
     assert "optimizer steps: 20;" in news.get_attribute("textContent")
@@ -146,7 +146,9 @@ def test_arrow_keys_walk_over_the_points_and_are_heard(driver):
 
 def test_headings_sort_and_missing_values_stay_last(driver):
     for name in ("test", "steps to target", "optimizer"):
-        button = driver.find_element("xpath", f"(//table[contains(@class, 'sortable')])[1]//th/button[text()='{name}']")
+        button = driver.find_element(
+            "xpath", f"(//table[contains(@class, 'sortable')])[1]//th/button[text()='{name}']"
+        )
         button.click()
         rising = column(driver, name)
         head = button.find_element("xpath", "..")
@@ -229,7 +231,7 @@ def test_the_same_results_give_the_same_bytes(tmp_path):
 def test_another_format_is_refused(tmp_path):
     path = tmp_path / "results.json"
     path.write_text('{"format": 2}')
-    with pytest.raises(ValueError, match="format 2; wanted 3"):
+    with pytest.raises(ValueError, match="format 2; wanted 4"):
         compare.read(path)
 
 

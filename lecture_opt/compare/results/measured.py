@@ -18,6 +18,8 @@ class Facts:
         parameters: How many numbers the model has.
         untrained: "validation" and "test": mean metric of the initial params.
         fingerprint: Digest of the data.
+        batch_size: Examples of a minibatch.
+        steps: (evaluations,) steps done at each evaluation, the last of which ends a run.
     """
 
     name: str
@@ -28,6 +30,8 @@ class Facts:
     parameters: int
     untrained: Mapping[str, float]
     fingerprint: str
+    batch_size: int
+    steps: np.ndarray
 
 
 @dataclass(frozen=True)

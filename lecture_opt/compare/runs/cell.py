@@ -18,7 +18,7 @@ from lecture_opt.compare.runs.store import Stage
 from lecture_opt.environment import lenient
 from lecture_opt.numerics import PyTree
 from lecture_opt.problems import bound
-from lecture_opt.problems.loop import PARTS, Loop, examples
+from lecture_opt.problems.loop import PARTS, Loop, batch_size, evaluated_steps, examples
 
 Settings = Mapping[str, np.ndarray]
 
@@ -194,6 +194,8 @@ def facts(
         parameters=sum(leaf.size for leaf in jax.tree.leaves(examined.params)),
         untrained=untrained,
         fingerprint=fingerprint,
+        batch_size=batch_size(loop),
+        steps=evaluated_steps(loop),
     )
 
 
@@ -201,7 +203,8 @@ def _bytes(run: Run) -> tuple[int, int]:
     """The sizes of the optimizer's state and of the params of one run."""
     entrant, params = run.entrant, _size(run.examined.params)
     if entrant.build is None or entrant.driver.host:
-        return sum(a.size * a.dtype.itemsize for a in entrant.layout if a) - params, params
+        held = sum(a.size * a.dtype.itemsize for a in entrant.layout if a is not None)
+        return max(held - params, 0), params
     setting = {name: values[0].item() for name, values in run.tuned.settings.items()}
     with lenient():
         _, state = bound.trained_by(entrant.loop, entrant.build(**setting))

@@ -3,7 +3,7 @@
 import functools
 import hashlib
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -76,17 +76,19 @@ def shape_of(batch: Batch) -> Any:
     return tree, tuple((np.shape(leaf), np.result_type(leaf)) for leaf in leaves)
 
 
-def feeds(loop: Loop, seeds: Sequence[int], stride: int) -> Iterator[PyTree]:
-    """For each call of `advance` what it is fed: leaves of (runs, stride, ...)."""
+def feeds(loop: Loop, seeds: Sequence[int], strides: Iterable[int]) -> Iterator[PyTree]:
+    """What each call of `advance` is fed, for so many steps: leaves of (runs, steps, ...)."""
     if feeds_batches(loop):
         streams = {seed: loops.batches(loop, seed) for seed in set(seeds)}
-        while True:
+        for stride in strides:
             taken = {seed: list(itertools.islice(s, stride)) for seed, s in streams.items()}
             stacked = {seed: jax.tree.map(_stack, *steps) for seed, steps in taken.items()}
             yield jax.tree.map(_stack, *(stacked[seed] for seed in seeds))
-    rows = np.stack([_rows(loop, seed) for seed in seeds])
-    for first in range(0, loop.steps, stride):
-        yield rows[:, first : first + stride]
+    else:
+        rows, first = np.stack([_rows(loop, seed) for seed in seeds]), 0
+        for stride in strides:
+            yield rows[:, first : first + stride]
+            first += stride
 
 
 def feeds_batches(loop: Loop) -> bool:

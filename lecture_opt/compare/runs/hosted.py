@@ -41,16 +41,17 @@ def _run(
     between: Callable[[], None],
 ) -> Trained:
     loop, key = entrant.loop, start_key(seed)
-    per = loop.steps // loop.evaluations
     state, batches = entrant.start(setting)(key), loops.batches(loop, seed)
     untrained = [_metric(entrant, data, state, part) for part in ("validation", "test")]
     losses, validation, alive = [], [], True
-    for evaluation in range(loop.evaluations):
+    first = 0
+    for last in loops.evaluated_steps(loop).tolist():
         between()
         taken = []
-        for step in range(evaluation * per, (evaluation + 1) * per):
+        for step in range(first, last):
             state, loss = bound.advance(loop, state, next(batches), step_key(key, step))
             taken.append(float(loss))
+        first = last
         metric = _metric(entrant, data, state, "validation")
         alive = alive and bool(np.isfinite(np.mean(taken)) and np.isfinite(metric))
         losses.append(np.mean(taken) if alive else np.nan)

@@ -12,7 +12,7 @@ import numpy as np
 from lecture_opt.compare.protocol import Protocol
 from lecture_opt.compare.results.types import Cell, Gain, Study, Task
 from lecture_opt.compare.show.rows import diverged, number
-from lecture_opt.pages.styles import own_first
+from lecture_opt.pages.styles import users_first
 
 
 class Answer(NamedTuple):
@@ -42,7 +42,7 @@ def answers(study: Study) -> dict[str, list[Answer]]:
                 found.setdefault(cell.optimizer, []).append(
                     _answer(cell, cell.gain, task, study.protocol)
                 )
-    return {name: found[name] for name in own_first(found)}
+    return {name: found[name] for name in users_first(found)}
 
 
 def _answer(cell: Cell, gain: Gain, task: Task, protocol: Protocol) -> Answer:

@@ -10,13 +10,13 @@ from lecture_opt.compare.show.charts import Chart
 def protocol(study: Study) -> str:
     """How every optimizer was tuned and reported, and what the intervals hold."""
     how = study.protocol
-    tasks, settings = len(study.tasks), f"{how.draws} settings"
+    optimizers, tasks = len(study.optimizers), len(study.tasks)
     text = (
-        f"{_many(len(study.optimizers), 'optimizer')} on {_many(tasks, 'task')}. Each tried "
-        f"{settings} on {_many(len(how.tuning_seeds), 'tuning seed')}, then ran the best on "
-        f"{_many(how.seeds, 'other seed')}: {how.steps} steps of batches of {how.batch_size}."
+        f"{_many(optimizers, 'optimizer')} on {_many(tasks, 'task')}. Each tried "
+        f"{_many(how.draws, 'setting')} on {_many(len(how.tuning_seeds), 'tuning seed')}, then ran "
+        f"the best on {_many(how.seeds, 'other seed')}."
     )
-    if len(study.optimizers) > 1:
+    if optimizers > 1:
         text += f" Baseline: {how.baseline}."
     return (
         f"{text} Intervals: {how.level:.0%}; they cover the initial params, the minibatches and "
@@ -25,13 +25,10 @@ def protocol(study: Study) -> str:
     )
 
 
-def noise(tasks: Sequence[Task], study: Study) -> list[str]:
-    """The noise floor of each task where anything was compared."""
-    return [
-        f"{task.name}: {verdicts.noise(task, study.protocol)}"
-        for task in tasks
-        if len(task.cells) > 1
-    ]
+def noise(task: Task, study: Study) -> str:
+    """How long the runs of a task are, and its noise floor where anything was compared."""
+    text = f"{task.name}: {task.steps[-1]} steps of batches of {task.batch_size}."
+    return f"{text} {verdicts.noise(task, study.protocol)}" if len(task.cells) > 1 else text
 
 
 def figure(panels: Sequence[Chart], study: Study) -> str:
@@ -41,7 +38,7 @@ def figure(panels: Sequence[Chart], study: Study) -> str:
     if len({chart.title for chart in panels}) > 1:
         title = f"{panels[0].kind.capitalize()} of each task"
     read = list(dict.fromkeys(chart.caption for chart in panels))
-    parts = [f"{title}.", *read, protocol(study), *noise(shown, study)]
+    parts = [f"{title}.", *read, protocol(study), *(noise(task, study) for task in shown)]
     return " ".join(parts)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from lecture_opt.compare.protocol import Protocol
 from lecture_opt.compare.results.types import Cell, Curve, Overall, Spread, Study, Task
 from lecture_opt.compare.show.axes import Axis, coinciding, gain_axis, loss_axis, metric_axis
-from lecture_opt.pages.styles import own_first
+from lecture_opt.pages.styles import users_first
 
 
 class Series(NamedTuple):
@@ -104,7 +104,7 @@ def _overall(overall: Overall) -> Iterator[Chart]:
             Axis("share of (task, seed) pairs solved", low=0.0, high=1.0),
             [
                 Series(name, profiles.ratio, profiles.shares[name])
-                for name in own_first(profiles.shares)
+                for name in users_first(profiles.shares)
             ],
             caption="Higher is better: at 1, how often an optimizer was the quickest; to the right,"
             " how often it got there at all (Dolan and Moré, 2002).",
@@ -116,7 +116,7 @@ def _overall(overall: Overall) -> Iterator[Chart]:
             "mean ranks",
             Axis(f"mean rank over {ranks.tasks} tasks (1 is best)"),
             Axis("optimizer"),
-            [_point(name, ranks.mean[name]) for name in own_first(ranks.mean)],
+            [_point(name, ranks.mean[name]) for name in users_first(ranks.mean)],
             line=ranks.critical_difference,
             line_label="critical difference",
             groups=ranks.groups,
@@ -264,7 +264,7 @@ _BAND = "Median over the reporting seeds; the band holds the middle half of them
 
 def _cells(task: Task) -> list[Cell]:
     cells = {cell.optimizer: cell for cell in task.cells}
-    return [cells[name] for name in own_first(cells)]
+    return [cells[name] for name in users_first(cells)]
 
 
 def _columns(found: Sequence[Series]) -> list[np.ndarray]:

@@ -17,7 +17,7 @@ from lecture_opt.compare.show.axes import Axis, places, values
 from lecture_opt.compare.show.charts import Chart, Series
 from lecture_opt.compare.show.latex import escape
 from lecture_opt.pages.paper import paper, save
-from lecture_opt.pages.styles import Style, is_own, labels, styles
+from lecture_opt.pages.styles import Style, is_users, labels, styles
 
 WIDTH = 7.0
 """Inches, as wide as the text of a page."""
@@ -114,7 +114,7 @@ def _lines(ax: Any, chart: Chart, look: Look) -> None:
             markersize=2,
             drawstyle="steps-post" if chart.kind == "profiles" else "default",
             label=series.name,
-            zorder=3 if is_own(series.name) else 2,
+            zorder=3 if is_users(series.name) else 2,
         )
         if banded and series.low is not None and series.high is not None and series.joined:
             ax.fill_between(
@@ -153,7 +153,7 @@ def _stroke(style: Style, name: str, joined: bool = True) -> dict[str, Any]:
     return {
         "color": style.colour,
         "linestyle": (0, style.dashes) if style.dashes else "-",
-        "linewidth": 0 if not joined else 2.0 if is_own(name) else 1.0,
+        "linewidth": 0 if not joined else 2.0 if is_users(name) else 1.0,
     }
 
 
@@ -177,7 +177,7 @@ def _label(ax: Any, chart: Chart, ends: Sequence[tuple[Sequence[str], Series]], 
         if i == 0:
             stroke = _stroke(look.style[name], name) if name else _REFERENCE
             ax.plot([0.06, 0.26], [at, at], transform=place, clip_on=False, **stroke)
-        weight = "bold" if name and is_own(name) else "normal"
+        weight = "bold" if name and is_users(name) else "normal"
         bold = {"fontsize": _TYPE, "fontweight": weight, "va": "center"}
         ax.text(0.3, at, text, transform=place, **bold)
 
@@ -265,7 +265,7 @@ def _ranks(ax: Any, chart: Chart, look: Look) -> None:
 def _rows(ax: Any, names: Sequence[str], look: Look) -> None:
     ax.set_yticks(range(len(names)), [look.label[name] for name in names])
     for name, text in zip(names, ax.get_yticklabels(), strict=True):
-        text.set_fontweight("bold" if is_own(name) else "normal")
+        text.set_fontweight("bold" if is_users(name) else "normal")
     ax.tick_params(axis="y", labelsize=_TYPE, length=0)
     ax.set_ylim(len(names) - 0.5, -0.5)
     ax.grid(axis="x", alpha=0.25, linewidth=0.4)

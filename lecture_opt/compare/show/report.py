@@ -13,7 +13,7 @@ from lecture_opt.compare.show.answers import answers
 from lecture_opt.compare.show.latex import latex
 from lecture_opt.compare.show.rows import COLUMNS, DETAILS, columns, number, rows
 from lecture_opt.pages.render import render
-from lecture_opt.pages.styles import is_own, labels, own_first, styles
+from lecture_opt.pages.styles import is_users, labels, users_first, styles
 
 MARKS = {"better": "▲", "worse": "▼", "equivalent": "≈", "undecided": "?", "diverged": "✕"}
 """A sign for each verdict, for those who see no colour."""
@@ -46,7 +46,7 @@ def write(study: Study, folder: Path) -> list[Path]:
 
 def html(study: Study, found: list[charts.Chart]) -> str:
     """The report as one page that asks the network for nothing."""
-    names = own_first(optimizer.name for optimizer in study.optimizers)
+    names = users_first(optimizer.name for optimizer in study.optimizers)
     look, labelled = styles(names), labels(names)
     numbered = list(enumerate(found))
     given = answers(study)
@@ -57,7 +57,7 @@ def html(study: Study, found: list[charts.Chart]) -> str:
         styles=["report.css"],
         data={
             "optimizers": [
-                {"name": name, "label": labelled[name], "own": is_own(name)}
+                {"name": name, "label": labelled[name], "own": is_users(name)}
                 | {"style": look[name]._asdict()}
                 for name in names
             ],
@@ -70,9 +70,9 @@ def html(study: Study, found: list[charts.Chart]) -> str:
         marks=MARKS,
         columns=columns(COLUMNS, len(names)),
         details=columns(DETAILS, len(names)),
-        is_own=is_own,
+        is_users=is_users,
         answers=given,
-        open=[name for name in given if is_own(name) or len(given) <= 3],
+        open=[name for name in given if is_users(name) or len(given) <= 3],
         overall=[pair for pair in numbered if pair[1].task is None],
         tasks=[
             _task(task, study, [pair for pair in numbered if pair[1].task == task.name])
@@ -84,7 +84,7 @@ def html(study: Study, found: list[charts.Chart]) -> str:
 def _title(study: Study) -> str:
     """Who against whom, where one optimizer is the user's."""
     names = [optimizer.name for optimizer in study.optimizers]
-    own = [name for name in names if is_own(name) and name != study.protocol.baseline]
+    own = [name for name in names if is_users(name) and name != study.protocol.baseline]
     if len(names) == 1:
         return names[0]
     if len(own) == 1:

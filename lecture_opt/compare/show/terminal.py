@@ -9,7 +9,7 @@ from lecture_opt.compare.protocol import Protocol
 from lecture_opt.compare.results import verdicts
 from lecture_opt.compare.results.types import Ranks, Study, Task
 from lecture_opt.compare.show.rows import columns, diverged, number, rows
-from lecture_opt.pages.styles import is_own
+from lecture_opt.pages.styles import is_users
 
 COLUMNS = {
     "rank": "",
@@ -76,7 +76,7 @@ def ranked(task: Task, width: int) -> Table:
             width=names if fold else None,
         )
     for row in found:
-        own = is_own(row["optimizer"].text)
+        own = is_users(row["optimizer"].text)
         texts = (escape(row[name].text) for name in shown)
         table.add_row(*texts, style="bold" if own else None)
     return table
@@ -107,7 +107,7 @@ def legend(protocol: Protocol, compared: bool) -> str:
 def sentences(task: Task, protocol: Protocol) -> list[str]:
     """The verdict on each of the user's own, or else each that is more than an equivalence."""
     gains = {c.optimizer: c.gain for c in task.cells if c.gain is not None and not diverged(c)}
-    own = [gain.sentence for name, gain in gains.items() if is_own(name)]
+    own = [gain.sentence for name, gain in gains.items() if is_users(name)]
     others = [gain.sentence for gain in gains.values() if gain.verdict != "equivalent"]
     return [*(own or others), *remarks(task, protocol)]
 
