@@ -2,17 +2,17 @@
 
 import argparse
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import jax
 
 from lecture_opt import compare, files, specs
-from lecture_opt.cli import cache, kit
+from lecture_opt.cli import cache, compare_options, kit
 from lecture_opt.compare import expectations
 from lecture_opt.compare.show import report, terminal
 from lecture_opt.environment import check_device
-from lecture_opt.problems import DEFAULT, QUICK, TASKS
+from lecture_opt.problems import DEFAULT, TASKS
 
 EPILOG = f"""\
 examples:
@@ -55,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     kit.add_repeatable(
         parser, "--optimizer", "default: the six and their optax equals", metavar="OPTIMIZER"
     )
-    _add_protocol(parser)
+    compare_options.add_protocol(parser)
     kit.add_folder(parser, "results")
     add = parser.add_argument
     kit.add_repeatable(
@@ -74,53 +74,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_protocol(parser: argparse.ArgumentParser) -> None:
-    """Adds the options that say how everyone is tuned and reported."""
-    add = parser.add_argument
-    add(
-        "--baseline",
-        metavar="OPTIMIZER",
-        help="the optimizer that the others are measured against "
-        "(default: optax:adam where it takes part, else the first of optax's, else the first)",
-    )
-    add("--steps", type=int, help="steps of a run (default: 400; quick: 200)")
-    add("--seeds", type=int, default=10, help="seeds that report (default: %(default)s)")
-    add(
-        "--budget",
-        type=int,
-        metavar="N",
-        help="settings tried for each optimizer (default: 16; quick: 8)",
-    )
-    add(
-        "--rates",
-        nargs=2,
-        type=float,
-        metavar=("LOW", "HIGH"),
-        help="learning rates to search where the optimizer declares none (default: 1e-4 10)",
-    )
-    add(
-        "--margin",
-        metavar="VALUE",
-        help="smallest difference that matters, 0.01 in the metric or 2%% of the baseline's "
-        "(default: the measured noise floor)",
-    )
-    add("--until", choices=["clear"], help="add seeds until each verdict is decided")
-    add("--max-seeds", type=int, default=40, help="where --until stops (default: %(default)s)")
-    add("--first-seed", type=int, default=0, help="where the seeds start (default: %(default)s)")
-    add(
-        "--target",
-        type=float,
-        metavar="VALUE",
-        help="validation metric to count the steps to (default: what the best baseline reaches)",
-    )
-
-
 def run(args: argparse.Namespace) -> int:
     """Compares and prints; returns the exit status."""
     if args.distributed:
         jax.distributed.initialize()
     check_device("compare")
-    tasks, optimizers, protocol = chosen(args)
+    tasks, optimizers, protocol = compare_options.chosen(args)
     files.make_folder("--output", args.output)
     path = args.output / "results.json"
     store, earlier = compare.Store(args.output / "unfinished"), _earlier(path)
@@ -138,7 +97,7 @@ def run(args: argparse.Namespace) -> int:
     report.write(compare.read(path), args.output)
     store.remove()  # last: a command killed while it draws only draws again
     kit.say_written(args.output / name for name in WRITTEN)
-    refuted, undecided = expectations.unmet(study, _expected(args))
+    refuted, undecided = expectations.unmet(study, compare_options.expected(args))
     for sentence in (*refuted, *undecided):
         print(f"Not as expected: {sentence}")
     return kit.FAILED if refuted else UNDECIDED if undecided else kit.OK
@@ -160,96 +119,6 @@ def _earlier(path: Path) -> compare.Study | None:
         return compare.read(path) if path.exists() else None
     except (ValueError, KeyError, TypeError):
         return None
-
-
-def _expected(args: argparse.Namespace) -> list[expectations.Expectation]:
-    """What `--expect` wants, by the names that the results have."""
-    found = [expectations.expectation(text) for text in args.expect]
-    return [
-        one._replace(mine=specs.parse(one.mine).name, baseline=specs.parse(one.baseline).name)
-        for one in found
-    ]
-
-
-def chosen(
-    args: argparse.Namespace,
-) -> tuple[list[compare.Loop | compare.Task], list[specs.OptimizerSpec], compare.Protocol]:
-    """What the options ask for; ValueError where it makes no sense."""
-    wanted = [expectations.expectation(text) for text in args.expect]
-    named = list(dict.fromkeys(text for one in wanted for text in (one.mine, one.baseline)))
-    texts = args.optimizer or named or compare.DEFAULT_OPTIMIZERS
-    optimizers = specs.distinct([specs.parse(text) for text in texts])
-    names = [spec.name for spec in optimizers]
-    baseline = _baseline(optimizers, args.baseline or (wanted[0].baseline if wanted else None))
-    _check_expected(_expected(args), names, baseline)
-    margin, relative = None, False
-    if args.margin is not None:
-        margin, relative = expectations.parse_margin(args.margin)
-    steps = args.steps if args.steps is not None else 200 if args.quick else 400
-    draws = args.budget if args.budget is not None else 8 if args.quick else 16
-    kit.at_least("--steps", steps, 1)
-    kit.at_least("--seeds", args.seeds, 2)
-    kit.at_least("--budget", draws, 1)
-    rates = compare.Protocol.rates
-    if args.rates is not None:
-        low, high = args.rates
-        if not 0 < low < high:
-            raise ValueError(f"--rates {low:g} {high:g}: wanted 0 < LOW < HIGH")
-        rates = specs.Range("log", low, high)
-    protocol = compare.Protocol(
-        steps=steps,
-        evaluations=max(d for d in range(1, min(steps, 20) + 1) if steps % d == 0),
-        draws=draws,
-        seeds=args.seeds,
-        tuning_seed_count=5 if args.quick else args.seeds,
-        baseline=baseline,
-        target=args.target,
-        rates=rates,
-        margin=margin,
-        relative=relative,
-        first_seed=args.first_seed,
-    )
-    tasks = compare.load_tasks(args.task or (QUICK if args.quick else ()))
-    if args.target is not None:
-        _check_target(args.target, tasks)
-    return tasks, optimizers, protocol
-
-
-def _check_expected(
-    wanted: list[expectations.Expectation], names: list[str], baseline: str
-) -> None:
-    for one in wanted:
-        if one.mine not in names or one.mine == baseline:
-            raise ValueError(f"--expect: {one.mine} takes no part beside the baseline {baseline}")
-        if one.baseline != baseline:
-            raise ValueError(f"--expect: {one.baseline} is not the baseline, {baseline} is")
-
-
-def _baseline(optimizers: Sequence[specs.OptimizerSpec], given: str | None) -> str:
-    names = [spec.name for spec in optimizers]
-    if given is not None:
-        alike = [spec.name for spec in optimizers if given in (spec.text, spec.name)]
-        name = alike[0] if alike else specs.parse(given).name
-        if name not in names:
-            raise ValueError(
-                f"--baseline {given}: takes no part; add --optimizer {given!r} "
-                f"(there are {', '.join(names)})"
-            )
-        return name
-    if "optax:adam" in names:
-        return "optax:adam"
-    return next((name for name in names if name.startswith("optax:")), names[0])
-
-
-def _check_target(target: float, tasks: list[compare.Loop | compare.Task]) -> None:
-    metrics = {(task.metric_name, task.higher_is_better) for task in tasks}
-    if len(metrics) > 1:
-        raise ValueError(
-            f"--target {target:g}: the tasks measure {' and '.join(sorted(m for m, _ in metrics))}"
-            "; give --task as well"
-        )
-    if metrics == {("accuracy", True)} and not 0 < target <= 1:
-        raise ValueError(f"--target {target:g}: accuracy lies between 0 and 1")
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ from lecture_opt.compare import space
 from lecture_opt.problems.loop import Loop
 
 FIRST_REPORTING_SEED = 1_000_000
+OVERRIDES = ("steps", "batch_size", "evaluations")
 
 
 @dataclass(frozen=True)
@@ -16,9 +17,9 @@ class Protocol:
     """The same for every optimizer.
 
     Attributes:
-        steps: Optimizer steps of a run.
-        batch_size: Examples of a minibatch.
-        evaluations: How many times the validation metric is taken; divides `steps`.
+        steps: Optimizer steps of a run; `None` takes those that each task says.
+        batch_size: Examples of a minibatch, likewise.
+        evaluations: How many times the validation metric is taken, likewise.
         draws: Settings tried for each optimizer, from its own search space: a coarse look, then
             settings around the best of it.
         seeds: As many tune, numbered from 0, as report, numbered from a million: disjoint.
@@ -35,9 +36,9 @@ class Protocol:
         family: How many sets of candidates were judged in this folder, this one included.
     """
 
-    steps: int = 400
-    batch_size: int = 32
-    evaluations: int = 40
+    steps: int | None = None
+    batch_size: int | None = None
+    evaluations: int | None = None
     draws: int = 16
     seeds: int = 10
     tuning_seed_count: int = 10
@@ -53,14 +54,10 @@ class Protocol:
 
     def __post_init__(self) -> None:
         """Raises ValueError, naming the argument, where the protocol makes no sense."""
-        if self.steps < 1 or self.evaluations < 1 or self.steps % self.evaluations:
-            raise ValueError(
-                f"Protocol: steps={self.steps} must be a positive multiple of "
-                f"evaluations={self.evaluations}"
-            )
-        for name, least in (("batch_size", 1), ("draws", 1), ("tuning_seed_count", 1)):
-            if getattr(self, name) < least:
-                raise ValueError(f"Protocol: {name}={getattr(self, name)}; wanted {least} at least")
+        for name in (*OVERRIDES, "draws", "tuning_seed_count"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"Protocol: {name}={value}; wanted 1 at least")
         if not 2 <= self.seeds < FIRST_REPORTING_SEED:
             raise ValueError(f"Protocol: seeds={self.seeds}; intervals want two at least")
         if not 0 < self.level < 1:
@@ -104,15 +101,10 @@ class Protocol:
         j = self.family
         return (1 - self.level) * (0.9 if j == 1 else 0.1 / (j * (j - 1)))
 
-    def evaluated_steps(self) -> np.ndarray:
-        """(evaluations,) steps done at each evaluation."""
-        return np.arange(1, self.evaluations + 1) * (self.steps // self.evaluations)
-
     def applied(self, loop: Loop) -> Loop:
-        """The loop with this many steps, evaluations and examples of a batch."""
-        return replace(
-            loop, steps=self.steps, evaluations=self.evaluations, batch_size=self.batch_size
-        )
+        """The loop with the steps, evaluations and examples of a batch that are given here."""
+        given = {name: getattr(self, name) for name in OVERRIDES}
+        return replace(loop, **{name: v for name, v in given.items() if v is not None})
 
     def space(self, spec: specs.OptimizerSpec) -> dict[str, specs.Range]:
         """The optimizer's search space."""

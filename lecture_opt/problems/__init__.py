@@ -1,6 +1,6 @@
 """The problems that optimizers are judged on: real data, small models, and your own.
 
-- `loop`: what a `Loop` is, and a `Pool` of examples, which each seed splits
+- `loop`: what a `Loop` is; `parts`: its data, such as a `Pool`, which each seed splits
 - `bound`: a loop with its optimizer, as pure functions of arrays
 - `task`: its short form, `Task`, and `split`, which makes data
 - `tables`: handwritten digits, patients, tumours and wines, which scikit-learn carries
@@ -10,7 +10,8 @@
 - `registry`: `TASKS` has them all by name; `load` finds one by name or in a file of the user's
 """
 
-from lecture_opt.problems.loop import Loop, Pool, TaskError
+from lecture_opt.problems.loop import Loop
+from lecture_opt.problems.parts import Pool, TaskError
 from lecture_opt.problems.registry import DEFAULT, QUICK, TASKS, load, load_all
 from lecture_opt.problems.task import Task, as_loop, eval_params, split
 

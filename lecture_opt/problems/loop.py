@@ -17,7 +17,7 @@ functions made with it, so that each run trains with its own.
 """
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import KW_ONLY, dataclass
 from typing import Any, TypeAlias
 
@@ -25,62 +25,20 @@ import jax
 import numpy as np
 import optax
 
-from lecture_opt.numerics import PyTree
+from lecture_opt.problems.parts import (
+    PARTS,
+    Batch,
+    Part,
+    Pool,
+    Stream,
+    TaskError,
+    check_data,
+    examples,
+    first_axis,
+)
 
 State: TypeAlias = Any  # whatever the user's loop carries
-Batch: TypeAlias = PyTree
-Part: TypeAlias = PyTree | list[Batch]
-Stream: TypeAlias = Callable[[int], Iterable[Batch]]
-
-PARTS = ("train", "validation", "test")
 _STEPS, _METRICS = 0x57E9, 0x3E7A1C  # what tells the keys of steps and metrics from that of start
-_SPLIT = 0x5B117  # what tells the split of a seed from its minibatches
-
-
-class TaskError(ValueError):
-    """There is no such problem, or it makes no sense; the message says what was wanted."""
-
-
-@dataclass(frozen=True, eq=False)
-class Pool:
-    """Examples of one source, which every seed splits anew into train, validation and test.
-
-    Attributes:
-        examples: Arrays with one first axis.
-        shares: Of the validation and of the test part; the rest is for training.
-        block: So many consecutive examples stay in one part, as windows of one text should.
-    """
-
-    examples: PyTree
-    shares: tuple[float, float] = (0.2, 0.2)
-    block: int = 1
-
-    def sizes(self) -> tuple[int, int, int]:
-        """How many examples the parts have.
-
-        >>> Pool(np.zeros((10, 3))).sizes()
-        (6, 2, 2)
-        """
-        count = _first_axis(self.examples) // self.block
-        validation, test = (self.block * int(share * count) for share in self.shares)
-        return self.block * count - validation - test, validation, test
-
-    def rows(self, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Row numbers of the parts under a seed."""
-        count = _first_axis(self.examples) // self.block
-        order = np.random.default_rng((_SPLIT, seed)).permutation(count)
-        rows = (order[:, None] * self.block + np.arange(self.block)).ravel().astype(np.int32)
-        train, validation, _ = self.sizes()
-        first, second, third = np.split(rows, [train, train + validation])
-        return first, second, third
-
-    def parts(self, seed: int = 0) -> tuple[PyTree, PyTree, PyTree]:
-        """The parts under a seed."""
-        first, second, third = (
-            jax.tree.map(lambda leaf, rows=rows: np.asarray(leaf)[rows], self.examples)
-            for rows in self.rows(seed)
-        )
-        return first, second, third
 
 
 @dataclass(frozen=True)
@@ -104,7 +62,8 @@ class Loop:
         own: `(key, **hyperparameters) -> state` with the user's own optimizer, an entrant "own".
         batch_size: Examples of a minibatch; of no matter where train is a stream or a list.
         steps: Optimizer steps of a run.
-        evaluations: How many times the validation metric is taken.
+        evaluations: How many times the validation metric is taken, spread evenly over the steps,
+            the last time at the end; at most once per step.
         metric_name: What `metric` measures, with its unit.
         higher_is_better: The metric's direction.
         description: One sentence.
@@ -148,6 +107,18 @@ class Loop:
         return train, validation, test
 
 
+def evaluated_steps(loop: Loop) -> np.ndarray:
+    """(evaluations,) steps done at each evaluation: spread evenly, the last at the end.
+
+    >>> import dataclasses, lecture_opt.problems as problems
+    >>> loop = problems.as_loop(problems.load("wine-softmax"))
+    >>> evaluated_steps(dataclasses.replace(loop, steps=10, evaluations=3))
+    array([ 3,  6, 10])
+    """
+    count = min(loop.evaluations, loop.steps)
+    return np.arange(1, count + 1) * loop.steps // count
+
+
 def check_counts(whose: str, problem: Any) -> None:
     """Raises TaskError where a problem's batch size, steps or evaluations make no sense."""
     for field in ("batch_size", "steps", "evaluations"):
@@ -156,54 +127,9 @@ def check_counts(whose: str, problem: Any) -> None:
             raise TaskError(f"{whose}: {field}={value!r}; wanted a positive integer")
 
 
-def check_data(whose: str, data: Any) -> None:
-    """Raises TaskError where the data are not three parts of examples."""
-    if isinstance(data, Pool):
-        _check_pool(whose, data)
-        return
-    if not isinstance(data, tuple) or len(data) != 3:
-        raise TaskError(f"{whose}: data must be a Pool or a tuple (train, validation, test)")
-    for part, which in zip(data, PARTS, strict=True):
-        if callable(part) and which == "train":
-            continue
-        if isinstance(part, list):
-            if not part:
-                raise TaskError(f"{whose}: {which} is an empty list; wanted batches")
-            continue
-        _check_arrays(f"{whose}: {which}", part)
-
-
-def _check_arrays(which: str, part: PyTree) -> None:
-    sizes = {np.shape(leaf)[:1] for leaf in jax.tree.leaves(part)}
-    if len(sizes) != 1 or not next(iter(sizes)) or 0 in next(iter(sizes)):
-        raise TaskError(
-            f"{which} must be arrays with one first axis of examples, and has {sorted(sizes)}"
-        )
-
-
-def _check_pool(whose: str, pool: Pool) -> None:
-    _check_arrays(f"{whose}: a pool's examples", pool.examples)
-    count, (validation, test) = _first_axis(pool.examples), pool.shares
-    if not (validation > 0 and test > 0 and validation + test < 1):
-        raise TaskError(f"{whose}: shares={pool.shares}; wanted positive ones that leave some")
-    if pool.block < 1 or count % pool.block:
-        raise TaskError(f"{whose}: block={pool.block}; wanted a divisor of the {count} examples")
-    if 0 in pool.sizes():
-        raise TaskError(f"{whose}: {count} examples are too few for parts of {pool.shares}")
-
-
-def examples(part: Part | Stream) -> int | None:
-    """How many examples a part of the data has; `None` where a stream doesn't say."""
-    if callable(part):
-        return None
-    if isinstance(part, list):
-        return sum(_first_axis(batch) for batch in part)
-    return _first_axis(part)
-
-
-def _first_axis(batch: Batch) -> int:
-    """The examples of a batch: its first axis, or one where it has no axis."""
-    return next((np.shape(leaf)[0] for leaf in jax.tree.leaves(batch) if np.ndim(leaf)), 1)
+def batch_size(loop: Loop) -> int:
+    """How many examples a batch has; of a stream or a list, the first batch."""
+    return first_axis(sample_batch(loop))
 
 
 # ---- keys and batches, the same for every optimizer ---------------------------------------------
@@ -256,7 +182,7 @@ def batches(loop: Loop, seed: int) -> Iterator[Batch]:
     """
     train = loop.parts(seed)[0]
     if not callable(train) and not isinstance(train, list):
-        for picked in rows(seed, _first_axis(train), loop.steps, loop.batch_size):
+        for picked in rows(seed, first_axis(train), loop.steps, loop.batch_size):
             yield jax.tree.map(lambda leaf, picked=picked: np.asarray(leaf)[picked], train)
         return
     shape = None

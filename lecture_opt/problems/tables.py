@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lecture_opt import losses, models
-from lecture_opt.problems.loop import Pool
+from lecture_opt.problems.parts import Pool
 from lecture_opt.problems.task import Data, Params, Task, binary_classifier, classifier, split
 
 

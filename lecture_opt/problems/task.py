@@ -11,7 +11,8 @@ from optax import contrib
 
 from lecture_opt import losses
 from lecture_opt.numerics import PyTree
-from lecture_opt.problems.loop import Loop, Pool, TaskError, check_counts, check_data, takes_key
+from lecture_opt.problems.loop import Loop, check_counts, takes_key
+from lecture_opt.problems.parts import Pool, TaskError, check_data
 
 Params = PyTree
 Data = PyTree

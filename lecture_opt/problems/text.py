@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lecture_opt import losses, models
-from lecture_opt.problems.loop import Pool
+from lecture_opt.problems.parts import Pool
 from lecture_opt.problems.task import Data, Params, Task, binary_classifier, split
 
 # Topics that come from the library's manual; the others are the language reference's.

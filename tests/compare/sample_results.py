@@ -90,6 +90,7 @@ def _task(name, metric, higher):
         "untrained": {"validation": 0.1, "test": 0.1},
         "fingerprint": "f00d",
         "pooled": True,
+        "batch_size": 32,
         "target": {"value": 0.85, "source": "optax:adam"},
         "noise_floor": {"mean": 0.001, "low": -0.01, "high": 0.012},
         "margin": {"value": 0.012, "source": "noise floor"},
@@ -99,7 +100,7 @@ def _task(name, metric, higher):
 
 
 PLAIN = {
-    "format": 3,
+    "format": 4,
     "versions": {"lecture_opt": "0.1.0", "jax": "0.10.2"},
     "device": {"platform": "cpu", "kind": "cpu", "devices": 1, "processes": 1},
     "protocol": {

@@ -208,7 +208,7 @@ def test_a_task_whose_loss_is_no_scalar_is_refused():
     "arguments",
     [
         {"steps": 0},
-        {"steps": 10, "evaluations": 3},
+        {"evaluations": 0},
         {"batch_size": 0},
         {"draws": 0},
         {"tuning_seed_count": 0},

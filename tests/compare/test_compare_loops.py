@@ -344,3 +344,37 @@ def test_the_loss_of_a_task_may_take_a_key():
     task = compare.Task("t", lambda key: np.float32(2.0), loss, loss, (x, x, x))
     loop = dataclasses.replace(compare.as_loop(task), steps=4, evaluations=1)
     assert np.isfinite(train(loop).losses).all()
+
+
+def square(name="square", **counts):
+    """A number that learns the mean of its batches."""
+    x = np.linspace(-1, 1, 64, dtype=np.float32)
+
+    def loss(w, part):
+        return ((w - part) ** 2).mean()
+
+    return compare.Task(name, lambda key: np.float32(2.0), loss, loss, (x, x, x), **counts)
+
+
+@pytest.mark.parametrize("driver", [TOGETHER, ONE_BY_ONE, Driver(False, False, "why")])
+def test_evaluations_need_not_divide_the_steps(driver):
+    """Seven steps, evaluated after 2, 4 and 7: each curve passes through those of other loops."""
+    loop = compare.as_loop(square(steps=7, evaluations=3))
+    np.testing.assert_array_equal(loops.evaluated_steps(loop), [2, 4, 7])
+    found = train(loop, driver=driver)
+    each, most = (train(dataclasses.replace(loop, evaluations=n), driver=driver) for n in (7, 40))
+    np.testing.assert_allclose(found.validation, each.validation[:, [1, 3, 6]], rtol=1e-5)
+    np.testing.assert_allclose(found.losses[:, 2], each.losses[:, 4:].mean(axis=1), rtol=1e-5)
+    np.testing.assert_array_equal(most.losses, each.losses)  # at most once per step
+
+
+def test_each_task_says_its_steps_and_batches_and_the_protocol_may_override():
+    tasks = [square("a", steps=7, evaluations=3, batch_size=5), square("b", steps=4, batch_size=16)]
+    small = compare.Protocol(draws=2, seeds=2, tuning_seed_count=1, baseline="mine:mine")
+    own = compare.run(tasks, [spec_of(optax.sgd)], small).tasks
+    assert [list(one.steps) for one in own] == [[2, 4, 7], [1, 2, 3, 4]]
+    assert [one.batch_size for one in own] == [5, 16]
+    given = dataclasses.replace(small, steps=9, evaluations=2, batch_size=8)
+    for one in compare.run(tasks, [spec_of(optax.sgd)], given).tasks:
+        assert (list(one.steps), one.batch_size) == ([4, 9], 8)
+        assert one.cells[0].loss.runs.shape == (2, 2)

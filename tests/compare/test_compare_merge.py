@@ -44,6 +44,8 @@ def test_what_does_not_fit_is_refused_with_the_reason(parts):
     task = second.tasks[0]
     with pytest.raises(ValueError, match="has other data"):
         compare.merge([first, replace(second, tasks=[replace(task, fingerprint="other")])])
+    with pytest.raises(ValueError, match="has other steps or batches"):
+        compare.merge([first, replace(second, tasks=[replace(task, batch_size=7)])])
     other = [replace(c, test=replace(c.test, values=c.test.values + 1)) for c in task.cells]
     with pytest.raises(ValueError, match="gave other numbers on noisy-quadratic"):
         compare.merge([first, replace(second, tasks=[replace(task, cells=other)])])
@@ -61,4 +63,4 @@ def test_the_command_merges_folders(parts, tmp_path, capsys):
     assert len(compare.read(tmp_path / "c" / "results.json").optimizers) == 3
     (tmp_path / "b" / "results.json").write_text("{}")
     assert cli.main(["merge", *folders, "--output", str(tmp_path / "d")]) == 2
-    assert "wanted 3" in capsys.readouterr().err
+    assert "wanted 4" in capsys.readouterr().err

@@ -226,7 +226,7 @@ def test_the_same_results_give_the_same_bytes(tmp_path):
 def test_another_format_is_refused(tmp_path):
     path = tmp_path / "results.json"
     path.write_text('{"format": 2}')
-    with pytest.raises(ValueError, match="format 2; wanted 3"):
+    with pytest.raises(ValueError, match="format 2; wanted 4"):
         compare.read(path)
 
 

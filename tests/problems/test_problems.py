@@ -7,7 +7,7 @@ import pytest
 
 from lecture_opt import problems
 from lecture_opt.problems import fetched, synthetic, tables, text
-from lecture_opt.problems.loop import examples
+from lecture_opt.problems.parts import examples
 
 FETCHED = ("mnist-mlp", "fashion-mnist-mlp", "newsgroups")
 OFFLINE = [

@@ -121,7 +121,6 @@ def _task(
     cells.sort(key=lambda cell: cell.rank)
     return Task(
         **vars(facts),
-        steps=protocol.evaluated_steps(),
         target=target,
         noise_floor=floor,
         margin=margin,
@@ -219,12 +218,12 @@ def _candidates(one: Measured, side: gains.Side, level: float) -> list[Candidate
 
 def _steps(curves: np.ndarray, target: float, facts: Facts, protocol: Protocol) -> Steps:
     times = estimates.first_reached(
-        curves, protocol.evaluated_steps(), target, higher_is_better=facts.higher_is_better
+        curves, facts.steps, target, higher_is_better=facts.higher_is_better
     )
     return Steps(
         *estimates.median_interval(times, level=protocol.level),
         reached=int(np.isfinite(times).sum()),
-        restricted_mean=float(np.mean(np.minimum(times, protocol.steps))),
+        restricted_mean=float(np.mean(np.minimum(times, facts.steps[-1]))),
         values=times,
     )
 

@@ -19,6 +19,8 @@ class Facts:
         untrained: "validation" and "test": mean metric of the initial params.
         fingerprint: Digest of the data.
         pooled: Whether each seed splits the data anew.
+        batch_size: Examples of a minibatch.
+        steps: (evaluations,) steps done at each evaluation, the last of which ends a run.
     """
 
     name: str
@@ -30,6 +32,8 @@ class Facts:
     untrained: Mapping[str, float]
     fingerprint: str
     pooled: bool
+    batch_size: int
+    steps: np.ndarray
 
 
 @dataclass(frozen=True)

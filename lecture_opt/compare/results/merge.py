@@ -31,6 +31,9 @@ def merge(studies: Sequence[Study]) -> Study:
             known = tasks.setdefault(task.name, task)
             if known.fingerprint != task.fingerprint:
                 raise ValueError(f"merge: {task.name} has other data in one of the studies")
+            lengths = [(one.batch_size, *one.steps) for one in (known, task)]
+            if lengths[0] != lengths[1]:
+                raise ValueError(f"merge: {task.name} has other steps or batches in a study")
             found = cells.setdefault(task.name, {})
             for cell in task.cells:
                 _check_same(found.setdefault(cell.optimizer, cell), cell, task.name)

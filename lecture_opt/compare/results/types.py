@@ -179,7 +179,6 @@ class Margin:
 class Task(Facts):
     """One task: its facts and its optimizers."""
 
-    steps: np.ndarray
     target: Target
     noise_floor: Estimate
     margin: Margin

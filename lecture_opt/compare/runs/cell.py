@@ -18,7 +18,8 @@ from lecture_opt.compare.runs.store import Stage
 from lecture_opt.environment import lenient
 from lecture_opt.numerics import PyTree
 from lecture_opt.problems import bound
-from lecture_opt.problems.loop import PARTS, Loop, Pool
+from lecture_opt.problems.loop import Loop, batch_size, evaluated_steps
+from lecture_opt.problems.parts import PARTS, Pool
 
 Settings = Mapping[str, np.ndarray]
 
@@ -195,6 +196,8 @@ def facts(
         untrained=untrained,
         fingerprint=fingerprint,
         pooled=isinstance(loop.data, Pool),
+        batch_size=batch_size(loop),
+        steps=evaluated_steps(loop),
     )
 
 

@@ -3,7 +3,7 @@
 import functools
 import hashlib
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import jax
@@ -11,7 +11,8 @@ import numpy as np
 
 from lecture_opt.numerics import PyTree
 from lecture_opt.problems import loop as loops
-from lecture_opt.problems.loop import Batch, Loop, Part, Pool
+from lecture_opt.problems.loop import Loop
+from lecture_opt.problems.parts import Batch, Part, Pool, examples
 
 PIECE = 1024
 """Examples of a part that the metric sees at once: memory does not grow with the part."""
@@ -64,17 +65,17 @@ def prepare(loop: Loop) -> Data:
 
 
 def _pooled(loop: Loop, pool: Pool) -> Data:
-    examples, (_, *sizes) = jax.device_put(pool.examples), pool.sizes()
+    whole, (_, *sizes) = jax.device_put(pool.examples), pool.sizes()
     validation, test = (
         [
-            Piece(examples, min(PIECE, size - a), min(PIECE, size - a), (part, slice(a, a + PIECE)))
+            Piece(whole, min(PIECE, size - a), min(PIECE, size - a), (part, slice(a, a + PIECE)))
             for a in range(0, size, PIECE)
         ]
         for part, size in enumerate(sizes, start=1)
     )
     fed = jax.ShapeDtypeStruct((loop.batch_size,), np.int32)
     digest = _digest((pool.examples, np.array(pool.shares), np.array(pool.block)))
-    return Data(examples, validation, test, fed, digest)
+    return Data(whole, validation, test, fed, digest)
 
 
 def picked(loop: Loop, cut: Sequence[Piece], seeds: Sequence[int]) -> list[np.ndarray | None]:
@@ -93,10 +94,10 @@ def of_run(batch: Batch, rows: Rows | None) -> Batch:
 
 def pieces(part: Part) -> list[Piece]:
     """The part in pieces of `PIECE` examples at most; a list of batches stays as it is."""
-    count = loops.examples(part)
+    count = examples(part)
     assert count is not None
     if isinstance(part, list):
-        cut = [(batch, loops.examples(batch) or 1) for batch in part]
+        cut = [(batch, examples(batch) or 1) for batch in part]
     else:
         ends = [(first, min(first + PIECE, count)) for first in range(0, count, PIECE)]
         cut = [
@@ -112,17 +113,19 @@ def shape_of(batch: Batch) -> Any:
     return tree, tuple((np.shape(leaf), np.result_type(leaf)) for leaf in leaves)
 
 
-def feeds(loop: Loop, seeds: Sequence[int], stride: int) -> Iterator[PyTree]:
-    """For each call of `advance` what it is fed: leaves of (runs, stride, ...)."""
+def feeds(loop: Loop, seeds: Sequence[int], strides: Iterable[int]) -> Iterator[PyTree]:
+    """What each call of `advance` is fed, for so many steps: leaves of (runs, steps, ...)."""
     if feeds_batches(loop):
         streams = {seed: loops.batches(loop, seed) for seed in set(seeds)}
-        while True:
+        for stride in strides:
             taken = {seed: list(itertools.islice(s, stride)) for seed, s in streams.items()}
             stacked = {seed: jax.tree.map(_stack, *steps) for seed, steps in taken.items()}
             yield jax.tree.map(_stack, *(stacked[seed] for seed in seeds))
-    rows = np.stack([_rows(loop, seed) for seed in seeds])
-    for first in range(0, loop.steps, stride):
-        yield rows[:, first : first + stride]
+    else:
+        rows, first = np.stack([_rows(loop, seed) for seed in seeds]), 0
+        for stride in strides:
+            yield rows[:, first : first + stride]
+            first += stride
 
 
 def feeds_batches(loop: Loop) -> bool:
@@ -136,7 +139,7 @@ def _rows(loop: Loop, seed: int) -> np.ndarray:
     if isinstance(loop.data, Pool):
         train = loop.data.rows(seed)[0]
         return train[_drawn(seed, len(train), loop.steps, loop.batch_size)]
-    count = loops.examples(loop.data[0])
+    count = examples(loop.data[0])
     assert count is not None
     return _drawn(seed, count, loop.steps, loop.batch_size)
 

@@ -33,12 +33,20 @@ from lecture_opt.compare.runs.data import (
     of_run,
     picked,
 )
+from lecture_opt.compare.runs.drivers import Driver
 from lecture_opt.compare.runs.entrants import Entrant, is_small
 from lecture_opt.compare.runs.machine import many
 from lecture_opt.environment import fast_jit, lenient
 from lecture_opt.problems import bound
 from lecture_opt.problems.bound import Arrays
-from lecture_opt.problems.loop import PARTS, Batch, metric_key, start_key, step_key
+from lecture_opt.problems.loop import (
+    Loop,
+    evaluated_steps,
+    metric_key,
+    start_key,
+    step_key,
+)
+from lecture_opt.problems.parts import PARTS, Batch
 
 
 class Trained(NamedTuple):
@@ -65,21 +73,20 @@ class Program(NamedTuple):
 
     Attributes:
         begin: (scalars, setting, seed) -> arrays, of each run.
-        advance: (scalars, setting, seed, arrays, feed, first step, train) -> arrays, mean loss.
+        advance: Number of steps -> (scalars, setting, seed, arrays, feed, first step, train) ->
+            arrays, mean loss.
         finite: Arrays -> which of them are.
         judges: Shape of a piece -> (scalars, setting, seed, arrays, rows of a pool, piece, key) ->
             value, weight.
         runs: How many runs a call takes.
-        stride: How many steps a call of `advance` takes.
         trace_seconds, compile_seconds: What making it took.
     """
 
     begin: Callable[..., Arrays]
-    advance: Callable[..., tuple[Arrays, jax.Array]]
+    advance: Mapping[int, Callable[..., tuple[Arrays, jax.Array]]]
     finite: Callable[[Arrays], jax.Array]
     judges: Mapping[Any, Callable[..., Any]]
     runs: int
-    stride: int
     trace_seconds: float
     compile_seconds: float
 
@@ -88,18 +95,21 @@ def build(entrant: Entrant, data: Data, *, runs: int) -> Program:
     """Compiles the training of `runs` runs; run i has setting i modulo the entrant's settings."""
     began = time.perf_counter()
     loop, driver = entrant.loop, entrant.driver
-    stride = loop.steps // loop.evaluations if driver.scan else 1
     jit = fast_jit if is_small(entrant) else jax.jit
     numbers = np.zeros(runs, np.int32)
     scalars = {name: np.zeros(runs, np.float32) for name in entrant.names}
-    feed = jax.tree.map(lambda a: jax.ShapeDtypeStruct((runs, stride, *a.shape), a.dtype), data.fed)
     arguments = scalars, numbers % max(len(entrant.settings), 1), numbers
     with lenient():
         begin = jit(many(_begin(entrant), "rrr", driver)).lower(*arguments)
         arrays = begin.out_info
-        advance = jit(many(_advance(entrant), "rrrrrww", driver), donate_argnums=3).lower(
-            *arguments, arrays, feed, np.int32(0), data.train
-        )
+        advance = jit(many(_advance(entrant), "rrrrrww", driver), donate_argnums=3)
+        advances = {}
+        for stride in {n for gap in _gaps(loop) for n in _strides(driver, gap)}:
+            feed = jax.tree.map(
+                lambda a, n=stride: jax.ShapeDtypeStruct((runs, n, *a.shape), a.dtype), data.fed
+            )
+            given = arrays, feed, np.int32(0), data.train
+            advances[stride] = advance.lower(*arguments, *given)
         look = jit(many(_finite, "r", driver)).lower(arrays)
         judge = jit(many(_judge(entrant), "rrrrrww", driver))
         key = metric_key("test")
@@ -109,10 +119,11 @@ def build(entrant: Entrant, data: Data, *, runs: int) -> Program:
             for piece, rows in zip(cut, picked(loop, cut, numbers.tolist()), strict=True)
         }
     traced = time.perf_counter()
-    compiled = begin.compile(), advance.compile(), look.compile()
+    advanced = {stride: one.compile() for stride, one in advances.items()}
+    compiled = begin.compile(), advanced, look.compile()
     judged = {shape: one.compile() for shape, one in judges.items()}
     seconds = time.perf_counter() - traced
-    return Program(*compiled, judged, runs, stride, traced - began, seconds)
+    return Program(*compiled, judged, runs, traced - began, seconds)
 
 
 def train(
@@ -155,7 +166,7 @@ def _call(
     between: Callable[[], None],
 ) -> Trained:
     """One call's runs from start to end."""
-    loop, per = entrant.loop, entrant.loop.steps // entrant.loop.evaluations
+    loop, driver = entrant.loop, entrant.driver
     arrays = program.begin(*given)
     seeds = given[-1].tolist()
     seen = {
@@ -167,13 +178,16 @@ def _call(
     watched = np.asarray(program.finite(arrays))
     alive = np.ones(program.runs, bool)
     losses, validation = [], []
-    feed = feeds(loop, seeds, program.stride)
-    for evaluation in range(loop.evaluations):
+    strides = (n for gap in _gaps(loop) for n in _strides(driver, gap))
+    feed, step = feeds(loop, seeds, strides), 0
+    for gap in _gaps(loop):
         between()
         taken = []
-        for step in range(evaluation * per, (evaluation + 1) * per, program.stride):
-            arrays, loss = program.advance(*given, arrays, next(feed), np.int32(step), data.train)
+        for stride in _strides(driver, gap):
+            advance, fed = program.advance[stride], next(feed)
+            arrays, loss = advance(*given, arrays, fed, np.int32(step), data.train)
             taken.append(loss)
+            step += stride
         mean = np.mean([np.asarray(one) for one in taken], axis=0, dtype=np.float32)
         metric = judged("validation", arrays)
         held = (np.asarray(program.finite(arrays)) | ~watched).all(axis=-1)
@@ -185,6 +199,17 @@ def _call(
     first, second = untrained
     both = np.stack([first, unknown if second is None else second], axis=1)
     return Trained(np.stack(losses, 1), np.stack(validation, 1), test, both, ~alive)
+
+
+def _gaps(loop: Loop) -> list[int]:
+    """The steps from each evaluation to the next."""
+    gaps: list[int] = np.diff(evaluated_steps(loop), prepend=0).tolist()
+    return gaps
+
+
+def _strides(driver: Driver, gap: int) -> list[int]:
+    """How many steps each call of `advance` takes, on the way to the next evaluation."""
+    return [gap] if driver.scan else [1] * gap
 
 
 def _judged(

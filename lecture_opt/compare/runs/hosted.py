@@ -16,6 +16,7 @@ from lecture_opt.environment import lenient
 from lecture_opt.problems import bound
 from lecture_opt.problems import loop as loops
 from lecture_opt.problems.loop import State, metric_key, start_key, step_key
+from lecture_opt.problems.parts import PARTS
 
 
 def train(
@@ -43,17 +44,18 @@ def _run(
     between: Callable[[], None],
 ) -> Trained:
     loop, key = entrant.loop, start_key(seed)
-    per = loop.steps // loop.evaluations
     state, batches = entrant.start(setting)(key), loops.batches(loop, seed)
     metric_of = functools.partial(_metric, entrant, data, seed)
     untrained = [metric_of(state, part) for part in ("validation", "test")]
     losses, validation, alive = [], [], True
-    for evaluation in range(loop.evaluations):
+    first = 0
+    for last in loops.evaluated_steps(loop).tolist():
         between()
         taken = []
-        for step in range(evaluation * per, (evaluation + 1) * per):
+        for step in range(first, last):
             state, loss = bound.advance(loop, state, next(batches), step_key(key, step))
             taken.append(float(loss))
+        first = last
         metric = metric_of(state, "validation")
         alive = alive and bool(np.isfinite(np.mean(taken)) and np.isfinite(metric))
         losses.append(np.mean(taken) if alive else np.nan)
@@ -72,7 +74,7 @@ def _metric(entrant: Entrant, data: Data, seed: int, state: State, part: str) ->
     leaves, merge = bound.flatten(state)
     state = merge(leaves)  # a metric may put modules into their mode for evaluation
     if loop.host_metric:
-        whole = loop.parts(seed)[loops.PARTS.index(part)]
+        whole = loop.parts(seed)[PARTS.index(part)]
         return float(bound.measure(loop, state, whole, key)[0])
     cut = data.validation if part == "validation" else data.test
 
