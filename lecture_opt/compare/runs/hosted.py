@@ -7,6 +7,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
+from lecture_opt import specs
 from lecture_opt.compare.runs.data import Data, mean_over
 from lecture_opt.compare.runs.engine import Trained
 from lecture_opt.compare.runs.entrants import Entrant
@@ -75,13 +76,17 @@ def _metric(entrant: Entrant, data: Data, state: State, part: str) -> float:
     return float(mean_over(cut, lambda piece: bound.measure(loop, state, piece.batch, key)))
 
 
-def source(entrant: Entrant) -> str | None:
-    """The text of the files that hold the loop's functions; `None` where it can't be had."""
-    try:
-        functions = entrant.loop.start, entrant.loop.step, entrant.loop.metric
-        files = {inspect.getsourcefile(inspect.unwrap(function)) for function in functions}
-        return "".join(
-            Path(file).read_text(encoding="utf-8") for file in sorted(filter(None, files))
-        )
-    except (TypeError, OSError):
-        return None
+def source(entrant: Entrant, spec: specs.OptimizerSpec) -> list[str]:
+    """What decides the runs of a loop that can't be traced, as far as text says it.
+
+    The optimizer as it was named, and the files that hold its constructor and the loop's functions.
+    """
+    loop, found = entrant.loop, [spec.text]
+    for function in (spec.constructor, loop.own, loop.start, loop.step, loop.metric):
+        try:
+            assert function is not None
+            file = inspect.getsourcefile(inspect.unwrap(function))
+            found.append(Path(str(file)).read_text(encoding="utf-8"))
+        except (AssertionError, TypeError, OSError):
+            found.append(repr(function))
+    return found
