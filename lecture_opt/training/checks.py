@@ -139,11 +139,19 @@ def check_evaluation(eval_fn: Any, eval_every: Any, until: Any) -> None:
 
 
 def check_opt_state(
-    opt_state: PyTree, optimizer: optax.GradientTransformation, params: PyTree
+    opt_state: PyTree, optimizer: optax.GradientTransformation, params: PyTree, start_step: int
 ) -> PyTree:
     """The state, if it is one of this optimizer for these params; by default their first."""
     if opt_state is None:
-        return optimizer.init(params)
+        opt_state = optimizer.init(params)
+        first = next((path for path, _ in jax.tree_util.tree_leaves_with_path(opt_state)), None)
+        if start_step and first is not None:
+            raise ValueError(
+                f"fit: start_step is {start_step} and opt_state is not given, so the optimizer's "
+                f"opt_state{jax.tree_util.keystr(first)} would start anew; give both of the run "
+                "that goes on, start_step=result.step and opt_state=result.opt_state"
+            )
+        return opt_state
     like = jax.eval_shape(optimizer.init, params)
     wanted: Any = jax.tree.structure(like)
     if jax.tree.structure(opt_state) != wanted:

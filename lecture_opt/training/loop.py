@@ -36,12 +36,13 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 import optax
+from jax.extend import core
 
 from lecture_opt import rows
 from lecture_opt.numerics import PyTree
 from lecture_opt.training import batches, checks, nans, sharding, watches
 from lecture_opt.training.checkpoints import Checkpoint, History, Snapshot
-from lecture_opt.training.steps import Carry, IdsFn, LossFn, chunks
+from lecture_opt.training.steps import Advance, Carry, Functions, IdsFn, LossFn, chunks
 from lecture_opt.training.watches import own
 
 
@@ -100,8 +101,8 @@ def fit(
         progress: Draw a progress bar on stderr, with rich.
         chunk: Steps between two callbacks; by default, up to 100. Each length compiles once.
         opt_state: State to continue from; by default `optimizer.init(params)`.
-        start_step: Steps done before: where in the order of batches to go on. Give the `opt_state`
-            of that step, too; without it the optimizer's counts and schedules start anew.
+        start_step: Steps done before: where in the order of batches to go on. An optimizer with a
+            state needs the `opt_state` of that step, too.
         ids_fn: `batch -> ids`, the rows of the params' tables that a batch looks up, for an
             optimizer of `rows`: the loss gets those rows in the tables' place, as from
             `rows.gather`. What is evaluated and returned is finalized (`rows.finalize`).
@@ -114,45 +115,59 @@ def fit(
     checks.check_untraced(params=params, data=data, key=key, opt_state=opt_state)
     checks.check_functions(loss_fn, optimizer)
     checks.check_params(params)
-    asked = watches.checked(
-        watches.Watch(
-            steps, start_step, chunk, eval_fn, eval_every, until, callback, progress, checkpoint
-        )
+    watch = watches.Watch(
+        steps, start_step, chunk, eval_fn, eval_every, until, callback, progress, checkpoint
     )
-    source = batches.source(data, batch_size, key)
-    with sharding.entered(params, opt_state, source.data) as place:
+    watch, source = watches.checked(watch), batches.source(data, batch_size, key)
+    with sharding.entered(params, opt_state, source.data) as place, watches.interruptible(watch):
+        functions = Functions(loss_fn, optimizer, ids_fn)
         source = source._replace(data=place(source.data), key=place(source.key))
-        given = place(params)
-        params = own(given)
-        opt_state = own(place(checks.check_opt_state(opt_state, optimizer, params)))
-        carry = Carry(params, opt_state, place(batches.start(source, asked.start)))
-        advance, step = chunks(loss_fn, optimizer, ids_fn, source, carry)
-        begun = Snapshot(asked.start, params, opt_state, History([], []))
-        with (
-            watches.interruptible(asked),
-            watches.opened(asked, source, begun, step) as (watch, begun),
-        ):
-            if begun.step > asked.start:
-                order = place(batches.start(source, begun.step))
-                carry = Carry(begun.params, begun.opt_state, order)
-            explain = functools.partial(nans.explain, loss_fn, ids_fn, given, source)
-            return _run(advance, carry, begun, watch, explain)
+        run = _prepared(functions, place(params), opt_state, source, watch.start, place)
+        with watches.opened(watch, source, run.begun, run.step) as (watch, begun):
+            return _finished(run, begun, watch)
 
 
-def _run(
-    advance: Callable[[Carry, int], tuple[Carry, np.ndarray]],
-    carry: Carry,
-    begun: Snapshot,
-    watch: watches.Watch,
-    explain: Callable[..., None],
-) -> FitResult:
+class _Run(NamedTuple):
+    """A run before its first step."""
+
+    begun: Snapshot
+    advance: Advance
+    step: core.ClosedJaxpr
+    """One step, traced."""
+    carry: Callable[[Snapshot], Carry]
+    explain: Callable[..., None]
+    """Says why the loss of a step is NaN."""
+
+
+def _prepared(
+    functions: Functions,
+    params: PyTree,
+    opt_state: PyTree,
+    source: batches.Source,
+    start: int,
+    place: Callable[[PyTree], PyTree],
+) -> _Run:
+    """The run with its programs; it owns its arrays, which lie where they should."""
+    given, params = params, own(params)
+    opt_state = own(place(checks.check_opt_state(opt_state, functions.optimizer, params, start)))
+    begun = Snapshot(start, params, opt_state, History([], []))
+
+    def carry(now: Snapshot) -> Carry:
+        return Carry(now.params, now.opt_state, place(batches.start(source, now.step)))
+
+    advance, step = chunks(functions, source, carry(begun))
+    explain = functools.partial(nans.explain, functions.loss_fn, functions.ids_fn, given, source)
+    return _Run(begun, advance, step, carry, explain)
+
+
+def _finished(run: _Run, begun: Snapshot, watch: watches.Watch) -> FitResult:
     """Chunks of steps to the end, or to the evaluation that ends the run."""
-    now, reached = begun, watches.reached(watch, begun)
+    now, carry, reached = begun, run.carry(begun), watches.reached(watch, begun)
     while now.step < watch.end and not reached:
-        carry, losses = advance(carry, watches.next_stop(watch, now.step) - now.step)
+        carry, losses = run.advance(carry, watches.next_stop(watch, now.step) - now.step)
         if np.isnan(losses).any() and not any(np.isnan(seen).any() for seen in now.history.losses):
             at = now.step + int(np.isnan(losses).argmax())
-            explain(at, first=at == watch.start)
+            run.explain(at, first=at == watch.start)
         now.history.losses.append(losses)
         now = Snapshot(now.step + losses.size, carry.params, carry.opt_state, now.history)
         reached = watches.look(watch, now)

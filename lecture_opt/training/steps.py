@@ -22,12 +22,24 @@ LossFn: TypeAlias = Callable[[PyTree, PyTree], jax.Array]
 IdsFn: TypeAlias = Callable[[PyTree], PyTree]
 
 
+class Functions(NamedTuple):
+    """What a step is made of."""
+
+    loss_fn: LossFn
+    optimizer: optax.GradientTransformation
+    ids_fn: IdsFn | None
+
+
 class Carry(NamedTuple):
     """What a step hands on to the next."""
 
     params: PyTree
     opt_state: PyTree
     place: batches.Place | None
+
+
+Advance: TypeAlias = Callable[[Carry, int], tuple[Carry, np.ndarray]]
+"""Takes so many steps, and gives their losses."""
 
 
 class Program(NamedTuple):
@@ -41,17 +53,10 @@ class Program(NamedTuple):
 
 
 def chunks(
-    loss_fn: LossFn,
-    optimizer: optax.GradientTransformation,
-    ids_fn: IdsFn | None,
-    source: batches.Source,
-    carry: Carry,
-) -> tuple[Callable[[Carry, int], tuple[Carry, np.ndarray]], core.ClosedJaxpr]:
-    """A function that takes so many steps, by `scan` or one by one, and gives their losses.
-
-    Returns:
-        It, and a step, traced.
-    """
+    functions: Functions, source: batches.Source, carry: Carry
+) -> tuple[Advance, core.ClosedJaxpr]:
+    """What takes steps, by `scan` or one by one; and a step, traced."""
+    loss_fn, optimizer, ids_fn = functions
     program = kept(build, loss_fn, optimizer.update, ids_fn)
     where = sharding.placement(carry, source.data)
     rest = source.data, source.key, source.batch_size, where

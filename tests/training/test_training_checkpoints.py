@@ -119,10 +119,10 @@ OPTIMIZER = lo.momentum(0.01)
 
 
 def test_steps_beyond_any_integer_of_the_device(tmp_path):
-    far = 2**70
-    whole = a_run.run(steps=20, start_step=far)
-    a_run.run(tmp_path, steps=10, start_step=far)
-    assert_same(a_run.run(tmp_path, steps=20, start_step=far).losses, whole.losses)
+    far = {"start_step": 2**70, "opt_state": a_run.OPTIMIZER.init(a_run.params())}
+    whole = a_run.run(steps=20, **far)
+    a_run.run(tmp_path, steps=10, **far)
+    assert_same(a_run.run(tmp_path, steps=20, **far).losses, whole.losses)
 
 
 def test_nothing_is_pickled(saved):
@@ -321,7 +321,10 @@ def test_an_earlier_checkpoint_serves_when_the_last_is_removed(saved, whole):
     ("changes", "text"),
     [
         ({"seed": 2}, "is of a run with key [0, 1], and this has [0, 2]"),
-        ({"start_step": 3}, "is of a run with start_step 0, and this has 3"),
+        (
+            {"start_step": 3, "opt_state": a_run.OPTIMIZER.init(a_run.params())},
+            "is of a run with start_step 0, and this has 3",
+        ),
         ({"steps": 100}, "200 is beyond the last step, 100; ask for more steps"),
     ],
 )

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax import export
 
+import lecture_opt as lo
 from lecture_opt.losses import softmax_cross_entropy
 from lecture_opt.training import FitResult, batches, fit, sharding
 from lecture_opt.training.programs import kept
@@ -227,6 +228,22 @@ def test_a_continued_run_is_the_whole_run_bit_for_bit(done):
     assert_same(np.concatenate([first.losses, second.losses]), whole.losses)
     assert second.evaluations == [(s, v) for s, v in whole.evaluations if s > done]
     assert second.step == whole.step == 18
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "leaf"),
+    [
+        (optax.adam(0.1), "opt_state[0].count"),
+        (MOMENTUM, "opt_state[0].trace['b']"),
+        (optax.sgd(optax.linear_schedule(0.1, 0.0, 9)), "opt_state[1].count"),
+        (optax.chain(optax.clip(1.0), optax.trace(0.9)), "opt_state[1].trace['b']"),
+        (lo.sgd(0.1), "opt_state.count"),
+    ],
+)
+def test_a_step_to_start_at_needs_the_state_of_that_step(optimizer, leaf):
+    with pytest.raises(ValueError, match="fit: start_step is 3 and opt_state is not") as caught:
+        fit(untouched, zeros(), optimizer, regression(), steps=2, start_step=3)
+    assert f"the optimizer's {leaf} would start anew" in str(caught.value)
 
 
 def test_steps_beyond_any_integer_of_the_device():

@@ -208,7 +208,8 @@ def _bytes(run: Run) -> tuple[int, int]:
     """The sizes of the optimizer's state and of the params of one run."""
     entrant, params = run.entrant, _size(run.examined.params)
     if entrant.build is None:
-        return sum(a.size * a.dtype.itemsize for a in entrant.layout if a) - params, params
+        held = sum(a.size * a.dtype.itemsize for a in entrant.layout if a is not None)
+        return max(held - params, 0), params
     setting = {name: values[0].item() for name, values in run.tuned.settings.items()}
     with lenient():
         _, state = bound.trained_by(entrant.loop, entrant.build(**setting))

@@ -1,5 +1,7 @@
 """An optimizer on a loop, looked at before anything runs: how it is made, and how its runs go."""
 
+import dataclasses
+import functools
 import hashlib
 import inspect
 import re
@@ -21,7 +23,6 @@ from lecture_opt.problems.loop import Loop, State, TaskError, sample_batch
 
 Setting: TypeAlias = Mapping[str, Any]
 Start: TypeAlias = Callable[..., Callable[[jax.Array], State]]
-OWN = "own"
 _SMALL = 100_000  # params; with more, XLA's quick compile costs more than it saves
 
 
@@ -112,7 +113,9 @@ def look(
     First with tracers for hyperparameters, then, where the constructor takes no tracer, with the
     numbers of the settings; where neither can be traced, steps go from the host.
     """
-    entrant = Entrant(loop, builder(loop, spec, schedule), tuple(settings[0]), examined.driver)
+    build = builder(loop, spec, schedule)
+    loop = loop if build is not None else _with_own(loop, spec)
+    entrant = Entrant(loop, build, tuple(settings[0]), examined.driver)
     if examined.driver.host:
         return entrant
     scalars = {name: np.float32(value) for name, value in settings[0].items()}
@@ -144,12 +147,9 @@ def builder(
     loop: Loop, spec: specs.OptimizerSpec, schedule: schedules.Schedule | None
 ) -> Callable[..., optax.GradientTransformation] | None:
     """Hyperparameters -> the optimizer of a run of this loop; `None` for the loop's own."""
-    if spec.text.partition("(")[0] == OWN:
+    if specs.is_own(spec):
         return None
-    fixed = {}
-    if spec.constructor is not None and "steps" not in spec.kwargs:
-        parameters = inspect.signature(spec.constructor).parameters
-        fixed = {"steps": loop.steps} if "steps" in parameters else {}
+    fixed = _steps(spec.constructor, loop) if "steps" not in spec.kwargs else {}
 
     def build(**hyperparameters: Any) -> optax.GradientTransformation:
         if schedule is not None:
@@ -158,6 +158,23 @@ def builder(
         return specs.build(spec, **fixed, **hyperparameters)
 
     return build
+
+
+def _with_own(loop: Loop, spec: specs.OptimizerSpec) -> Loop:
+    """The loop whose own optimizer has the arguments that the text gives a value."""
+    if loop.own is None:
+        raise ValueError(
+            f"{spec.text}: {loop.name} has no optimizer of its own; give it one, as in "
+            "Loop(..., own=lambda key, learning_rate: state)"
+        )
+    given = {**_steps(loop.own, loop), **spec.kwargs}
+    return dataclasses.replace(loop, own=functools.partial(loop.own, **given))
+
+
+def _steps(constructor: Callable[..., Any] | None, loop: Loop) -> dict[str, int]:
+    """The steps of the loop for a function that asks for `steps`."""
+    asks = constructor is not None and "steps" in inspect.signature(constructor).parameters
+    return {"steps": loop.steps} if asks else {}
 
 
 def untraced(error: BaseException | None) -> str:

@@ -85,6 +85,7 @@ def source(entrant: Entrant, spec: specs.OptimizerSpec) -> list[str]:
     for function in (spec.constructor, loop.own, loop.start, loop.step, loop.metric):
         try:
             assert function is not None
+            function = getattr(function, "func", function)  # of a partial
             file = inspect.getsourcefile(inspect.unwrap(function))
             found.append(Path(str(file)).read_text(encoding="utf-8"))
         except (AssertionError, TypeError, OSError):
