@@ -67,6 +67,8 @@ def ranked(task: Task) -> Table:
 def target(task: Task) -> str:
     """What the steps are counted to."""
     value, source = task.target.value, task.target.source
+    if source == "none":
+        return "No target: no optimizer ran."
     origin = "as given" if source == "given" else f"what {source} reaches"
     return f"Target: validation {task.metric} {number(value)}, {origin}."
 
@@ -89,7 +91,7 @@ def sentences(task: Task, protocol: Protocol) -> list[str]:
     alike = [name for name, gain in gains if gain.verdict == "equivalent"]
     if alike:
         found.append(f"Equivalent to {protocol.baseline}: {', '.join(alike)}.")
-    return [*found, *task.warnings]
+    return [*found, *task.notes, *task.warnings]
 
 
 def overall(ranks: Ranks) -> Table:
