@@ -89,12 +89,14 @@ def _task(name, metric, higher):
         "steps": STEPS,
         "untrained": {"validation": 0.1, "test": 0.1},
         "fingerprint": "f00d",
-        "batch_size": 32,
         "pooled": True,
+        "batch_size": 32,
+        "notes": [],
         "target": {"value": 0.85, "source": "optax:adam"},
         "noise_floor": {"mean": 0.001, "low": -0.01, "high": 0.012},
         "margin": {"value": 0.012, "source": "noise floor"},
         "cells": [_cell(n, rank, rng, higher) for rank, n in enumerate(NAMES, start=1)],
+        "failures": [],
         "warnings": [f"{HOSTILE} chose 0.01, on the edge of its range."],
     }
 

@@ -183,7 +183,11 @@ class Run:
 
 
 def facts(
-    loop: Loop, examined: Examined, untrained: Mapping[str, float], fingerprint: str
+    loop: Loop,
+    examined: Examined,
+    untrained: Mapping[str, float],
+    fingerprint: str,
+    notes: Sequence[str],
 ) -> results.Facts:
     """What the results say of the task apart from its runs."""
     return results.Facts(
@@ -195,16 +199,17 @@ def facts(
         parameters=sum(leaf.size for leaf in jax.tree.leaves(examined.params)),
         untrained=untrained,
         fingerprint=fingerprint,
+        pooled=isinstance(loop.data, Pool),
         batch_size=batch_size(loop),
         steps=evaluated_steps(loop),
-        pooled=isinstance(loop.data, Pool),
+        notes=notes,
     )
 
 
 def _bytes(run: Run) -> tuple[int, int]:
     """The sizes of the optimizer's state and of the params of one run."""
     entrant, params = run.entrant, _size(run.examined.params)
-    if entrant.build is None or entrant.driver.host:
+    if entrant.build is None:
         held = sum(a.size * a.dtype.itemsize for a in entrant.layout if a is not None)
         return max(held - params, 0), params
     setting = {name: values[0].item() for name, values in run.tuned.settings.items()}
