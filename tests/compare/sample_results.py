@@ -120,6 +120,7 @@ PLAIN = {
         "relative": False,
         "planned": None,
         "first_seed": 0,
+        "choose": "last",
         "family": 1,
         "seeds": 3,
         "tuning_seed_count": 2,

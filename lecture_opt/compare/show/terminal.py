@@ -79,7 +79,8 @@ def legend(protocol: Protocol) -> str:
         f"Interval: {protocol.level:.0%}, over {protocol.seeds} seeds. Verdict: against "
         f"{protocol.baseline}. Steps: median and its interval; reached: runs that got there. "
         "Decades: of rates within 5 % of the best. Diverged: share of the tuning runs. µs: one "
-        "step of one run, evaluations included. !: on the edge of its range."
+        "step of one run, evaluations included. !: on the edge of its range. "
+        f"{verdicts.taken(protocol)}"
     )
 
 

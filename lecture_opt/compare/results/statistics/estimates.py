@@ -51,6 +51,23 @@ def first_reached(
     return np.where(reached.any(axis=1), steps[reached.argmax(axis=1)].astype(float), np.inf)
 
 
+def taken_at(curves: np.ndarray, choose: str, *, higher_is_better: bool) -> np.ndarray:
+    """(runs,) the evaluation at which each run's metric is taken: the last, or its first best.
+
+    Args:
+        curves: (runs, evaluations) validation metric; NaN is never the best.
+        choose: "last" or "best".
+        higher_is_better: The metric's direction.
+
+    >>> taken_at(np.array([[0.5, 0.9, 0.9, 0.7]]), "best", higher_is_better=True)
+    array([1])
+    """
+    if choose == "last":
+        return np.full(len(curves), curves.shape[1] - 1)
+    cost = np.where(np.isnan(curves), np.inf, -curves if higher_is_better else curves)
+    return np.argmin(cost, axis=1)
+
+
 def median_interval(times: np.ndarray, *, level: float = 0.95) -> Interval:
     """The median of times, infinity for what never came, with its interval from order statistics.
 
