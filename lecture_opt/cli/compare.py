@@ -94,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
         return kit.OK
     compare.write(study, path)
     store.remove()
-    terminal.show(study, kit.console(180))
+    terminal.show(study, kit.console(80))
     report.write(compare.read(path), args.output)
     store.remove()  # last: a command killed while it draws only draws again
     kit.say_written(args.output / name for name in WRITTEN)
