@@ -180,6 +180,28 @@ def working_range(
     return Range(high - low, 10**low, 10**high)
 
 
+def wrong_rate(rates: np.ndarray, costs: np.ndarray, chosen: int, factor: float) -> np.ndarray:
+    """(seeds,) what a rate that many times the chosen one costs more than the chosen one.
+
+    Between two rates that were tried the cost is a line over log rate; NaN beyond all of them.
+
+    Args:
+        rates: (n,) in any order.
+        costs: (seeds, n) finite; less is better.
+        chosen: Index of the rate.
+        factor: Of the wrong rate over the chosen one.
+
+    >>> wrong_rate(np.array([1e-3, 1e-1, 1e-2]), np.array([[5.0, 2.0, 1.0]]), 2, 10**0.5)
+    array([0.5])
+    """
+    order = np.argsort(rates)
+    logs, wanted = np.log10(rates[order]), np.log10(rates[chosen] * factor)
+    if not logs[0] - 1e-9 <= wanted <= logs[-1] + 1e-9:
+        return np.full(len(costs), np.nan)
+    there = np.array([np.interp(wanted, logs, row[order]) for row in costs.astype(np.float64)])
+    return there - costs[:, chosen]
+
+
 def best_of(scores: np.ndarray, *, higher_is_better: bool) -> tuple[np.ndarray, np.ndarray]:
     """The best score of k draws taken at random from n: what a smaller tuning budget gives.
 
