@@ -199,8 +199,8 @@ def _runs(
         ranges = {name: str(where) for name, where in protocol.space(spec).items()}
         identity = [
             results.plain(about()), computed, shared.digest, ranges, protocol.draws,
-            protocol.tuning_seeds, protocol.reporting_seeds, protocol.planned, loop.steps,
-            loop.evaluations, loop.batch_size, loop.higher_is_better,
+            protocol.tuning_seeds, protocol.reporting_seeds, protocol.planned, protocol.choose,
+            loop.steps, loop.evaluations, loop.batch_size, loop.higher_is_better,
         ]  # fmt: skip
         kept = store.cell(identity)
         return Run(spec, entrant, plan.examined, shared, protocol, kept, between)
