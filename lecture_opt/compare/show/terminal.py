@@ -75,12 +75,14 @@ def target(task: Task) -> str:
 
 def legend(protocol: Protocol) -> str:
     """What the columns mean."""
+    shape = f"Learning rates follow {protocol.schedule}; a setting is the peak. "
     return (
-        f"Interval: {protocol.level:.0%}, over {protocol.seeds} seeds. Verdict: against "
-        f"{protocol.baseline}. Steps: median and its interval; reached: runs that got there. "
-        "Decades: of rates within 5 % of the best. Diverged: share of the tuning runs. µs: one "
-        "step of one run, evaluations included. !: on the edge of its range. One split of the data "
-        "serves all seeds: the intervals do not cover what another split would give."
+        f"{shape if protocol.schedule else ''}Interval: {protocol.level:.0%}, over "
+        f"{protocol.seeds} seeds. Verdict: against {protocol.baseline}. Steps: median and its "
+        "interval; reached: runs that got there. Decades: of rates within 5 % of the best. "
+        "Diverged: share of the tuning runs. µs: one step of one run, evaluations included. !: on "
+        "the edge of its range. One split of the data serves all seeds: the intervals do not cover "
+        "what another split would give."
     )
 
 
