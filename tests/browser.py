@@ -57,7 +57,8 @@ def complaints(driver):
 
 
 def requests(driver):
-    """Every address that the page asked for since the last time."""
+    """Every address that a page asked for since the last time, the browser's own left out."""
     events = [json.loads(entry["message"])["message"] for entry in driver.get_log("performance")]
     sent = [event for event in events if event["method"] == "Network.requestWillBeSent"]
-    return [event["params"]["request"]["url"] for event in sent]
+    urls = [event["params"]["request"]["url"] for event in sent]
+    return [url for url in urls if not url.startswith("chrome://")]

@@ -30,8 +30,9 @@ log(low, high), log1m(low, high) (for decays near 1), uniform(low, high) or choi
 How it is done: each optimizer gets the same number of settings (a grid of learning rates
 from 1e-4 to 10, or quasi-random draws where more is tuned; then others around the best). Tuning
 seeds choose one by the validation metric; other seeds, the same for all, report it on the test
-part, which nothing touched before. Differences from the baseline are paired by seed; what other
-tuning seeds would have chosen is part of their intervals. A verdict is better, worse, equivalent
+part. A seed draws the split of the data too, where the task has one pool of them. Differences from
+the baseline are paired by seed; what other tuning seeds would have chosen is part of their
+intervals. A verdict is better, worse, equivalent
 (within the margin) or undecided; it errs at most as often as stated, however often one looks.
 
 tasks: {", ".join(TASKS)}"""
@@ -93,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
         return kit.OK
     compare.write(study, path)
     store.remove()
-    terminal.show(study, kit.console(180))
+    terminal.show(study, kit.console(80))
     report.write(compare.read(path), args.output)
     store.remove()  # last: a command killed while it draws only draws again
     kit.say_written(args.output / name for name in WRITTEN)

@@ -24,7 +24,7 @@ def run(args: argparse.Namespace) -> int:
     study = compare.merge([compare.read(folder / "results.json") for folder in args.folder])
     files.make_folder("--output", args.output)
     compare.write(study, args.output / "results.json")
-    terminal.show(study, kit.console(180))
+    terminal.show(study, kit.console(80))
     report.write(study, args.output)
     kit.say_written([args.output / "report.html", args.output / "results.json"])
     return kit.OK

@@ -16,7 +16,8 @@ import optax
 from jax.extend import core
 
 from lecture_opt.numerics import PyTree
-from lecture_opt.problems.loop import Batch, Loop, Part, State, TaskError, takes_key
+from lecture_opt.problems.loop import Loop, State, takes_key
+from lecture_opt.problems.parts import Batch, Part, TaskError
 
 Arrays: TypeAlias = tuple[jax.Array, ...]
 Layout: TypeAlias = tuple[jax.ShapeDtypeStruct | None, ...]

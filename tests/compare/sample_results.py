@@ -89,6 +89,7 @@ def _task(name, metric, higher):
         "steps": STEPS,
         "untrained": {"validation": 0.1, "test": 0.1},
         "fingerprint": "f00d",
+        "pooled": True,
         "batch_size": 32,
         "notes": [],
         "target": {"value": 0.85, "source": "optax:adam"},

@@ -11,7 +11,7 @@ from lecture_opt import compare, specs
 from lecture_opt.compare import schedules
 from lecture_opt.compare.runs import data, engine, entrants, hosted
 from lecture_opt.compare.runs.drivers import Driver
-from lecture_opt.compare.show import terminal
+from lecture_opt.compare.show import captions, terminal
 from lecture_opt.environment import lenient
 from lecture_opt.problems import loop as loops
 
@@ -110,7 +110,8 @@ def test_the_study_says_the_shape_and_who_does_without():
     note = "mine:constant takes no schedule: its learning rate is constant."
     assert study.tasks[0].notes == [note]
     assert note in terminal.sentences(study.tasks[0], study.protocol)
-    assert f"Learning rates follow {SHAPE}; a setting is the peak." in terminal.legend(PROTOCOL)
+    for text in (terminal.legend(PROTOCOL, True), captions.protocol(study)):
+        assert f"Learning rates follow {SHAPE}; a setting is the peak." in text
 
 
 def test_what_is_kept_of_another_shape_is_not_taken(tmp_path):

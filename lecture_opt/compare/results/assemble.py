@@ -128,7 +128,7 @@ def _task(
         margin=margin,
         cells=cells,
         failures=failures,
-        warnings=verdicts.warnings(cells, failures, protocol),
+        warnings=verdicts.warnings(cells, failures, facts, protocol),
     )
 
 

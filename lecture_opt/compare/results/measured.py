@@ -18,6 +18,7 @@ class Facts:
         parameters: How many numbers the model has.
         untrained: "validation" and "test": mean metric of the initial params.
         fingerprint: Digest of the data.
+        pooled: Whether each seed splits the data anew.
         batch_size: Examples of a minibatch.
         steps: (evaluations,) steps done at each evaluation, the last of which ends a run.
         notes: Sentences on how the runs went.
@@ -31,6 +32,7 @@ class Facts:
     parameters: int
     untrained: Mapping[str, float]
     fingerprint: str
+    pooled: bool
     batch_size: int
     steps: np.ndarray
     notes: Sequence[str]

@@ -64,11 +64,17 @@ def noise(task: Task, protocol: Protocol) -> str:
     return f"{text} Differences below {task.margin.value:.3g} are taken not to matter."
 
 
-def warnings(cells: Sequence[Cell], failures: Sequence[Failure], protocol: Protocol) -> list[str]:
+def warnings(
+    cells: Sequence[Cell], failures: Sequence[Failure], facts: Facts, protocol: Protocol
+) -> list[str]:
     """What to know before believing a task's table."""
     found = [f"{one.optimizer} failed: {one.why}." for one in failures]
     if any(one.optimizer == protocol.baseline for one in failures):
         found.append(f"Without its baseline, {protocol.baseline}, this task has no verdicts.")
+    if not facts.pooled:
+        found.append(
+            "The parts of the data are given: no interval says what another split would give."
+        )
     if protocol.tuning_seed_count < 2:
         found.append("One tuning seed: the intervals leave out the choice of the setting.")
     if cells and all(cell.diverged.tuning == 1 for cell in cells):

@@ -18,7 +18,8 @@ from lecture_opt.compare.runs.store import Stage
 from lecture_opt.environment import lenient
 from lecture_opt.numerics import PyTree
 from lecture_opt.problems import bound
-from lecture_opt.problems.loop import PARTS, Loop, batch_size, evaluated_steps, examples
+from lecture_opt.problems.loop import Loop, batch_size, evaluated_steps
+from lecture_opt.problems.parts import PARTS, Pool
 
 Settings = Mapping[str, np.ndarray]
 
@@ -194,10 +195,11 @@ def facts(
         description=loop.description,
         metric=loop.metric_name,
         higher_is_better=loop.higher_is_better,
-        examples={part: examples(x) or 0 for part, x in zip(PARTS, loop.data, strict=True)},
+        examples={part: size or 0 for part, size in zip(PARTS, loop.sizes(), strict=True)},
         parameters=sum(leaf.size for leaf in jax.tree.leaves(examined.params)),
         untrained=untrained,
         fingerprint=fingerprint,
+        pooled=isinstance(loop.data, Pool),
         batch_size=batch_size(loop),
         steps=evaluated_steps(loop),
         notes=notes,

@@ -20,15 +20,8 @@ from lecture_opt.compare.runs.unrolled import unrolled
 from lecture_opt.environment import lenient
 from lecture_opt.numerics import PyTree
 from lecture_opt.problems import bound
-from lecture_opt.problems.loop import (
-    Loop,
-    State,
-    TaskError,
-    batches,
-    sample_batch,
-    start_key,
-    step_key,
-)
+from lecture_opt.problems.loop import Loop, State, batches, sample_batch, start_key, step_key
+from lecture_opt.problems.parts import TaskError
 
 Setting: TypeAlias = Mapping[str, Any]
 Start: TypeAlias = Callable[..., Callable[[jax.Array], State]]

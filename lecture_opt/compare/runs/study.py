@@ -26,7 +26,7 @@ from lecture_opt.compare.runs.cell import Run, facts
 from lecture_opt.compare.runs.store import Store
 from lecture_opt.environment import check_device
 from lecture_opt.problems import Loop, Task, as_loop
-from lecture_opt.problems.loop import PARTS, examples
+from lecture_opt.problems.parts import PARTS
 
 DEFAULT_OPTIMIZERS = tuple(text for pair in equals.PAIRS for text in (pair.lecture, pair.optax))
 
@@ -153,7 +153,7 @@ def _check_tunable(spec: specs.OptimizerSpec) -> None:
 
 
 def _plan(loop: Loop, optimizers: Sequence[specs.OptimizerSpec], protocol: Protocol) -> Plan:
-    count = examples(loop.data[0])
+    count = loop.sizes()[0]
     if not data.feeds_batches(loop) and count is not None and loop.batch_size > count:
         raise ValueError(
             f"run: batch_size={loop.batch_size} exceeds the {count} training examples of "

@@ -45,13 +45,15 @@ class Entry(NamedTuple):
 Row = Mapping[str, Entry]
 
 
-def is_own(name: str) -> bool:
-    """Whether an optimizer is the user's, not one of this package or of optax.
+def columns(found: Mapping[str, str], cells: int) -> dict[str, str]:
+    """Those that say something: an optimizer alone has no rank and no verdict."""
+    versus = ("rank", "verdict", "gain", "gain interval", "p")
+    return {name: says for name, says in found.items() if cells > 1 or name not in versus}
 
-    >>> is_own("mine.py:opt"), is_own("optax:adam")
-    (True, False)
-    """
-    return not name.startswith(("lecture:", "optax:"))
+
+def diverged(cell: Cell) -> bool:
+    """Whether no run of it was left, at whatever setting."""
+    return cell.diverged.tuning == 1 and cell.diverged.reporting == len(cell.test.values)
 
 
 def rows(task: Task) -> list[Row]:
@@ -109,14 +111,17 @@ def _failed(one: Failure) -> Row:
 
 
 def _row(cell: Cell, has_baseline: bool) -> Row:
-    gain, width, diverged = cell.gain, cell.working_range.decades, cell.diverged.tuning
+    gain, width, lost = cell.gain, cell.working_range.decades, cell.diverged.tuning
     by = gain or Estimate(math.nan, math.nan, math.nan)
-    verdict = gain.verdict if gain else "baseline" if has_baseline else "–"
+    alone = "baseline" if has_baseline else "–"
+    verdict = alone if gain is None else "diverged" if diverged(cell) else gain.verdict
     reached = cell.steps_to_target.reached
     return {
         "rank": Entry(str(cell.rank), cell.rank),
         "optimizer": Entry(cell.optimizer, cell.optimizer),
-        "setting": Entry(
+        "setting": Entry("diverged", None)
+        if diverged(cell)
+        else Entry(
             setting(cell.hyperparameters, cell.on_edge), cell.hyperparameters["learning_rate"]
         ),
         "test": _plain(cell.test.mean),
@@ -129,7 +134,7 @@ def _row(cell: Cell, has_baseline: bool) -> Row:
         "reached": Entry(f"{reached} of {len(cell.test.values)}", reached),
         "loss area": _plain(cell.loss_area.mean),
         "working rates": _plain(width, 2),
-        "diverged": Entry(f"{diverged:.0%}", diverged),
+        "diverged": Entry(f"{lost:.0%}", lost),
         "step": _plain(1e6 * cell.cost.step_seconds, 3),
         "compile": _plain(cell.cost.compile_seconds, 2),
         "state": Entry(str(cell.cost.state_bytes), cell.cost.state_bytes),

@@ -8,22 +8,25 @@ from rich.table import Table
 from lecture_opt.compare.protocol import Protocol
 from lecture_opt.compare.results import verdicts
 from lecture_opt.compare.results.types import Ranks, Study, Task
-from lecture_opt.compare.show.rows import number, rows
+from lecture_opt.compare.show.rows import columns, diverged, number, rows
+from lecture_opt.pages.styles import is_users
 
 COLUMNS = {
     "rank": "",
     "optimizer": "optimizer",
-    "setting": "setting",
-    "test": "test",
-    "interval": "interval",
     "verdict": "verdict",
+    "gain": "gain",
+    "gain interval": "its interval",
+    "test": "test",
+    "setting": "setting",
     "steps to target": "steps to target",
     "reached": "reached",
     "working rates": "decades",
     "diverged": "diverged",
     "step": "µs",
 }
-"""The rows' columns that are shown, and what stands above them."""
+"""The rows' columns, the most important first, and what stands above them. A terminal that is too
+narrow for all shows the first."""
 
 
 def show(study: Study, console: Console) -> None:
@@ -33,7 +36,7 @@ def show(study: Study, console: Console) -> None:
         console.print(escape(text), highlight=False, soft_wrap=True)
 
     for task in study.tasks:
-        console.print(ranked(task))
+        console.print(ranked(task, console.width))
         for sentence in (target(task), *sentences(task, study.protocol)):
             say(sentence)
         console.print("")
@@ -43,24 +46,39 @@ def show(study: Study, console: Console) -> None:
             f"Two differ (Nemenyi) where their ranks lie {ranks.critical_difference:.2f} apart; "
             f"that all rank alike has p = {ranks.friedman_p:.2g} (Friedman)."
         )
-    say(legend(study.protocol))
+    say(legend(study.protocol, len(study.optimizers) > 1))
     if study.verdicts:
         console.print("\n[bold]Verdict[/bold]")
     for sentence in study.verdicts:
         say(f"- {sentence}")
 
 
-def ranked(task: Task) -> Table:
-    """One task's optimizers, best first."""
+def ranked(task: Task, width: int) -> Table:
+    """One task's optimizers, best first, in a table that fits; the user's own are bold."""
     better = "higher" if task.higher_is_better else "lower"
     title = escape(f"{task.name}: test {task.metric} ({better} is better)")
     table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
-    for name, head in COLUMNS.items():
-        left = name in ("optimizer", "verdict")
-        table.add_column(head, justify="left" if left else "right", no_wrap=True)
-    for row in rows(task):
-        texts = [row[name].text for name in COLUMNS]
-        table.add_row(*(escape(text) for text in texts))
+    found = rows(task)
+    names = min(max(len(row["optimizer"].text) for row in found), max(28, width // 4))
+    room, shown = width, []
+    for name, head in columns(COLUMNS, len(found)).items():
+        wide = names if name == "optimizer" else max(len(row[name].text) for row in found)
+        room -= max(wide, len(head)) + 3
+        if room < 0:
+            break
+        shown.append(name)
+        left, fold = name in ("optimizer", "verdict"), name == "optimizer"
+        table.add_column(
+            head,
+            justify="left" if left else "right",
+            overflow="fold",
+            no_wrap=not fold,
+            width=names if fold else None,
+        )
+    for row in found:
+        own = is_users(row["optimizer"].text)
+        texts = (escape(row[name].text) for name in shown)
+        table.add_row(*texts, style="bold" if own else None)
     return table
 
 
@@ -73,28 +91,36 @@ def target(task: Task) -> str:
     return f"Target: validation {task.metric} {number(value)}, {origin}."
 
 
-def legend(protocol: Protocol) -> str:
+def legend(protocol: Protocol, compared: bool) -> str:
     """What the columns mean."""
+    versus = (
+        f"Verdict and gain: against {protocol.baseline}, by seed; "
+        f"the interval holds it with {protocol.level:.0%}. "
+    )
     shape = f"Learning rates follow {protocol.schedule}; a setting is the peak. "
     return (
-        f"{shape if protocol.schedule else ''}Interval: {protocol.level:.0%}, over "
-        f"{protocol.seeds} seeds. Verdict: against {protocol.baseline}. Steps: median and its "
+        f"{shape if protocol.schedule else ''}{versus if compared else ''}Test: mean over "
+        f"{protocol.seeds} seeds. Steps: median and its "
         "interval; reached: runs that got there. Decades: of rates within 5 % of the best. "
-        "Diverged: share of the tuning runs. µs: one step of one run, evaluations included. !: on "
-        "the edge of its range. One split of the data serves all seeds: the intervals do not cover "
-        "what another split would give."
+        "Diverged: share of the tuning runs. µs: one step of one run, evaluations included. "
+        "!: on the edge of its range."
     )
 
 
 def sentences(task: Task, protocol: Protocol) -> list[str]:
-    """The noise floor, each verdict that is more than an equivalence, equivalents, warnings."""
-    gains = [(cell.optimizer, cell.gain) for cell in task.cells if cell.gain is not None]
-    found = [verdicts.noise(task, protocol)] if gains else []
-    found += [gain.sentence for _, gain in gains if gain.verdict != "equivalent"]
-    alike = [name for name, gain in gains if gain.verdict == "equivalent"]
-    if alike:
-        found.append(f"Equivalent to {protocol.baseline}: {', '.join(alike)}.")
-    return [*found, *task.notes, *task.warnings]
+    """The verdict on each of the user's own, or else each that is more than an equivalence."""
+    gains = {c.optimizer: c.gain for c in task.cells if c.gain is not None and not diverged(c)}
+    own = [gain.sentence for name, gain in gains.items() if is_users(name)]
+    others = [gain.sentence for gain in gains.values() if gain.verdict != "equivalent"]
+    return [*(own or others), *remarks(task, protocol)]
+
+
+def remarks(task: Task, protocol: Protocol) -> list[str]:
+    """What to know before believing a task's table: the noise floor, notes, warnings."""
+    compared = any(cell.gain for cell in task.cells) and not all(
+        diverged(cell) for cell in task.cells
+    )
+    return [*([verdicts.noise(task, protocol)] if compared else []), *task.notes, *task.warnings]
 
 
 def overall(ranks: Ranks) -> Table:
