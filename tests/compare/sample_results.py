@@ -122,6 +122,7 @@ PLAIN = {
         "baseline": "optax:adam",
         "target": None,
         "rates": {"kind": "log", "low": 1e-4, "high": 10.0, "values": []},
+        "schedule": None,
         "margin": None,
         "relative": False,
         "planned": None,
