@@ -20,7 +20,7 @@ TRAININGS, DRAWS, SEEDS = 11_520, 16, 10
 def loop(task):
     """Seconds of one training without the compilation, evaluated as often as the comparison."""
     optimizer = optax.adam(0.01)
-    train, validation, _ = task.data
+    train, validation, _ = task.parts()
 
     @jax.jit
     def step(params, state, batch):

@@ -5,7 +5,7 @@ import itertools
 
 from lecture_opt import bench, files
 from lecture_opt.bench import plots, study, tables
-from lecture_opt.cli import kit
+from lecture_opt.cli import bench_price, kit
 
 DESCRIPTION = f"""\
 Measure what an optimizer costs, beside others in the same run: initialising, tracing, lowering,
@@ -18,6 +18,8 @@ from the time that moving its bytes once would take on this device.
   lecture-opt bench optax:lion --against optax:adam --tree transformer --tree large
   lecture-opt bench my_file.py:my_opt --against lecture:adam --against 'optax:adam(b1=0.8)'
   lecture-opt bench rows                              row-sparse updates; see its own --help
+  lecture-opt bench --device h100                     what it would cost on a GPU that isn't here
+  lecture-opt bench --device h100 --devices 8         the same with its state cut over eight
 
 {kit.OPTIMIZER}
 Where PyTorch is installed and has the same optimizer fused, it is measured too.
@@ -26,6 +28,11 @@ How to read it: in each round, in an order drawn anew, every optimizer takes two
 second is timed. A ratio is the median over rounds of the first's step over the other's, below 1
 where the first is faster. An interval that reaches over 1 tells nothing. Leave the machine alone
 meanwhile.
+
+With --device nothing is measured: XLA compiles the step for that GPU, and its kernels, bytes and
+temporaries are counted in the program; each time is predicted from them. This takes the packages of
+the extra gpu-price; in an environment of its own, as JAX then says at each start that it finds no
+GPU.
 Exit status: 0 measured, 2 the request could not be understood."""
 
 
@@ -49,14 +56,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--rounds", type=int, help="timed steps of each (default: 40; quick: 20)")
     parser.add_argument("--quick", action="store_true", help="a tenth of the elements or leaves")
+    bench_price.add_options(parser)
     kit.add_folder(parser, "results")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measures and prints; returns the exit status."""
+    """Measures, or predicts, and prints; returns the exit status."""
+    bench_price.check(args)
     chosen = chosen_trees(args.tree, bench.trees(quick=args.quick))
     rounds = args.rounds if args.rounds is not None else 20 if args.quick else 40
     kit.at_least("--rounds", rounds, 1)
+    if args.device:
+        return bench_price.run(args, chosen)
     optimizers = bench.optimizers(args.optimizer, args.against)
     files.make_folder("--output", args.output)
     done, parts = itertools.count(1), study.parts(optimizers, chosen)

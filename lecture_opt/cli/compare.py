@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -29,8 +30,9 @@ log(low, high), log1m(low, high) (for decays near 1), uniform(low, high) or choi
 How it is done: each optimizer gets the same number of settings (a grid of learning rates
 from 1e-4 to 10, or quasi-random draws where more is tuned; then others around the best). Tuning
 seeds choose one by the validation metric; other seeds, the same for all, report it on the test
-part, which nothing touched before. Differences from the baseline are paired by seed; what other
-tuning seeds would have chosen is part of their intervals. A verdict is better, worse, equivalent
+part. A seed draws the split of the data too, where the task has one pool of them. Differences from
+the baseline are paired by seed; what other tuning seeds would have chosen is part of their
+intervals. A verdict is better, worse, equivalent
 (within the margin) or undecided; it errs at most as often as stated, however often one looks.
 
 tasks: {", ".join(TASKS)}"""
@@ -99,7 +101,9 @@ def run(args: argparse.Namespace) -> int:
     refuted, undecided = expectations.unmet(study, compare_options.expected(args))
     for sentence in (*refuted, *undecided):
         print(f"Not as expected: {sentence}")
-    return kit.FAILED if refuted else UNDECIDED if undecided else kit.OK
+    if refuted or any(task.failures for task in study.tasks):
+        return kit.FAILED
+    return UNDECIDED if undecided else kit.OK
 
 
 def _look(
@@ -139,6 +143,8 @@ def _progress(cells: int) -> Iterator[Callable[[str, str, str], None]]:
             nonlocal done
             if stage == "checked":
                 show("compiling the first", 0, 2 * cells)
+            elif stage.startswith("failed"):
+                print(f"{name} on {task} {stage}", file=sys.stderr)
             else:
                 done += 1
                 show(f"{stage} {name} on {task}", done, 2 * cells)

@@ -18,6 +18,7 @@ EXTRAS = {
         ("jinja2", "markupsafe", "matplotlib", "PIL", "rich", "scipy", "sklearn"), "judge"
     ),
     "shtab": "completion",
+    "jax-cuda13-plugin": "gpu-price",
 }
 """The extra that brings each optional package."""
 

@@ -17,7 +17,7 @@ functions made with it, so that each run trains with its own.
 """
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import KW_ONLY, dataclass
 from typing import Any, TypeAlias
 
@@ -25,19 +25,20 @@ import jax
 import numpy as np
 import optax
 
-from lecture_opt.numerics import PyTree
+from lecture_opt.problems.parts import (
+    PARTS,
+    Batch,
+    Part,
+    Pool,
+    Stream,
+    TaskError,
+    check_data,
+    examples,
+    first_axis,
+)
 
 State: TypeAlias = Any  # whatever the user's loop carries
-Batch: TypeAlias = PyTree
-Part: TypeAlias = PyTree | list[Batch]
-Stream: TypeAlias = Callable[[int], Iterable[Batch]]
-
-PARTS = ("train", "validation", "test")
 _STEPS, _METRICS = 0x57E9, 0x3E7A1C  # what tells the keys of steps and metrics from that of start
-
-
-class TaskError(ValueError):
-    """There is no such problem, or it makes no sense; the message says what was wanted."""
 
 
 @dataclass(frozen=True)
@@ -52,8 +53,9 @@ class Loop:
         metric: `(state, part[, key])` -> what to choose and report by: a scalar, or a dict that
             has `metric_name`, and "denominator" where the mean over pieces of a part is not over
             examples.
-        data: `(train, validation, test)`: arrays with one first axis of examples, or lists of
-            batches; `train` may be a function `seed -> iterator of batches`.
+        data: A `Pool`, which every seed splits; or `(train, validation, test)`: arrays with one
+            first axis of examples, or lists of batches; `train` may be a function
+            `seed -> iterator of batches`.
         axis_name: An axis of size one of this name is around step and metric, for their `pmean`.
         host_metric: Whether `metric` works on NumPy arrays: it is called run by run, untraced, with
             a whole part.
@@ -73,7 +75,7 @@ class Loop:
     start: Callable[[optax.GradientTransformation, jax.Array], State]
     step: Callable[..., Any]
     metric: Callable[..., Any]
-    data: tuple[Part | Stream, Part, Part]
+    data: Pool | tuple[Part | Stream, Part, Part]
     _: KW_ONLY
     axis_name: str | None = None
     host_metric: bool = False
@@ -92,6 +94,17 @@ class Loop:
                 raise TaskError(f"Loop {self.name}: {field} must be a function")
         check_data(f"Loop {self.name}", self.data)
         check_counts(f"Loop {self.name}", self)
+
+    def parts(self, seed: int = 0) -> tuple[Part | Stream, Part, Part]:
+        """(train, validation, test) as the run of this seed sees them."""
+        return self.data.parts(seed) if isinstance(self.data, Pool) else self.data
+
+    def sizes(self) -> tuple[int | None, int | None, int | None]:
+        """How many examples the parts have; `None` where a stream doesn't say."""
+        if isinstance(self.data, Pool):
+            return self.data.sizes()
+        train, validation, test = map(examples, self.data)
+        return train, validation, test
 
 
 def evaluated_steps(loop: Loop) -> np.ndarray:
@@ -114,42 +127,9 @@ def check_counts(whose: str, problem: Any) -> None:
             raise TaskError(f"{whose}: {field}={value!r}; wanted a positive integer")
 
 
-def check_data(whose: str, data: Any) -> None:
-    """Raises TaskError where the data are not three parts of examples."""
-    if not isinstance(data, tuple) or len(data) != 3:
-        raise TaskError(f"{whose}: data must be a tuple (train, validation, test)")
-    for part, which in zip(data, PARTS, strict=True):
-        if callable(part) and which == "train":
-            continue
-        if isinstance(part, list):
-            if not part:
-                raise TaskError(f"{whose}: {which} is an empty list; wanted batches")
-            continue
-        sizes = {np.shape(leaf)[:1] for leaf in jax.tree.leaves(part)}
-        if len(sizes) != 1 or not next(iter(sizes)) or 0 in next(iter(sizes)):
-            raise TaskError(
-                f"{whose}: {which} must be arrays with one first axis of examples, "
-                f"and has {sorted(sizes)}"
-            )
-
-
-def examples(part: Part | Stream) -> int | None:
-    """How many examples a part of the data has; `None` where a stream doesn't say."""
-    if callable(part):
-        return None
-    if isinstance(part, list):
-        return sum(_first_axis(batch) for batch in part)
-    return _first_axis(part)
-
-
 def batch_size(loop: Loop) -> int:
     """How many examples a batch has; of a stream or a list, the first batch."""
-    return _first_axis(sample_batch(loop))
-
-
-def _first_axis(batch: Batch) -> int:
-    """The examples of a batch: its first axis, or one where it has no axis."""
-    return next((np.shape(leaf)[0] for leaf in jax.tree.leaves(batch) if np.ndim(leaf)), 1)
+    return first_axis(sample_batch(loop))
 
 
 # ---- keys and batches, the same for every optimizer ---------------------------------------------
@@ -200,9 +180,9 @@ def batches(loop: Loop, seed: int) -> Iterator[Batch]:
     A stream that ends is asked for anew. A batch of another shape than the first, as the last of
     an epoch often is, is left out: it would compile the step again.
     """
-    train = loop.data[0]
+    train = loop.parts(seed)[0]
     if not callable(train) and not isinstance(train, list):
-        for picked in rows(seed, _first_axis(train), loop.steps, loop.batch_size):
+        for picked in rows(seed, first_axis(train), loop.steps, loop.batch_size):
             yield jax.tree.map(lambda leaf, picked=picked: np.asarray(leaf)[picked], train)
         return
     shape = None
@@ -219,7 +199,7 @@ def batches(loop: Loop, seed: int) -> Iterator[Batch]:
 
 def sample_batch(loop: Loop) -> Batch:
     """The shapes of a training batch; of a stream, its first batch."""
-    train = loop.data[0]
+    train = loop.data.examples if isinstance(loop.data, Pool) else loop.data[0]
     if callable(train) or isinstance(train, list):
         return next(batches(loop, 0))
 

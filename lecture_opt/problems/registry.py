@@ -4,7 +4,8 @@ from collections.abc import Callable, Sequence
 
 from lecture_opt import specs
 from lecture_opt.problems import fetched, synthetic, tables, text
-from lecture_opt.problems.loop import Loop, TaskError
+from lecture_opt.problems.loop import Loop
+from lecture_opt.problems.parts import TaskError
 from lecture_opt.problems.task import Task
 
 TASKS: dict[str, Callable[[], Task]] = {

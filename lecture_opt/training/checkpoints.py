@@ -120,6 +120,9 @@ def opened(checkpoint: Checkpoint, run: dict[str, Any]) -> Iterator[Store]:
         ),
         cleanup_tmp_directories=True,
         todelete_subdir=_TRASH,
+        # Made on a thread, a folder that can't be made leaves other threads waiting for it, and
+        # with them the process, for 20 minutes.
+        async_options=ocp.AsyncOptions(create_directories_asynchronously=False),
     )
     try:
         manager = ocp.CheckpointManager(directory, options=options)

@@ -119,7 +119,8 @@ def fit(
         steps, start_step, chunk, eval_fn, eval_every, until, callback, progress, checkpoint
     )
     watch, source = watches.checked(watch), batches.source(data, batch_size, key)
-    with sharding.entered(params, opt_state, source.data) as place, watches.interruptible(watch):
+    lie = sharding.entered(data=source.data, params=params, opt_state=opt_state)
+    with lie as place, watches.interruptible(watch):
         functions = Functions(loss_fn, optimizer, ids_fn)
         source = source._replace(data=place(source.data), key=place(source.key))
         run = _prepared(functions, place(params), opt_state, source, watch.start, place)

@@ -95,11 +95,14 @@ def _task(name, metric, higher, names):
         "steps": STEPS,
         "untrained": {"validation": 0.1, "test": 0.1},
         "fingerprint": "f00d",
+        "pooled": True,
         "batch_size": 32,
+        "notes": [],
         "target": {"value": 0.85, "source": "optax:adam"},
         "noise_floor": {"mean": 0.001, "low": -0.01, "high": 0.012},
         "margin": {"value": 0.012, "source": "noise floor"},
         "cells": [_cell(n, rank, rng, higher, names[0]) for rank, n in enumerate(names, start=1)],
+        "failures": [],
         "warnings": [f"{HOSTILE} chose 0.01, on the edge of its range."],
     }
 

@@ -69,7 +69,7 @@ def test_an_optimizer_against_itself_under_another_name_is_not_told_apart(result
 
 
 def test_the_results_say_how_they_came(results):
-    assert results["format"] == 4
+    assert results["format"] == compare.results.FORMAT
     assert set(results["versions"]) >= {"lecture_opt", "jax", "jaxlib", "optax", "numpy", "python"}
     assert results["device"]["platform"] == "cpu"
     protocol = results["protocol"]

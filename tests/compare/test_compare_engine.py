@@ -59,8 +59,9 @@ def test_a_run_is_the_hand_written_loop(cancer, adam):
         losses = []
         with lenient():
             state = optimizer.init(params)
-            for rows in loops.rows(seeds[run], len(cancer.train[0]), 20, 16):
-                batch = tuple(part[rows] for part in cancer.train)
+            train, validation, test = cancer.parts(seeds[run])
+            for rows in loops.rows(seeds[run], len(train[0]), 20, 16):
+                batch = tuple(part[rows] for part in train)
                 loss, grads = jax.value_and_grad(cancer.loss)(params, batch)
                 updates, state = optimizer.update(grads, state, params)
                 params = optax.apply_updates(params, updates)
@@ -68,10 +69,8 @@ def test_a_run_is_the_hand_written_loop(cancer, adam):
         np.testing.assert_allclose(
             result.losses[run], np.reshape(losses, (4, 5)).mean(axis=1), rtol=1e-4
         )
-        for found, part in ((result.validation[run, -1], "validation"), (result.test[run], "test")):
-            np.testing.assert_allclose(
-                found, cancer.metric(params, getattr(cancer, part)), rtol=1e-6
-            )
+        for found, part in ((result.validation[run, -1], validation), (result.test[run], test)):
+            np.testing.assert_allclose(found, cancer.metric(params, part), rtol=1e-6)
 
 
 def test_the_split_into_calls_changes_no_bit(adam):

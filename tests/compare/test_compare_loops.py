@@ -45,7 +45,7 @@ def outside(loop, optimizer, seed):
             if loop.name == "equinox":
                 state = result[1]
         keys = (loops.metric_key("validation"),) if loops.takes_key(loop.metric) else ()
-        value = loop.metric(state, loop.data[1], *keys)
+        value = loop.metric(state, loop.parts(seed)[1], *keys)
     return value["loss"] if isinstance(value, dict) else value
 
 
@@ -101,6 +101,19 @@ def test_each_driver_gives_the_same_numbers(name, driver):
     np.testing.assert_allclose(one.losses, two.losses, rtol=2e-4)
     np.testing.assert_allclose(one.validation, two.validation, rtol=2e-4)
     np.testing.assert_allclose(one.test, two.test, rtol=2e-4)
+
+
+@pytest.mark.parametrize("driver", [None, ONE_BY_ONE, Driver(False, False, "why")])
+def test_each_seed_trains_on_its_own_split_of_a_pool(driver, monkeypatch):
+    monkeypatch.setattr(data, "PIECE", 11)  # a validation part of 19 in two pieces
+    loop = hand_loop(DATA)
+    joined = jax.tree.map(lambda *leaves: np.concatenate(leaves), *DATA)
+    loop = dataclasses.replace(loop, axis_name=None, step=without_axis(loop.step))
+    loop = dataclasses.replace(loop, data=compare.Pool(joined))
+    found = train(loop, driver=driver)
+    for run in (1, 2):
+        want = outside(loop, clipped(RATES[run]), SEEDS[run])
+        np.testing.assert_allclose(found.validation[run, -1], want, rtol=2e-4)
 
 
 def test_steps_run_by_run_are_the_jitted_loop_bit_for_bit():

@@ -7,7 +7,7 @@ import pytest
 
 from lecture_opt import problems
 from lecture_opt.problems import fetched, synthetic, tables, text
-from lecture_opt.problems.loop import examples
+from lecture_opt.problems.parts import examples
 
 FETCHED = ("mnist-mlp", "fashion-mnist-mlp", "newsgroups")
 OFFLINE = [
@@ -22,7 +22,8 @@ def test_every_task_has_a_finite_gradient_a_metric_and_three_parts(name, key):
     task = problems.load(name)
     assert task.name == name
     assert task.description.endswith(".")
-    small = jax.tree.map(lambda leaf: leaf[:64], task.train)
+    train, validation, test = task.parts()
+    small = jax.tree.map(lambda leaf: leaf[:64], train)
 
     @jax.jit  # in one: compiling is what takes the time
     def measured(key):
@@ -36,12 +37,14 @@ def test_every_task_has_a_finite_gradient_a_metric_and_three_parts(name, key):
     leaves = jax.tree.leaves(grads)
     assert all(np.all(np.isfinite(leaf)) for leaf in leaves)
     assert any(np.any(leaf != 0) for leaf in leaves)
-    assert examples(task.train) > 2 * examples(task.validation)
+    assert examples(train) > 2 * examples(validation)
+    assert examples(validation) == examples(test)  # one program serves both
 
 
-def test_the_parts_share_no_example():
+@pytest.mark.parametrize("seed", [0, 1, 1_000_000])
+def test_the_parts_of_a_seed_share_no_example(seed):
     x = np.arange(100.0)[:, None]
-    parts = problems.split(x, np.arange(100), standardise=False)
+    parts = problems.split(x, np.arange(100), standardise=False).parts(seed)
     rows = np.concatenate([y for _, y in parts])
     np.testing.assert_array_equal(np.sort(rows), np.arange(100))
     assert [len(y) for _, y in parts] == [60, 20, 20]
@@ -49,11 +52,43 @@ def test_the_parts_share_no_example():
         np.testing.assert_array_equal(part_x[:, 0], part_y)
 
 
-def test_only_the_training_part_sets_the_scale():
+def test_each_seed_splits_anew_and_evenly():
+    pool = problems.Pool(np.arange(50))
+    tested = np.zeros(50)
+    for seed in range(1000):
+        np.add.at(tested, pool.rows(seed)[2], 1)
+        np.testing.assert_array_equal(pool.parts(seed)[2], pool.rows(seed)[2])
+    # Binomial(1000, 0.2) for each of 50 examples: 5 deviations of 12.6.
+    assert np.abs(tested - 200).max() < 64
+
+
+def test_a_block_stays_in_one_part():
+    parts = problems.Pool(np.repeat(np.arange(20), 5), (0.1, 0.2), block=5).parts(3)
+    blocks = [np.unique(part, return_counts=True) for part in parts]
+    assert [len(values) for values, _ in blocks] == [14, 2, 4]
+    assert all(np.all(counts == 5) for _, counts in blocks)
+
+
+def test_the_scale_is_that_of_the_pool():
     x = np.random.default_rng(0).normal(5, 3, (100, 2))
-    train = problems.split(x, np.arange(100))[0][0]
-    np.testing.assert_allclose(train.mean(axis=0), 0, atol=1e-5)
-    np.testing.assert_allclose(train.std(axis=0), 1, rtol=1e-5)
+    pooled = problems.split(x, np.arange(100)).examples[0]
+    np.testing.assert_allclose(pooled.mean(axis=0), 0, atol=1e-5)
+    np.testing.assert_allclose(pooled.std(axis=0), 1, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("pool", "message"),
+    [
+        (problems.Pool((np.ones(8), np.ones(7))), "one first axis"),
+        (problems.Pool(np.ones(8), (0.5, 0.5)), "shares"),
+        (problems.Pool(np.ones(8), (0.0, 0.5)), "shares"),
+        (problems.Pool(np.ones(8), block=3), "block=3; wanted a divisor of the 8"),
+        (problems.Pool(np.ones(4)), "4 examples are too few"),
+    ],
+)
+def test_a_pool_that_makes_no_three_parts_is_refused(pool, message):
+    with pytest.raises(problems.TaskError, match=message):
+        problems.Task("mine", lambda key: 0, lambda p, b: 0, lambda p, b: 0, pool)
 
 
 def test_the_convolution_by_patches_is_the_convolution(key):
@@ -84,16 +119,19 @@ def test_words_are_counted_once_and_their_places_filled_up():
 def test_thousands_of_sparse_features_few_of_which_a_batch_has(key):
     task = text.bag_of_words()
     params = jax.jit(task.init)(key)
-    grads = jax.jit(jax.grad(task.loss))(params, jax.tree.map(lambda leaf: leaf[:32], task.train))
+    grads = jax.jit(jax.grad(task.loss))(
+        params, jax.tree.map(lambda leaf: leaf[:32], task.parts()[0])
+    )
     assert grads["kernel"].size > 2000
     assert 0 < np.mean(grads["kernel"] != 0) < 0.5
 
 
 def test_character_windows_hold_the_text():
     letters = ["abcdefghijklmnopqrstuvwxyz" * 400]
-    train, _, _ = text.character_windows(letters * 5)
-    x, y = train
-    assert x.shape == (5000, text.CONTEXT)
+    pool = text.character_windows(letters * 5)
+    x, y = pool.examples
+    assert x.shape == (6000, text.CONTEXT)
+    assert pool.sizes() == (4800, 600, 600)
     ordinary = np.all(np.diff(np.column_stack([x, y]), axis=1) == 1, axis=1)
     assert ordinary.mean() > 0.5  # all but those that run over z or the end of a text
 
@@ -101,11 +139,12 @@ def test_character_windows_hold_the_text():
 def test_the_known_optimum_of_the_quadratic_is_its_optimum(key):
     task = synthetic.noisy_quadratic()
     optimum = jnp.zeros(50)
-    gradient = jax.jit(jax.grad(task.loss))(optimum, task.train)
+    gradient = jax.jit(jax.grad(task.loss))(optimum, task.parts()[0])
     np.testing.assert_allclose(gradient, 0, atol=1e-6)
-    assert task.metric(optimum, task.test) == 0
+    test = task.parts()[2]
+    assert task.metric(optimum, test) == 0
     np.testing.assert_allclose(
-        task.metric(jnp.ones(50), task.test), 0.5 * synthetic.CURVATURES.sum(), rtol=1e-6
+        task.metric(jnp.ones(50), test), 0.5 * synthetic.CURVATURES.sum(), rtol=1e-6
     )
 
 
@@ -145,7 +184,7 @@ def test_a_fetched_task_uses_what_comes(monkeypatch, key):
     for make in (fetched.mnist_mlp, fetched.newsgroups):
         task = make()
         params = jax.eval_shape(task.init, key)
-        assert jax.eval_shape(task.loss, params, task.train).shape == ()
+        assert jax.eval_shape(task.loss, params, task.parts()[0]).shape == ()
 
 
 MINE = """

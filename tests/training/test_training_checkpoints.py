@@ -9,7 +9,6 @@ import shutil
 import subprocess
 import sys
 import time
-import types
 from pathlib import Path
 
 import a_run
@@ -20,7 +19,6 @@ import optax
 import pytest
 
 import lecture_opt as lo
-from lecture_opt.training import checkpoints
 
 ocp = pytest.importorskip("orbax.checkpoint")
 ROOT = Path(__file__).parents[2]
@@ -474,16 +472,36 @@ def test_the_home_folder_may_be_abbreviated(tmp_path, monkeypatch):
     assert (tmp_path / "run" / "4").is_dir()
 
 
-def test_a_folder_that_became_a_file_is_told(tmp_path):
-    """Without orbax, whose writing thread outlives the error and holds the process up."""
-    folder = tmp_path / "run"
-    folder.touch()
-    store = checkpoints.Store(lo.Checkpoint(folder), types.SimpleNamespace(directory=folder), {})
-    told = (
-        r"checkpoint of step 3 could not be written to .*run: .*The checkpoints of steps \[\] are"
-    )
-    with pytest.raises(OSError, match=told), checkpoints._writing(store, "step 3"):
-        os.listdir(folder)
+SPOILED = """
+import os, shutil, sys, time
+import a_run, lecture_opt as lo
+
+def spoil(step, params, losses):
+    if step == 60:
+        while not os.path.isdir(folder + "/40"):  # until the last one is written
+            time.sleep(0.01)
+        shutil.rmtree(folder)
+        open(folder, "w").close()
+
+folder = sys.argv[1]
+try:
+    a_run.run(lo.Checkpoint(folder, every=20), steps=200, chunk=20, callback=spoil)
+except OSError as error:
+    print(error)
+"""
+
+
+def test_a_folder_that_became_a_file_is_told_and_the_process_ends(tmp_path):
+    """The threads that orbax writes on would wait for each other, and the process for them."""
+    run = subprocess.run(
+        [sys.executable, "-c", SPOILED, tmp_path / "run"],
+        env=os.environ | {"PYTHONPATH": f"{ROOT}:{Path(__file__).parent}", "JAX_PLATFORMS": "cpu"},
+        capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    assert "fit: checkpoint of step " in run.stdout
+    assert "could not be written to" in run.stdout
+    assert "The checkpoints of steps [] are whole" in run.stdout
 
 
 @pytest.mark.parametrize("saved", [False, True])

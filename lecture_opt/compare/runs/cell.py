@@ -18,7 +18,8 @@ from lecture_opt.compare.runs.store import Stage
 from lecture_opt.environment import lenient
 from lecture_opt.numerics import PyTree
 from lecture_opt.problems import bound
-from lecture_opt.problems.loop import PARTS, Loop, batch_size, evaluated_steps, examples
+from lecture_opt.problems.loop import Loop, batch_size, evaluated_steps
+from lecture_opt.problems.parts import PARTS, Pool
 
 Settings = Mapping[str, np.ndarray]
 
@@ -182,7 +183,11 @@ class Run:
 
 
 def facts(
-    loop: Loop, examined: Examined, untrained: Mapping[str, float], fingerprint: str
+    loop: Loop,
+    examined: Examined,
+    untrained: Mapping[str, float],
+    fingerprint: str,
+    notes: Sequence[str],
 ) -> results.Facts:
     """What the results say of the task apart from its runs."""
     return results.Facts(
@@ -190,19 +195,21 @@ def facts(
         description=loop.description,
         metric=loop.metric_name,
         higher_is_better=loop.higher_is_better,
-        examples={part: examples(x) or 0 for part, x in zip(PARTS, loop.data, strict=True)},
+        examples={part: size or 0 for part, size in zip(PARTS, loop.sizes(), strict=True)},
         parameters=sum(leaf.size for leaf in jax.tree.leaves(examined.params)),
         untrained=untrained,
         fingerprint=fingerprint,
+        pooled=isinstance(loop.data, Pool),
         batch_size=batch_size(loop),
         steps=evaluated_steps(loop),
+        notes=notes,
     )
 
 
 def _bytes(run: Run) -> tuple[int, int]:
     """The sizes of the optimizer's state and of the params of one run."""
     entrant, params = run.entrant, _size(run.examined.params)
-    if entrant.build is None or entrant.driver.host:
+    if entrant.build is None:
         held = sum(a.size * a.dtype.itemsize for a in entrant.layout if a is not None)
         return max(held - params, 0), params
     setting = {name: values[0].item() for name, values in run.tuned.settings.items()}

@@ -23,7 +23,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lecture_opt.compare.runs.data import Data, feeds, feeds_batches, mean_over
+from lecture_opt.compare.runs.data import (
+    Data,
+    Piece,
+    Rows,
+    feeds,
+    feeds_batches,
+    mean_over,
+    of_run,
+    picked,
+)
 from lecture_opt.compare.runs.drivers import Driver
 from lecture_opt.compare.runs.entrants import Entrant, is_small
 from lecture_opt.compare.runs.machine import many
@@ -31,14 +40,13 @@ from lecture_opt.environment import fast_jit, lenient
 from lecture_opt.problems import bound
 from lecture_opt.problems.bound import Arrays
 from lecture_opt.problems.loop import (
-    PARTS,
-    Batch,
     Loop,
     evaluated_steps,
     metric_key,
     start_key,
     step_key,
 )
+from lecture_opt.problems.parts import PARTS, Batch
 
 
 class Trained(NamedTuple):
@@ -68,7 +76,8 @@ class Program(NamedTuple):
         advance: Number of steps -> (scalars, setting, seed, arrays, feed, first step, train) ->
             arrays, mean loss.
         finite: Arrays -> which of them are.
-        judges: Shape of a piece -> (scalars, setting, seed, arrays, piece, key) -> value, weight.
+        judges: Shape of a piece -> (scalars, setting, seed, arrays, rows of a pool, piece, key) ->
+            value, weight.
         runs: How many runs a call takes.
         trace_seconds, compile_seconds: What making it took.
     """
@@ -102,12 +111,12 @@ def build(entrant: Entrant, data: Data, *, runs: int) -> Program:
             given = arrays, feed, np.int32(0), data.train
             advances[stride] = advance.lower(*arguments, *given)
         look = jit(many(_finite, "r", driver)).lower(arrays)
-        judge = jit(many(_judge(entrant), "rrrrww", driver))
+        judge = jit(many(_judge(entrant), "rrrrrww", driver))
         key = metric_key("test")
+        cut = () if loop.host_metric else (*data.validation, *data.test)
         judges = {
-            piece.shape: judge.lower(*arguments, arrays, piece.batch, key)
-            for piece in (*data.validation, *data.test)
-            if not loop.host_metric
+            piece.shape: judge.lower(*arguments, arrays, rows, piece.batch, key)
+            for piece, rows in zip(cut, picked(loop, cut, numbers.tolist()), strict=True)
         }
     traced = time.perf_counter()
     advanced = {stride: one.compile() for stride, one in advances.items()}
@@ -159,13 +168,18 @@ def _call(
     """One call's runs from start to end."""
     loop, driver = entrant.loop, entrant.driver
     arrays = program.begin(*given)
-    judged = functools.partial(_judged, program, entrant, data, given)
+    seeds = given[-1].tolist()
+    seen = {
+        "validation": (data.validation, picked(loop, data.validation, seeds)),
+        "test": (data.test, picked(loop, data.test, seeds)),
+    }
+    judged = functools.partial(_judged, program, entrant, seen, given)
     untrained = judged("validation", arrays), judged("test", arrays) if with_test else None
     watched = np.asarray(program.finite(arrays))
     alive = np.ones(program.runs, bool)
     losses, validation = [], []
     strides = (n for gap in _gaps(loop) for n in _strides(driver, gap))
-    feed, step = feeds(loop, given[-1].tolist(), strides), 0
+    feed, step = feeds(loop, seeds, strides), 0
     for gap in _gaps(loop):
         between()
         taken = []
@@ -199,22 +213,31 @@ def _strides(driver: Driver, gap: int) -> list[int]:
 
 
 def _judged(
-    program: Program, entrant: Entrant, data: Data, given: Any, part: str, arrays: Arrays
+    program: Program,
+    entrant: Entrant,
+    seen: Mapping[str, Any],
+    given: Any,
+    part: str,
+    arrays: Arrays,
 ) -> np.ndarray:
     """(runs,) metric on a part."""
     key = metric_key(part)
     if entrant.loop.host_metric:
         return _judged_on_host(entrant, given, part, arrays)
-    pieces = data.validation if part == "validation" else data.test
-    return mean_over(
-        pieces, lambda piece: program.judges[piece.shape](*given, arrays, piece.batch, key)
-    )
+    cut, rows = seen[part]
+
+    def metric(piece: Piece, own: Rows | None) -> tuple[Any, Any]:
+        value, weight = program.judges[piece.shape](*given, arrays, own, piece.batch, key)
+        return value, weight
+
+    return mean_over(cut, rows, metric)
 
 
 def _judged_on_host(entrant: Entrant, given: Any, part: str, arrays: Arrays) -> np.ndarray:
     """The metric of each run from its concrete state, on the whole part."""
-    whole, values = entrant.loop.data[PARTS.index(part)], []
-    for run in range(len(given[-1])):
+    values = []
+    for run, seed in enumerate(given[-1].tolist()):
+        whole = entrant.loop.parts(seed)[PARTS.index(part)]
         scalars, number = jax.tree.map(lambda leaf, run=run: leaf[run], given[:2])
         own = tuple(leaf[run] for leaf in arrays)
         with lenient():
@@ -242,7 +265,7 @@ def _advance(entrant: Entrant) -> Callable[..., tuple[Arrays, jax.Array]]:
 
         def step(arrays: Arrays, given: Any) -> tuple[Arrays, jax.Array]:
             fed, count = given
-            batch = fed if feeds_batches(entrant.loop) else jax.tree.map(lambda x: x[fed], train)
+            batch = fed if feeds_batches(entrant.loop) else of_run(train, fed)
             return run.step(arrays, batch, step_key(start_key(seed), count))
 
         stride = jax.tree.leaves(feed)[0].shape[0]
@@ -257,11 +280,11 @@ def _advance(entrant: Entrant) -> Callable[..., tuple[Arrays, jax.Array]]:
 
 def _judge(entrant: Entrant) -> Callable[..., tuple[jax.Array, jax.Array]]:
     def judge(
-        scalars: Any, number: Any, seed: Any, arrays: Arrays, piece: Batch, key: jax.Array
+        scalars: Any, number: Any, seed: Any, arrays: Arrays, rows: Any, piece: Batch, key: Any
     ) -> tuple[jax.Array, jax.Array]:
         del seed
         run = bound.bind(entrant.loop, entrant.start(scalars, number), entrant.layout)
-        return run.metric(arrays, piece, key)
+        return run.metric(arrays, of_run(piece, rows), key)
 
     return judge
 

@@ -19,16 +19,12 @@ from lecture_opt.compare.runs.unrolled import unrolled
 from lecture_opt.environment import lenient
 from lecture_opt.numerics import PyTree
 from lecture_opt.problems import bound
-from lecture_opt.problems.loop import Loop, State, TaskError, sample_batch
+from lecture_opt.problems.loop import Loop, State, sample_batch
+from lecture_opt.problems.parts import TaskError
 
 Setting: TypeAlias = Mapping[str, Any]
 Start: TypeAlias = Callable[..., Callable[[jax.Array], State]]
 _SMALL = 100_000  # params; with more, XLA's quick compile costs more than it saves
-_UNTRACED = (
-    jax.errors.ConcretizationTypeError,
-    jax.errors.TracerArrayConversionError,
-    jax.errors.TracerIntegerConversionError,
-)
 
 
 class Examined(NamedTuple):
@@ -86,6 +82,7 @@ def examine(loop: Loop) -> Examined:
         optimizer = optax.with_extra_args_support(optax.sgd(scalars["learning_rate"]))
         return lambda key: loop.start(optimizer, key)
 
+    params: PyTree = ()
     with lenient():
         try:
             params, _ = bound.trained_by(loop, optax.sgd(0.1))
@@ -93,8 +90,8 @@ def examine(loop: Loop) -> Examined:
             _, step = bound.look(loop, start, scalars, sample_batch(loop))
         except Exception as error:
             if why := untraced(error):
-                return Examined((), drivers.Driver(False, False, why))
-            raise TaskError(f"{loop.name} can't be trained: {first_line(error)}") from error
+                return Examined(params, drivers.Driver(False, False, why))
+            raise TaskError(f"{loop.name} can't be trained: {reason(error)}") from error
     if not drivers.reaches(step.jaxpr, step.jaxpr.invars[0]):
         raise TaskError(
             f"{loop.name}: the learning rate of the optimizer that `start` is given changes "
@@ -112,10 +109,10 @@ def look(
     settings: Sequence[Setting],
     schedule: schedules.Schedule | None = None,
 ) -> Entrant:
-    """The optimizer as an entrant; ValueError where one step with it can't be traced.
+    """The optimizer as an entrant; ValueError where it can't train the loop.
 
     First with tracers for hyperparameters, then, where the constructor takes no tracer, with the
-    numbers of the settings.
+    numbers of the settings; where neither can be traced, steps go from the host.
     """
     build = builder(loop, spec, schedule)
     loop = loop if build is not None else _with_own(loop, spec)
@@ -123,20 +120,20 @@ def look(
     if examined.driver.host:
         return entrant
     scalars = {name: np.float32(value) for name, value in settings[0].items()}
-    batch = sample_batch(loop)
+    batch, why = sample_batch(loop), ""
+    built = entrant._replace(names=(), settings=tuple(settings))
     try:
-        with lenient():
-            try:
-                layout, step = bound.look(loop, entrant.start, scalars, batch)
-            except Exception as error:
-                if not untraced(error):
-                    raise
-                entrant = entrant._replace(names=(), settings=tuple(settings))
-                layout, step = bound.look(loop, entrant.start, {}, batch)
+        for one, given in ((entrant, scalars), (built, {})):
+            with lenient():
+                try:
+                    layout, step = bound.look(loop, one.start, given, batch)
+                    return one._replace(layout=layout, identity=digest(step))
+                except Exception as error:
+                    if not (why := untraced(error)):
+                        raise
     except Exception as error:
-        raise ValueError(f"{spec.text} can't train {loop.name}: {first_line(error)}") from error
-    settings = tuple(settings) if entrant.settings else ()
-    return entrant._replace(layout=layout, settings=settings, identity=digest(step))
+        raise ValueError(f"{spec.text} can't train {loop.name}: {reason(error)}") from error
+    return entrant._replace(driver=drivers.Driver(False, False, why))
 
 
 def with_settings(entrant: Entrant, settings: Sequence[Setting]) -> Entrant:
@@ -184,15 +181,21 @@ def _steps(constructor: Callable[..., Any] | None, loop: Loop) -> dict[str, int]
 def untraced(error: BaseException | None) -> str:
     """Why tracing failed, where a value was asked of a tracer; else empty."""
     while error is not None:
-        if isinstance(error, _UNTRACED):
-            return first_line(error)
+        if isinstance(error, bound.UNTRACED):
+            return reason(error)
         error = error.__cause__ or error.__context__
     return ""
 
 
-def first_line(error: BaseException) -> str:
-    """The kind of an error and the first line of its message."""
-    return f"{type(error).__name__}: {error}".splitlines()[0]
+def reason(error: BaseException) -> str:
+    """An error in a line: its kind and the first line of its message.
+
+    The message of an error of a host callback is a traceback, whose last line says what it was.
+    """
+    lines = str(error).strip().splitlines()
+    if any(line.startswith("Traceback") or "Traceback (" in line for line in lines):
+        return lines[-1].strip()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
 
 def is_small(entrant: Entrant) -> bool:

@@ -85,6 +85,8 @@ def ranked(task: Task, width: int) -> Table:
 def target(task: Task) -> str:
     """What the steps are counted to."""
     value, source = task.target.value, task.target.source
+    if source == "none":
+        return "No target: no optimizer ran."
     origin = "as given" if source == "given" else f"what {source} reaches"
     return f"Target: validation {task.metric} {number(value)}, {origin}."
 
@@ -99,8 +101,7 @@ def legend(protocol: Protocol, compared: bool) -> str:
         f"{versus if compared else ''}Test: mean over {protocol.seeds} seeds. Steps: median and "
         "its interval; reached: runs that got there. Decades: of rates within 5 % of the best. "
         "Diverged: share of the tuning runs. µs: one step of one run, evaluations included. "
-        "!: on the edge of its range. One split of the data serves all seeds: the intervals do not "
-        "cover what another split would give."
+        "!: on the edge of its range."
     )
 
 
@@ -113,9 +114,11 @@ def sentences(task: Task, protocol: Protocol) -> list[str]:
 
 
 def remarks(task: Task, protocol: Protocol) -> list[str]:
-    """What to know before believing a task's table: the noise floor, and warnings."""
-    compared = len(task.cells) > 1 and not all(diverged(cell) for cell in task.cells)
-    return [*([verdicts.noise(task, protocol)] if compared else []), *task.warnings]
+    """What to know before believing a task's table: the noise floor, notes, warnings."""
+    compared = any(cell.gain for cell in task.cells) and not all(
+        diverged(cell) for cell in task.cells
+    )
+    return [*([verdicts.noise(task, protocol)] if compared else []), *task.notes, *task.warnings]
 
 
 def overall(ranks: Ranks) -> Table:
