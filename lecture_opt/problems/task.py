@@ -31,7 +31,7 @@ class Task:
         metric_name: What `metric` measures, with its unit.
         higher_is_better: The metric's direction.
         description: One sentence.
-        batch_size, steps, evaluations: As for `Loop`.
+        batch_size, steps, evaluations, target: As for `Loop`.
     """
 
     name: str
@@ -45,6 +45,7 @@ class Task:
     batch_size: int = 32
     steps: int = 400
     evaluations: int = 20
+    target: float | None = None
 
     def __post_init__(self) -> None:
         """Raises TaskError, naming the field that makes no sense."""
@@ -105,6 +106,7 @@ def as_loop(problem: Loop | Task) -> Loop:
         metric_name=task.metric_name,
         higher_is_better=task.higher_is_better,
         description=task.description,
+        target=task.target,
     )
 
 

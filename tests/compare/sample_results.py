@@ -91,6 +91,7 @@ def _task(name, metric, higher):
         "fingerprint": "f00d",
         "batch_size": 32,
         "pooled": True,
+        "goal": None,
         "target": {"value": 0.85, "source": "optax:adam"},
         "noise_floor": {"mean": 0.001, "low": -0.01, "high": 0.012},
         "margin": {"value": 0.012, "source": "noise floor"},

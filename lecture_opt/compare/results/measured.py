@@ -21,6 +21,7 @@ class Facts:
         batch_size: Examples of a minibatch.
         steps: (evaluations,) steps done at each evaluation, the last of which ends a run.
         pooled: Whether each seed splits the data anew.
+        goal: The validation metric to reach that the task says, if it does.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Facts:
     batch_size: int
     steps: np.ndarray
     pooled: bool
+    goal: float | None
 
 
 @dataclass(frozen=True)

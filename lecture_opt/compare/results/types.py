@@ -161,7 +161,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Target:
-    """The validation metric to reach; `source` is "given" or the baseline it comes from."""
+    """The validation metric to reach; `source`: "given", "the task", or the baseline it is of."""
 
     value: float
     source: str

@@ -198,6 +198,7 @@ def facts(
         batch_size=batch_size(loop),
         steps=evaluated_steps(loop),
         pooled=isinstance(loop.data, Pool),
+        goal=loop.target,
     )
 
 

@@ -85,7 +85,8 @@ def ranked(task: Task, width: int) -> Table:
 def target(task: Task) -> str:
     """What the steps are counted to."""
     value, source = task.target.value, task.target.source
-    origin = "as given" if source == "given" else f"what {source} reaches"
+    said = {"given": "as given", "the task": "as the task says"}
+    origin = said.get(source, f"what {source} reaches")
     return f"Target: validation {task.metric} {number(value)}, {origin}."
 
 
