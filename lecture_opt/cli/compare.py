@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -100,7 +101,9 @@ def run(args: argparse.Namespace) -> int:
     refuted, undecided = expectations.unmet(study, compare_options.expected(args))
     for sentence in (*refuted, *undecided):
         print(f"Not as expected: {sentence}")
-    return kit.FAILED if refuted else UNDECIDED if undecided else kit.OK
+    if refuted or any(task.failures for task in study.tasks):
+        return kit.FAILED
+    return UNDECIDED if undecided else kit.OK
 
 
 def _look(
@@ -140,6 +143,8 @@ def _progress(cells: int) -> Iterator[Callable[[str, str, str], None]]:
             nonlocal done
             if stage == "checked":
                 show("compiling the first", 0, 2 * cells)
+            elif stage.startswith("failed"):
+                print(f"{name} on {task} {stage}", file=sys.stderr)
             else:
                 done += 1
                 show(f"{stage} {name} on {task}", done, 2 * cells)

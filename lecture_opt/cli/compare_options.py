@@ -19,14 +19,7 @@ def add_protocol(parser: argparse.ArgumentParser) -> None:
         help="the optimizer that the others are measured against "
         "(default: optax:adam where it takes part, else the first of optax's, else the first)",
     )
-    add("--steps", type=int, help="steps of a run (default: the task's own; quick: half of them)")
-    add("--batch-size", type=int, metavar="N", help="of a minibatch (default: the task's own)")
-    add(
-        "--evaluations",
-        type=int,
-        metavar="N",
-        help="how often a run is evaluated (default: the task's own)",
-    )
+    _add_lengths(parser)
     add("--seeds", type=int, default=10, help="seeds that report (default: %(default)s)")
     add(
         "--budget",
@@ -42,6 +35,12 @@ def add_protocol(parser: argparse.ArgumentParser) -> None:
         help="learning rates to search where the optimizer declares none (default: 1e-4 10)",
     )
     add(
+        "--schedule",
+        metavar="SHAPE",
+        help="of every learning rate over a run, warmup_cosine(0.05), warmup_linear(0.05) or "
+        "warmup_constant(0.05), which rise over 5%% of the steps; the peak is tuned",
+    )
+    add(
         "--margin",
         metavar="VALUE",
         help="smallest difference that matters, 0.01 in the metric or 2%% of the baseline's "
@@ -55,6 +54,19 @@ def add_protocol(parser: argparse.ArgumentParser) -> None:
         type=float,
         metavar="VALUE",
         help="validation metric to count the steps to (default: what the best baseline reaches)",
+    )
+
+
+def _add_lengths(parser: argparse.ArgumentParser) -> None:
+    """Adds the options that override what each task says."""
+    add = parser.add_argument
+    add("--steps", type=int, help="steps of a run (default: the task's own; quick: half of them)")
+    add("--batch-size", type=int, metavar="N", help="of a minibatch (default: the task's own)")
+    add(
+        "--evaluations",
+        type=int,
+        metavar="N",
+        help="how often a run is evaluated (default: the task's own)",
     )
 
 
@@ -92,6 +104,7 @@ def chosen(
         baseline=baseline,
         target=args.target,
         rates=rates,
+        schedule=args.schedule,
         margin=margin,
         relative=relative,
         first_seed=args.first_seed,

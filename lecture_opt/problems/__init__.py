@@ -1,6 +1,6 @@
 """The problems that optimizers are judged on: real data, small models, and your own.
 
-- `loop`: what a `Loop` is, and a `Pool` of examples, which each seed splits
+- `loop`: what a `Loop` is; `parts`: its data, such as a `Pool`, which each seed splits
 - `bound`: a loop with its optimizer, as pure functions of arrays
 - `task`: its short form, `Task`, and `split`, which makes data
 - `tables`: handwritten digits, patients, tumours and wines, which scikit-learn carries

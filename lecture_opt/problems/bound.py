@@ -24,6 +24,12 @@ Layout: TypeAlias = tuple[jax.ShapeDtypeStruct | None, ...]
 """For each leaf of a state the array that it is, or `None` where it belongs to the rest."""
 Make: TypeAlias = Callable[[jax.Array], State]
 Scalars: TypeAlias = Mapping[str, Any]
+UNTRACED = (
+    jax.errors.ConcretizationTypeError,
+    jax.errors.TracerArrayConversionError,
+    jax.errors.TracerIntegerConversionError,
+)
+"""What is raised where Python asks a tracer for its value."""
 
 
 class Bound(NamedTuple):
@@ -234,8 +240,14 @@ def trained_by(loop: Loop, optimizer: optax.GradientTransformation) -> tuple[PyT
         seen.append(jax.tree.map(_shape, (params, state)))
         return state
 
+    def begin(key: jax.Array) -> None:
+        flatten(loop.start(recording, key))
+
     recording = optax.GradientTransformationExtraArgs(init, optimizer.update)
-    jax.eval_shape(lambda key: flatten(loop.start(recording, key)) and None, jax.random.key(0))
+    try:
+        jax.eval_shape(begin, jax.random.key(0))
+    except UNTRACED:
+        begin(jax.random.key(0))
     if not seen:
         raise TaskError(f"Loop {loop.name}: start never calls init of the optimizer it is given")
     return seen[0]

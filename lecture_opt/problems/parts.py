@@ -1,4 +1,4 @@
-"""The data of a problem: three parts, given as they are or split from a pool by each seed."""
+"""The data of a problem: three parts, or one pool of examples, which each seed splits."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass

@@ -113,13 +113,13 @@ def word_features(texts: list[tuple[str, bool]]) -> tuple[np.ndarray, np.ndarray
 def byte_windows(length: int) -> Pool:
     """Windows (n, length) of bytes below `BYTES`, one after the other in the text.
 
-    Thirty-two neighbours stay in one part; one window in fifty validates.
+    Eight neighbours stay in one part; one window in fifty validates, as many test.
     """
     joined = "\n".join(text for text, _ in paragraphs())
     numbers = np.frombuffer(joined.encode("ascii", "replace"), np.uint8)
-    count = len(numbers) // length // 32 * 32
+    count = len(numbers) // length // 8 * 8
     windows = numbers[: count * length].reshape(count, length)
-    return Pool(windows.astype(np.int32), shares=(0.02, 0.02), block=32)
+    return Pool(windows.astype(np.int32), shares=(0.02, 0.02), block=8)
 
 
 def character_windows(texts: list[str]) -> Pool:

@@ -12,7 +12,7 @@ from lecture_opt import specs
 from lecture_opt.compare import space
 from lecture_opt.compare.protocol import Protocol
 from lecture_opt.compare.results import gains, verdicts
-from lecture_opt.compare.results.measured import Facts, Measured, Tuned
+from lecture_opt.compare.results.measured import Facts, Failure, Measured, Tuned
 from lecture_opt.compare.results.overall import overall
 from lecture_opt.compare.results.statistics import choice, estimates
 from lecture_opt.compare.results.types import (
@@ -43,7 +43,7 @@ def assemble(
     protocol: Protocol,
     optimizers: Sequence[specs.OptimizerSpec],
     facts: Sequence[Facts],
-    measured: Sequence[Sequence[Measured]],
+    measured: Sequence[Sequence[Measured | Failure]],
     about: About,
     twins: Sequence[Measured | None] = (),
     floors: Sequence[Estimate | None] = (),
@@ -54,7 +54,7 @@ def assemble(
         protocol: What was fixed before any run.
         optimizers: In the order of `measured`'s columns.
         facts: Of each task.
-        measured: `measured[i][j]` is task i and optimizer j.
+        measured: `measured[i][j]` is task i and optimizer j, or why it failed there.
         about: What the numbers depend on beside the protocol.
         twins: For each task the baseline under other seeds and another unit of rate.
         floors: In place of that, the noise floors that were measured before.
@@ -96,17 +96,19 @@ def _task(
     protocol: Protocol,
     optimizers: Sequence[specs.OptimizerSpec],
     facts: Facts,
-    row: Sequence[Measured],
+    tried: Sequence[Measured | Failure],
     twin: Measured | None,
     floor: Estimate | None,
 ) -> Task:
+    failures = [one for one in tried if isinstance(one, Failure)]
+    pairs = list(zip(optimizers, tried, strict=True))
+    optimizers = [spec for spec, one in pairs if isinstance(one, Measured)]
+    row = [one for one in tried if isinstance(one, Measured)]
     target = _target(protocol, optimizers, facts, row)
     names = [spec.name for spec in optimizers]
     sides = [gains.side(one, higher_is_better=facts.higher_is_better) for one in row]
-    baseline = sides[names.index(protocol.baseline)]
     other = None if twin is None else gains.side(twin, higher_is_better=facts.higher_is_better)
-    floor = floor or gains.noise_floor(baseline, other, protocol)
-    margin = gains.margin(floor, float(baseline.means[0]), protocol)
+    floor, margin = gains.scale(names, sides, other, floor, protocol)
     cells = [
         _cell(protocol, spec, facts, one, target.value, rank, gain, side)
         for spec, one, rank, gain, side in zip(
@@ -125,7 +127,8 @@ def _task(
         noise_floor=floor,
         margin=margin,
         cells=cells,
-        warnings=verdicts.warnings(cells, facts, protocol),
+        failures=failures,
+        warnings=verdicts.warnings(cells, failures, facts, protocol),
     )
 
 
@@ -159,6 +162,8 @@ def _target(
         for spec, one in zip(optimizers, row, strict=True)
         if protocol.is_baseline(spec) or not any(map(protocol.is_baseline, optimizers))
     ]
+    if not candidates:
+        return Target(math.nan, "none")
     value, source = min(candidates)
     return Target(sign * value, source)
 

@@ -59,6 +59,21 @@ def noise_floor(baseline: Side, twin: Side | None, protocol: Protocol) -> Estima
     return Estimate(mean, mean - half, mean + half)
 
 
+def scale(
+    names: Sequence[str],
+    sides: Sequence[Side],
+    twin: Side | None,
+    floor: Estimate | None,
+    protocol: Protocol,
+) -> tuple[Estimate, Margin]:
+    """The noise floor, measured here where it isn't given, and the margin; else of no value."""
+    if protocol.baseline not in names:
+        return Estimate(math.nan, math.nan, math.nan), Margin(math.nan, "none")
+    baseline = sides[names.index(protocol.baseline)]
+    floor = floor or noise_floor(baseline, twin, protocol)
+    return floor, margin(floor, float(baseline.means[0]), protocol)
+
+
 def margin(floor: Estimate, baseline_mean: float, protocol: Protocol) -> Margin:
     """As given, or what the baseline may differ from itself by."""
     if protocol.margin is None:
@@ -74,7 +89,9 @@ def gains(
     facts: Facts,
     protocol: Protocol,
 ) -> list[Gain | None]:
-    """Each optimizer's gain over the baseline's; `None` for the baseline itself."""
+    """Each optimizer's gain over the baseline's; `None` for the baseline, and where it failed."""
+    if protocol.baseline not in names:
+        return [None] * len(names)
     baseline = sides[names.index(protocol.baseline)]
     others = [i for i, name in enumerate(names) if name != protocol.baseline]
     values = {

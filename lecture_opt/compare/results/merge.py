@@ -1,5 +1,6 @@
 """Studies of one protocol joined: other optimizers, or other tasks, in one set of verdicts."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import fields, replace
 
@@ -7,7 +8,7 @@ import numpy as np
 
 from lecture_opt import specs
 from lecture_opt.compare.results.assemble import assemble
-from lecture_opt.compare.results.measured import Facts, Measured, Reported, Tuned
+from lecture_opt.compare.results.measured import Facts, Failure, Measured, Reported, Tuned
 from lecture_opt.compare.results.types import About, Cell, Study, Task
 
 ROUNDING = 1e-4
@@ -26,6 +27,7 @@ def merge(studies: Sequence[Study]) -> Study:
     optimizers = {one.name: one for study in studies for one in study.optimizers}
     tasks: dict[str, Task] = {}
     cells: dict[str, dict[str, Cell]] = {}
+    failed: dict[str, dict[str, Failure]] = defaultdict(dict)
     for study in studies:
         for task in study.tasks:
             known = tasks.setdefault(task.name, task)
@@ -37,21 +39,25 @@ def merge(studies: Sequence[Study]) -> Study:
             found = cells.setdefault(task.name, {})
             for cell in task.cells:
                 _check_same(found.setdefault(cell.optimizer, cell), cell, task.name)
+            failed[task.name].update({one.optimizer: one for one in task.failures})
     for name, found in cells.items():
-        if missing := optimizers.keys() - found.keys():
+        if missing := optimizers.keys() - found.keys() - failed[name].keys():
             raise ValueError(f"merge: {', '.join(sorted(missing))} did not train {name}")
-    rows = [[cells[task][name] for name in optimizers] for task in tasks]
+    rows = [
+        [
+            _measured(cells[task][name]) if name in cells[task] else failed[task][name]
+            for name in optimizers
+        ]
+        for task in tasks
+    ]
     joined = assemble(
         first.protocol,
         [
             specs.OptimizerSpec(one.text, one.name, search=one.search_space)
             for one in optimizers.values()
         ],
-        [
-            Facts(**{f.name: getattr(task, f.name) for f in fields(Facts)})
-            for task in tasks.values()
-        ],
-        [[_measured(cell) for cell in row] for row in rows],
+        [_facts(task) for task in tasks.values()],
+        rows,
         About(first.versions, first.device),
         floors=[task.noise_floor for task in tasks.values()],
     )

@@ -11,7 +11,7 @@ import numpy as np
 
 from lecture_opt import specs
 from lecture_opt.compare.protocol import Protocol
-from lecture_opt.compare.results.measured import Cost, Facts
+from lecture_opt.compare.results.measured import Cost, Facts, Failure
 from lecture_opt.compare.results.statistics.paired import Needed
 
 # ---- numbers with their intervals --------------------------------------------------------------
@@ -161,7 +161,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Target:
-    """The validation metric to reach; `source`: "given", "the task", or the baseline it is of."""
+    """The metric to reach; `source`: "given", "the task", the baseline it is of, or "none"."""
 
     value: float
     source: str
@@ -169,7 +169,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Margin:
-    """The smallest difference that matters; `source` is "given" or "noise floor"."""
+    """The smallest difference that matters; `source` is "given", "noise floor" or "none"."""
 
     value: float
     source: str
@@ -177,12 +177,13 @@ class Margin:
 
 @dataclass(frozen=True)
 class Task(Facts):
-    """One task: its facts and its optimizers."""
+    """One task: its facts and its optimizers; of those in `failures` there is no cell."""
 
     target: Target
     noise_floor: Estimate
     margin: Margin
     cells: Sequence[Cell]
+    failures: Sequence[Failure]
     warnings: Sequence[str]
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from itertools import count
 
 from lecture_opt.compare.protocol import Protocol
-from lecture_opt.compare.results.measured import Facts
+from lecture_opt.compare.results.measured import Facts, Failure
 from lecture_opt.compare.results.statistics import paired
 from lecture_opt.compare.results.types import Cell, Estimate, Margin, Overall, Ranks, Task
 
@@ -64,16 +64,20 @@ def noise(task: Task, protocol: Protocol) -> str:
     return f"{text} Differences below {task.margin.value:.3g} are taken not to matter."
 
 
-def warnings(cells: Sequence[Cell], facts: Facts, protocol: Protocol) -> list[str]:
+def warnings(
+    cells: Sequence[Cell], failures: Sequence[Failure], facts: Facts, protocol: Protocol
+) -> list[str]:
     """What to know before believing a task's table."""
-    found = []
+    found = [f"{one.optimizer} failed: {one.why}." for one in failures]
+    if any(one.optimizer == protocol.baseline for one in failures):
+        found.append(f"Without its baseline, {protocol.baseline}, this task has no verdicts.")
     if not facts.pooled:
         found.append(
             "The parts of the data are given: no interval says what another split would give."
         )
     if protocol.tuning_seed_count < 2:
         found.append("One tuning seed: the intervals leave out the choice of the setting.")
-    if all(cell.diverged.tuning == 1 for cell in cells):
+    if cells and all(cell.diverged.tuning == 1 for cell in cells):
         found.append("Every run of every optimizer diverged: there is nothing to compare.")
     for cell in cells:
         for name in cell.on_edge if cell.diverged.tuning < 1 else ():
@@ -103,6 +107,9 @@ def summary(tasks: Sequence[Task], overall: Overall, protocol: Protocol) -> list
                 f"{comparisons} comparisons; {enough} could."
             )
         found += _against_baseline(tasks, protocol)
+    for name in dict.fromkeys(one.optimizer for task in tasks for one in task.failures):
+        on = [task.name for task in tasks if any(f.optimizer == name for f in task.failures)]
+        found.append(f"Failed: {name} on {', '.join(on)}.")
     if protocol.family > 1:
         found.append(
             f"These are set {protocol.family} of candidates in this folder: its verdicts may err "

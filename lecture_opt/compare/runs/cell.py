@@ -139,7 +139,7 @@ class Run:
         """(seeds, settings) runs of the chosen settings; what clocks said, as in `Cost`."""
         groups = [tuple(chosen)]
         if self.entrant.settings:  # a program holds a few settings
-            most = machine.runs_at_once(self.entrant, len(chosen))
+            most = machine.runs_at_once(self.entrant, len(chosen)) if self.entrant.build else 1
             groups = [tuple(chosen[i : i + most]) for i in range(0, len(chosen), most)]
         made = (self._group(settings, group, seeds, with_test) for group in groups)
         trained, clocks = zip(*made, strict=True)
@@ -183,7 +183,11 @@ class Run:
 
 
 def facts(
-    loop: Loop, examined: Examined, untrained: Mapping[str, float], fingerprint: str
+    loop: Loop,
+    examined: Examined,
+    untrained: Mapping[str, float],
+    fingerprint: str,
+    notes: Sequence[str],
 ) -> results.Facts:
     """What the results say of the task apart from its runs."""
     return results.Facts(
@@ -195,22 +199,23 @@ def facts(
         parameters=sum(leaf.size for leaf in jax.tree.leaves(examined.params)),
         untrained=untrained,
         fingerprint=fingerprint,
+        pooled=isinstance(loop.data, Pool),
         batch_size=batch_size(loop),
         steps=evaluated_steps(loop),
-        pooled=isinstance(loop.data, Pool),
         goal=loop.target,
+        notes=notes,
     )
 
 
 def _bytes(run: Run) -> tuple[int, int]:
     """The sizes of the optimizer's state and of the params of one run."""
     entrant, params = run.entrant, _size(run.examined.params)
-    if entrant.build is None or entrant.driver.host:
+    if entrant.build is None:
         held = sum(a.size * a.dtype.itemsize for a in entrant.layout if a is not None)
         return max(held - params, 0), params
     setting = {name: values[0].item() for name, values in run.tuned.settings.items()}
     with lenient():
-        _, state = bound.trained_by(entrant.loop, entrant.build(**setting))
+        _, state = bound.trained_by(entrant.loop, entrant.made(setting))
     return _size(state), params
 
 

@@ -65,17 +65,17 @@ def prepare(loop: Loop) -> Data:
 
 
 def _pooled(loop: Loop, pool: Pool) -> Data:
-    examples, (_, *sizes) = jax.device_put(pool.examples), pool.sizes()
+    whole, (_, *sizes) = jax.device_put(pool.examples), pool.sizes()
     validation, test = (
         [
-            Piece(examples, min(PIECE, size - a), min(PIECE, size - a), (part, slice(a, a + PIECE)))
+            Piece(whole, min(PIECE, size - a), min(PIECE, size - a), (part, slice(a, a + PIECE)))
             for a in range(0, size, PIECE)
         ]
         for part, size in enumerate(sizes, start=1)
     )
     fed = jax.ShapeDtypeStruct((loop.batch_size,), np.int32)
     digest = _digest((pool.examples, np.array(pool.shares), np.array(pool.block)))
-    return Data(examples, validation, test, fed, digest)
+    return Data(whole, validation, test, fed, digest)
 
 
 def picked(loop: Loop, cut: Sequence[Piece], seeds: Sequence[int]) -> list[np.ndarray | None]:

@@ -39,7 +39,13 @@ from lecture_opt.compare.runs.machine import many
 from lecture_opt.environment import fast_jit, lenient
 from lecture_opt.problems import bound
 from lecture_opt.problems.bound import Arrays
-from lecture_opt.problems.loop import Loop, evaluated_steps, metric_key, start_key, step_key
+from lecture_opt.problems.loop import (
+    Loop,
+    evaluated_steps,
+    metric_key,
+    start_key,
+    step_key,
+)
 from lecture_opt.problems.parts import PARTS, Batch
 
 

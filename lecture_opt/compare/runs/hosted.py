@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from lecture_opt import specs
 from lecture_opt.compare.runs.data import Data, Piece, Rows, mean_over, of_run, picked
 from lecture_opt.compare.runs.engine import Trained
 from lecture_opt.compare.runs.entrants import Entrant
@@ -85,13 +86,18 @@ def _metric(entrant: Entrant, data: Data, seed: int, state: State, part: str) ->
     return float(mean_over(cut, picked(loop, cut, [seed]), metric))
 
 
-def source(entrant: Entrant) -> str | None:
-    """The text of the files that hold the loop's functions; `None` where it can't be had."""
-    try:
-        functions = entrant.loop.start, entrant.loop.step, entrant.loop.metric
-        files = {inspect.getsourcefile(inspect.unwrap(function)) for function in functions}
-        return "".join(
-            Path(file).read_text(encoding="utf-8") for file in sorted(filter(None, files))
-        )
-    except (TypeError, OSError):
-        return None
+def source(entrant: Entrant, spec: specs.OptimizerSpec) -> list[str]:
+    """What decides the runs of a loop that can't be traced, as far as text says it.
+
+    The optimizer as it was named, and the files that hold its constructor and the loop's functions.
+    """
+    loop, found = entrant.loop, [spec.text]
+    for function in (spec.constructor, loop.own, loop.start, loop.step, loop.metric):
+        try:
+            assert function is not None
+            function = getattr(function, "func", function)  # of a partial
+            file = inspect.getsourcefile(inspect.unwrap(function))
+            found.append(Path(str(file)).read_text(encoding="utf-8"))
+        except (AssertionError, TypeError, OSError):
+            found.append(repr(function))
+    return found

@@ -5,6 +5,7 @@ so that the times of the reported runs are theirs alone. Under `jax.distributed`
 share out the optimizers, each on its own devices, and all end with the same results.
 """
 
+import math
 import os
 import pickle
 import platform
@@ -12,19 +13,20 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import jax
 import numpy as np
 
 from lecture_opt import equals, specs
-from lecture_opt.compare import results, space
+from lecture_opt.compare import results, schedules, space
 from lecture_opt.compare.protocol import Protocol
 from lecture_opt.compare.runs import data, entrants, hosted
 from lecture_opt.compare.runs.cell import Run, facts
 from lecture_opt.compare.runs.store import Store
 from lecture_opt.environment import check_device
 from lecture_opt.problems import Loop, Task, as_loop
+from lecture_opt.problems.parts import PARTS
 
 DEFAULT_OPTIMIZERS = tuple(text for pair in equals.PAIRS for text in (pair.lecture, pair.optax))
 
@@ -32,11 +34,12 @@ OnStage = Callable[[str, str, str], None]
 
 
 class Plan(NamedTuple):
-    """A task that was looked at with its optimizers."""
+    """A task that was looked at with its optimizers, or why one of these can't train it."""
 
     loop: Loop
+    optimizers: Sequence[specs.OptimizerSpec]
     examined: entrants.Examined
-    entrants: Sequence[entrants.Entrant]
+    entrants: Sequence[entrants.Entrant | results.Failure]
 
 
 class Outcome(NamedTuple):
@@ -48,6 +51,10 @@ class Outcome(NamedTuple):
     fingerprint: str
 
 
+Tried: TypeAlias = Run | Outcome | results.Failure | None
+"""What became of an optimizer on a task so far; `None` where another process has it."""
+
+
 def run(
     tasks: Sequence[Loop | Task],
     optimizers: Sequence[specs.OptimizerSpec],
@@ -56,7 +63,7 @@ def run(
     store: Store | None = None,
     on_stage: OnStage = lambda *_: None,
 ) -> results.Study:
-    """Compares the optimizers on the tasks.
+    """Compares the optimizers on the tasks. One that raises fails there, and the others go on.
 
     Args:
         tasks: What to train.
@@ -64,26 +71,29 @@ def run(
         protocol: What is the same for all.
         store: Keeps what is finished, so that a later call with it goes on from there.
         on_stage: Called with ("checked", "", "") when nothing was found wrong, then with ("tuned"
-            or "reported", task, optimizer) when it is.
+            or "reported", task, optimizer) when it is, or ("failed: " and why, task, optimizer).
 
     Raises:
         ValueError: Before any training, where something is missing, given twice or can't be
-            trained.
+            trained by any of the optimizers.
     """
     optimizers = specs.distinct(optimizers)
     plans = check(tasks, optimizers, protocol)
+    for plan in plans:
+        for one in plan.entrants:
+            if isinstance(one, results.Failure):
+                on_stage(f"failed: {one.why}", plan.loop.name, one.optimizer)
     on_stage("checked", "", "")
     found, measured, twins, stopped = [], [], [], threading.Event()
     baseline = [spec.name for spec in optimizers].index(protocol.baseline)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         try:
             for plan in plans:
-                runs = _runs(plan, optimizers, protocol, store or Store(None), stopped)
+                runs = _runs(plan, protocol, store or Store(None), stopped)
                 outcomes = _measure(plan.loop.name, runs, baseline, pool, on_stage)
-                measured.append([one.measured for one in outcomes])
-                twins.append(outcomes[baseline].twin)
-                first = outcomes[0]
-                found.append(facts(plan.loop, plan.examined, first.untrained, first.fingerprint))
+                found.append(_facts(plan, protocol, outcomes))
+                measured.append([o.measured if isinstance(o, Outcome) else o for o in outcomes])
+                twins.append(getattr(outcomes[baseline], "twin", None))
         except BaseException:
             stopped.set()
             pool.shutdown(cancel_futures=True)
@@ -122,7 +132,11 @@ def check(
         )
     for spec in optimizers:
         _check_tunable(spec)
-    return [_plan(protocol.applied(as_loop(task)), optimizers, protocol) for task in tasks]
+    plans = [_plan(protocol.applied(as_loop(task)), optimizers, protocol) for task in tasks]
+    found = [one for plan in plans for one in plan.entrants]
+    if all(isinstance(one, results.Failure) for one in found):
+        raise ValueError(getattr(found[0], "why", ""))
+    return plans
 
 
 def _check_tunable(spec: specs.OptimizerSpec) -> None:
@@ -146,24 +160,27 @@ def _plan(loop: Loop, optimizers: Sequence[specs.OptimizerSpec], protocol: Proto
             f"{loop.name}"
         )
     examined = entrants.examine(loop)
-    found = []
+    shape = schedules.parse(protocol.schedule) if protocol.schedule else None
+    found: list[entrants.Entrant | results.Failure] = []
     for spec in optimizers:
         draws = space.draw(protocol.space(spec), protocol.draws)
         settings = [
             {name: values[i].item() for name, values in draws.items()}
             for i in range(protocol.draws)
         ]
-        found.append(entrants.look(loop, examined, spec, settings))
-    return Plan(loop, examined, found)
+        try:
+            found.append(entrants.look(loop, examined, spec, settings, shape))
+        except ValueError as error:
+            found.append(results.Failure(spec.name, str(error)))
+    return Plan(loop, optimizers, examined, found)
 
 
 def _runs(
     plan: Plan,
-    optimizers: Sequence[specs.OptimizerSpec],
     protocol: Protocol,
     store: Store,
     stopped: threading.Event,
-) -> list[Run | None]:
+) -> list[Tried]:
     """The runs of this process's optimizers; `None` for those of another process."""
     shared = data.prepare(plan.loop)
 
@@ -171,58 +188,96 @@ def _runs(
         if stopped.is_set():
             raise KeyboardInterrupt
 
-    def one(spec: specs.OptimizerSpec, entrant: entrants.Entrant) -> Run:
+    def one(
+        spec: specs.OptimizerSpec, entrant: entrants.Entrant | results.Failure
+    ) -> Run | results.Failure:
+        if isinstance(entrant, results.Failure):
+            return entrant
         loop = plan.loop
-        computed = entrant.identity or hosted.source(entrant) or f"{loop.name} {spec.text}"
+        computed = [entrant.identity]
+        if entrant.settings or entrant.driver.host:
+            computed += hosted.source(entrant, spec)
         ranges = {name: str(where) for name, where in protocol.space(spec).items()}
         identity = [
             results.plain(about()), computed, shared.digest, ranges, protocol.draws,
-            protocol.tuning_seeds, protocol.reporting_seeds, protocol.planned, loop.steps,
-            loop.evaluations, loop.batch_size, loop.higher_is_better,
+            protocol.tuning_seeds, protocol.reporting_seeds, protocol.planned, protocol.schedule,
+            loop.steps, loop.evaluations, loop.batch_size, loop.higher_is_better,
         ]  # fmt: skip
         kept = store.cell(identity)
         return Run(spec, entrant, plan.examined, shared, protocol, kept, between)
 
-    pairs = zip(optimizers, plan.entrants, strict=True)
+    pairs = zip(plan.optimizers, plan.entrants, strict=True)
     return [one(*pair) if _is_ours(i) else None for i, pair in enumerate(pairs)]
 
 
 def _measure(
     task: str,
-    runs: Sequence[Run | None],
+    runs: Sequence[Tried],
     baseline: int,
     pool: ThreadPoolExecutor,
     on_stage: OnStage,
-) -> list[Outcome]:
+) -> list[Outcome | results.Failure]:
     """One task: its optimizers tuned side by side, then reported one by one."""
 
-    def tune(ours: Run) -> None:
+    def tried(work: Callable[[Run], Tried], ours: Tried) -> Tried:
+        """What the work gives; where it raises, why."""
+        if not isinstance(ours, Run):
+            return ours
+        try:
+            return work(ours)
+        except Exception as error:
+            failure = results.Failure(ours.spec.name, entrants.reason(error))
+            on_stage(f"failed: {failure.why}", task, ours.spec.name)
+            return failure
+
+    def tune(ours: Run) -> Run:
         _ = ours.tuned
         on_stage("tuned", task, ours.spec.name)
+        return ours
 
-    for future in [pool.submit(tune, ours) for ours in runs if ours is not None]:
-        future.result()
-    outcomes = []
-    for i, ours in enumerate(runs):
-        one = None
-        if ours is not None:
-            measured, untrained = ours.measured
-            on_stage("reported", task, ours.spec.name)
-            has_twin = i == baseline and len(runs) > 1
-            twin = ours.twin if has_twin else None
-            one = Outcome(measured, untrained, twin, ours.data.digest)
-        outcomes.append(_shared(one, i))
-    return outcomes
+    def report(ours: Run) -> Outcome:
+        measured, untrained = ours.measured
+        on_stage("reported", task, ours.spec.name)
+        has_twin = ours is runs[baseline] and len(runs) > 1
+        return Outcome(measured, untrained, ours.twin if has_twin else None, ours.data.digest)
+
+    futures = [pool.submit(tried, tune, ours) for ours in runs]
+    tuned = [future.result() for future in futures]
+    return [_shared(tried(report, ours), i) for i, ours in enumerate(tuned)]
+
+
+def _facts(
+    plan: Plan, protocol: Protocol, outcomes: Sequence[Outcome | results.Failure]
+) -> results.Facts:
+    ran = [one for one in outcomes if isinstance(one, Outcome)]
+    untrained = ran[0].untrained if ran else dict.fromkeys(PARTS[1:], math.nan)
+    digest = ran[0].fingerprint if ran else ""
+    return facts(plan.loop, plan.examined, untrained, digest, _notes(plan, protocol))
+
+
+def _notes(plan: Plan, protocol: Protocol) -> list[str]:
+    """What to know of how the runs of a task went."""
+    text = "runs go step by step from the host, as it can't be traced:"
+    why = plan.examined.driver.host
+    found = [f"Its {text} {why}."] if why else []
+    for spec, entrant in zip(plan.optimizers, plan.entrants, strict=True):
+        if isinstance(entrant, results.Failure):
+            continue
+        if entrant.driver.host and not why:
+            found.append(f"{spec.name}: its {text} {entrant.driver.host}.")
+        if protocol.schedule and entrant.schedule is None:
+            found.append(f"{spec.name} takes no schedule: its learning rate is constant.")
+    return found
 
 
 def _is_ours(index: int) -> bool:
     return index % jax.process_count() == jax.process_index()
 
 
-def _shared(one: Outcome | None, index: int) -> Outcome:
+def _shared(one: Tried, index: int) -> Outcome | results.Failure:
     """What the process that has it measured, given to all."""
     if jax.process_count() == 1:
-        assert one is not None
+        assert isinstance(one, Outcome | results.Failure)
         return one
     from jax.experimental import multihost_utils
 
@@ -232,5 +287,5 @@ def _shared(one: Outcome | None, index: int) -> Outcome:
     packed = np.frombuffer(pickle.dumps(one), np.uint8)
     size = int(given(np.array(len(packed))))
     whole = given(np.resize(packed, size))
-    outcome: Outcome = pickle.loads(whole.astype(np.uint8).tobytes())
+    outcome: Outcome | results.Failure = pickle.loads(whole.astype(np.uint8).tobytes())
     return outcome

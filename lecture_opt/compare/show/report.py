@@ -13,7 +13,7 @@ from lecture_opt.compare.show.answers import answers
 from lecture_opt.compare.show.latex import latex
 from lecture_opt.compare.show.rows import COLUMNS, DETAILS, columns, number, rows
 from lecture_opt.pages.render import render
-from lecture_opt.pages.styles import is_users, labels, users_first, styles
+from lecture_opt.pages.styles import is_users, labels, styles, users_first
 
 MARKS = {"better": "▲", "worse": "▼", "equivalent": "≈", "undecided": "?", "diverged": "✕"}
 """A sign for each verdict, for those who see no colour."""

@@ -2,10 +2,12 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from textwrap import shorten
 from typing import NamedTuple
 
 import numpy as np
 
+from lecture_opt.compare.results.measured import Failure
 from lecture_opt.compare.results.types import Cell, Estimate, Steps, Task
 
 COLUMNS = {
@@ -55,8 +57,10 @@ def diverged(cell: Cell) -> bool:
 
 
 def rows(task: Task) -> list[Row]:
-    """A row for each optimizer, best first: column to entry."""
-    return [_row(cell) for cell in task.cells]
+    """A row for each optimizer, best first, then those that failed: column to entry."""
+    has_baseline = task.margin.source != "none"
+    found = [_row(cell, has_baseline) for cell in task.cells]
+    return found + [_failed(one) for one in task.failures]
 
 
 def number(value: float, digits: int = 4) -> str:
@@ -98,10 +102,19 @@ def steps(target: Steps) -> Entry:
     return Entry(f"{target.median:.0f} ({low} to {high})", target.median)
 
 
-def _row(cell: Cell) -> Row:
+def _failed(one: Failure) -> Row:
+    """The reason stands where the setting would."""
+    missing = dict.fromkeys((*COLUMNS, *DETAILS), Entry("–", None))
+    why = Entry(shorten(f"failed: {one.why}", 60, placeholder=" …"), None)
+    name, verdict = Entry(one.optimizer, one.optimizer), Entry("failed", "failed")
+    return {**missing, "optimizer": name, "verdict": verdict, "setting": why}
+
+
+def _row(cell: Cell, has_baseline: bool) -> Row:
     gain, width, lost = cell.gain, cell.working_range.decades, cell.diverged.tuning
     by = gain or Estimate(math.nan, math.nan, math.nan)
-    verdict = "baseline" if gain is None else "diverged" if diverged(cell) else gain.verdict
+    alone = "baseline" if has_baseline else "–"
+    verdict = alone if gain is None else "diverged" if diverged(cell) else gain.verdict
     reached = cell.steps_to_target.reached
     return {
         "rank": Entry(str(cell.rank), cell.rank),

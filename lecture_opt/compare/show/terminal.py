@@ -85,6 +85,8 @@ def ranked(task: Task, width: int) -> Table:
 def target(task: Task) -> str:
     """What the steps are counted to."""
     value, source = task.target.value, task.target.source
+    if source == "none":
+        return "No target: no optimizer ran."
     said = {"given": "as given", "the task": "as the task says"}
     origin = said.get(source, f"what {source} reaches")
     return f"Target: validation {task.metric} {number(value)}, {origin}."
@@ -96,9 +98,11 @@ def legend(protocol: Protocol, compared: bool) -> str:
         f"Verdict and gain: against {protocol.baseline}, by seed; "
         f"the interval holds it with {protocol.level:.0%}. "
     )
+    shape = f"Learning rates follow {protocol.schedule}; a setting is the peak. "
     return (
-        f"{versus if compared else ''}Test: mean over {protocol.seeds} seeds. Steps: median and "
-        "its interval; reached: runs that got there. Decades: of rates within 5 % of the best. "
+        f"{shape if protocol.schedule else ''}{versus if compared else ''}Test: mean over "
+        f"{protocol.seeds} seeds. Steps: median and its "
+        "interval; reached: runs that got there. Decades: of rates within 5 % of the best. "
         "Diverged: share of the tuning runs. µs: one step of one run, evaluations included. "
         "!: on the edge of its range."
     )
@@ -113,9 +117,11 @@ def sentences(task: Task, protocol: Protocol) -> list[str]:
 
 
 def remarks(task: Task, protocol: Protocol) -> list[str]:
-    """What to know before believing a task's table: the noise floor, and warnings."""
-    compared = len(task.cells) > 1 and not all(diverged(cell) for cell in task.cells)
-    return [*([verdicts.noise(task, protocol)] if compared else []), *task.warnings]
+    """What to know before believing a task's table: the noise floor, notes, warnings."""
+    compared = any(cell.gain for cell in task.cells) and not all(
+        diverged(cell) for cell in task.cells
+    )
+    return [*([verdicts.noise(task, protocol)] if compared else []), *task.notes, *task.warnings]
 
 
 def overall(ranks: Ranks) -> Table:
