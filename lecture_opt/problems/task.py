@@ -119,13 +119,17 @@ def eval_params(optimizer: Any, opt_state: PyTree, params: Params) -> Params:
     if hasattr(optimizer, "eval_params"):
         return optimizer.eval_params(opt_state, params)
 
-    def is_schedule_free(node: Any) -> bool:
+    states = schedule_free(opt_state)
+    return contrib.schedule_free_eval_params(states[0], params) if states else params
+
+
+def schedule_free(opt_state: PyTree) -> list[contrib.ScheduleFreeState]:
+    """The states of optax's schedule-free within that of an optimizer."""
+
+    def is_one(node: Any) -> bool:
         return isinstance(node, contrib.ScheduleFreeState)
 
-    for node in jax.tree.leaves(opt_state, is_leaf=is_schedule_free):
-        if is_schedule_free(node):
-            return contrib.schedule_free_eval_params(node, params)
-    return params
+    return list(filter(is_one, jax.tree.leaves(opt_state, is_leaf=is_one)))
 
 
 def split(x: np.ndarray, y: np.ndarray, *, standardise: bool = True, block: int = 1) -> Pool:
