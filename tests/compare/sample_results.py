@@ -102,6 +102,7 @@ def _task(name, metric, higher, names):
         "untrained": {"validation": 0.1, "test": 0.1},
         "fingerprint": "f00d",
         "pooled": True,
+        "goal": None,
         "batch_size": 32,
         "notes": [],
         "target": {"value": 0.85, "source": "optax:adam"},

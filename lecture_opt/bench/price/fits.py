@@ -116,7 +116,8 @@ def largest_batch(
         ValueError: Its batches come from a list or a stream, whose size is not the loop's.
     """
     loop = as_loop(problem)
-    if callable(loop.data[0]) or isinstance(loop.data[0], list):
+    train = loop.parts()[0]
+    if callable(train) or isinstance(train, list):
         raise ValueError(f"{loop.name}: its data are batches already; wanted arrays of examples")
     memory = devices.named(device).memory
     priced: dict[int, Price] = {}

@@ -136,9 +136,11 @@ def _target(
     facts: Facts,
     row: Sequence[Measured],
 ) -> Target:
-    """What the best baseline reaches in half of its tuning runs, unless one is given."""
+    """What is given, or what the task says, or the best baseline reaches in half of its runs."""
     if protocol.target is not None:
         return Target(protocol.target, "given")
+    if facts.goal is not None:
+        return Target(facts.goal, "the task")
     sign = -1 if facts.higher_is_better else 1
     candidates = [
         (sign * _tuned_median(one, facts), spec.name)

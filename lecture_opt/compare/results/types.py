@@ -186,7 +186,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Target:
-    """The validation metric to reach; `source` is "given", the baseline it comes from or "none"."""
+    """The metric to reach; `source`: "given", "the task", the baseline it is of, or "none"."""
 
     value: float
     source: str

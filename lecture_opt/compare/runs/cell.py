@@ -217,6 +217,7 @@ def facts(
         pooled=isinstance(loop.data, Pool),
         batch_size=batch_size(loop),
         steps=evaluated_steps(loop),
+        goal=loop.target,
         notes=notes,
     )
 

@@ -18,7 +18,7 @@ from typing import NamedTuple, TypeAlias
 import jax
 import numpy as np
 
-from lecture_opt import equals, specs
+from lecture_opt import specs
 from lecture_opt.compare import results, schedules, space
 from lecture_opt.compare.protocol import Protocol
 from lecture_opt.compare.runs import data, entrants, hosted
@@ -27,8 +27,6 @@ from lecture_opt.compare.runs.store import Store
 from lecture_opt.environment import check_device
 from lecture_opt.problems import Loop, Task, as_loop
 from lecture_opt.problems.parts import PARTS
-
-DEFAULT_OPTIMIZERS = tuple(text for pair in equals.PAIRS for text in (pair.lecture, pair.optax))
 
 OnStage = Callable[[str, str, str], None]
 

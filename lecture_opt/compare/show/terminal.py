@@ -87,7 +87,8 @@ def target(task: Task) -> str:
     value, source = task.target.value, task.target.source
     if source == "none":
         return "No target: no optimizer ran."
-    origin = "as given" if source == "given" else f"what {source} reaches"
+    said = {"given": "as given", "the task": "as the task says"}
+    origin = said.get(source, f"what {source} reaches")
     return f"Target: validation {task.metric} {number(value)}, {origin}."
 
 
