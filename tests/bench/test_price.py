@@ -179,9 +179,10 @@ def test_what_is_compared_takes_less_memory_than_adamw():
 
 
 def test_a_stream_s_batch_has_no_size_to_find():
-    task = problems.load("digits-mlp")
-    batches = [jax.tree.map(lambda leaf: leaf[:4], task.train)]
-    listed = dataclasses.replace(task, data=(batches, *task.data[1:]))
+    loop = problems.as_loop(problems.load("digits-mlp"))
+    train, *others = loop.parts()
+    batches = [jax.tree.map(lambda leaf: leaf[:4], train)]
+    listed = dataclasses.replace(loop, data=(batches, *others))
     with pytest.raises(ValueError, match="its data are batches already"):
         price.largest_batch("sgd", optax.sgd(1.0), listed, "h100")
 
