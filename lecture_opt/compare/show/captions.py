@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from lecture_opt.compare.results import verdicts
 from lecture_opt.compare.results.types import Study, Task
 from lecture_opt.compare.show.charts import Chart
+from lecture_opt.compare.show.rows import compared
 
 
 def protocol(study: Study) -> str:
@@ -28,7 +29,7 @@ def protocol(study: Study) -> str:
 def noise(task: Task, study: Study) -> str:
     """How long the runs of a task are, and its noise floor where anything was compared."""
     text = f"{task.name}: {task.steps[-1]} steps of batches of {task.batch_size}."
-    return f"{text} {verdicts.noise(task, study.protocol)}" if len(task.cells) > 1 else text
+    return f"{text} {verdicts.noise(task, study.protocol)}" if compared(task) else text
 
 
 def figure(panels: Sequence[Chart], study: Study) -> str:
