@@ -19,14 +19,7 @@ def add_protocol(parser: argparse.ArgumentParser) -> None:
         help="the optimizer that the others are measured against "
         "(default: optax:adam where it takes part, else the first of optax's, else the first)",
     )
-    add("--steps", type=int, help="steps of a run (default: the task's own; quick: half of them)")
-    add("--batch-size", type=int, metavar="N", help="of a minibatch (default: the task's own)")
-    add(
-        "--evaluations",
-        type=int,
-        metavar="N",
-        help="how often a run is evaluated (default: the task's own)",
-    )
+    _add_lengths(parser)
     add("--seeds", type=int, default=10, help="seeds that report (default: %(default)s)")
     add(
         "--budget",
@@ -42,11 +35,23 @@ def add_protocol(parser: argparse.ArgumentParser) -> None:
         help="learning rates to search where the optimizer declares none (default: 1e-4 10)",
     )
     add(
+        "--schedule",
+        metavar="SHAPE",
+        help="of every learning rate over a run, warmup_cosine(0.05), warmup_linear(0.05) or "
+        "warmup_constant(0.05), which rise over 5%% of the steps; the peak is tuned",
+    )
+    add(
         "--margin",
         metavar="VALUE",
         help="smallest difference that matters, 0.01 in the metric or 2%% of the baseline's "
         "(default: the measured noise floor)",
     )
+    _add_looks(parser)
+
+
+def _add_looks(parser: argparse.ArgumentParser) -> None:
+    """Adds the options that say which seeds run, and when a run is looked at."""
+    add = parser.add_argument
     add("--until", choices=["clear"], help="add seeds until each verdict is decided")
     add("--max-seeds", type=int, default=40, help="where --until stops (default: %(default)s)")
     add("--first-seed", type=int, default=0, help="where the seeds start (default: %(default)s)")
@@ -55,6 +60,26 @@ def add_protocol(parser: argparse.ArgumentParser) -> None:
         type=float,
         metavar="VALUE",
         help="validation metric to count the steps to (default: what the best baseline reaches)",
+    )
+    add(
+        "--choose",
+        choices=["last", "best"],
+        default="last",
+        help="take a run's metric at its last or at its best validation evaluation, in tuning and "
+        "in the report (default: %(default)s)",
+    )
+
+
+def _add_lengths(parser: argparse.ArgumentParser) -> None:
+    """Adds the options that override what each task says."""
+    add = parser.add_argument
+    add("--steps", type=int, help="steps of a run (default: the task's own; quick: half of them)")
+    add("--batch-size", type=int, metavar="N", help="of a minibatch (default: the task's own)")
+    add(
+        "--evaluations",
+        type=int,
+        metavar="N",
+        help="how often a run is evaluated (default: the task's own)",
     )
 
 
@@ -78,12 +103,6 @@ def chosen(
         kit.at_least(f"--{name.replace('_', '-')}", 1 if value is None else value, 1)
     kit.at_least("--seeds", args.seeds, 2)
     kit.at_least("--budget", draws, 1)
-    rates = compare.Protocol.rates
-    if args.rates is not None:
-        low, high = args.rates
-        if not 0 < low < high:
-            raise ValueError(f"--rates {low:g} {high:g}: wanted 0 < LOW < HIGH")
-        rates = specs.Range("log", low, high)
     protocol = compare.Protocol(
         **overrides,
         draws=draws,
@@ -91,10 +110,12 @@ def chosen(
         tuning_seed_count=5 if args.quick else args.seeds,
         baseline=baseline,
         target=args.target,
-        rates=rates,
+        rates=_rates(args.rates),
+        schedule=args.schedule,
         margin=margin,
         relative=relative,
         first_seed=args.first_seed,
+        choose=args.choose,
     )
     tasks = compare.load_tasks(args.task or (QUICK if args.quick else ()))
     if args.quick:
@@ -102,6 +123,15 @@ def chosen(
     if args.target is not None:
         _check_target(args.target, tasks)
     return tasks, optimizers, protocol
+
+
+def _rates(given: Sequence[float] | None) -> specs.Range:
+    if given is None:
+        return compare.Protocol.rates
+    low, high = given
+    if not 0 < low < high:
+        raise ValueError(f"--rates {low:g} {high:g}: wanted 0 < LOW < HIGH")
+    return specs.Range("log", low, high)
 
 
 def _check_expected(

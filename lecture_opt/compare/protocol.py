@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from lecture_opt import specs
-from lecture_opt.compare import space
+from lecture_opt.compare import schedules, space
 from lecture_opt.problems.loop import Loop
 
 FIRST_REPORTING_SEED = 1_000_000
@@ -28,11 +28,15 @@ class Protocol:
         baseline: Name of the optimizer that the others are measured against.
         target: Validation metric to reach; None takes it from the best baseline.
         rates: Range of learning rates for optimizers that declare none.
+        schedule: The shape that every learning rate takes over a run, as in "warmup_cosine(0.05)",
+            a rise over 5 % of the steps; what is tuned is its peak. `None` leaves them constant.
         margin: The smallest difference of the test metric that matters; `None` takes the noise
             floor of each task.
         relative: Whether `margin` is a share of the baseline's metric.
         planned: Seeds of the first look, where this study extends an earlier one.
         first_seed: Where the seeds start, so that several machines may take different ones.
+        choose: When the metric of a run is taken, in tuning and in the report: "last", after the
+            last step, or "best", at the run's best validation metric.
         family: How many sets of candidates were judged in this folder, this one included.
     """
 
@@ -46,10 +50,12 @@ class Protocol:
     baseline: str = "optax:adam"
     target: float | None = None
     rates: specs.Range = space.LEARNING_RATES
+    schedule: str | None = None
     margin: float | None = None
     relative: bool = False
     planned: int | None = None
     first_seed: int = 0
+    choose: str = "last"
     family: int = 1
 
     def __post_init__(self) -> None:
@@ -58,12 +64,16 @@ class Protocol:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"Protocol: {name}={value}; wanted 1 at least")
+        if self.choose not in ("last", "best"):
+            raise ValueError(f"Protocol: choose={self.choose!r}; wanted 'last' or 'best'")
         if not 2 <= self.seeds < FIRST_REPORTING_SEED:
             raise ValueError(f"Protocol: seeds={self.seeds}; intervals want two at least")
         if not 0 < self.level < 1:
             raise ValueError(f"Protocol: level={self.level}; wanted between 0 and 1")
         if self.margin is not None and not 0 < self.margin < np.inf:
             raise ValueError(f"Protocol: margin={self.margin}; wanted a positive number")
+        if self.schedule is not None:
+            schedules.parse(self.schedule)
         if self.family < 1:
             raise ValueError(f"Protocol: family={self.family}; wanted 1 at least")
         if self.target is not None and not np.isfinite(self.target):
@@ -71,7 +81,7 @@ class Protocol:
 
     @property
     def tuning_seeds(self) -> tuple[int, ...]:
-        """Seeds that choose the setting, by the last validation metric."""
+        """Seeds that choose the setting, by the validation metric."""
         return tuple(range(self.first_seed, self.first_seed + self.tuning_seed_count))
 
     @property

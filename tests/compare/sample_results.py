@@ -41,6 +41,10 @@ def _cell(name, rank, rng, higher, baseline):
         | {"restricted_mean": 25.0, "values": [20.0, 10.0, None]},
         "loss_area": {"mean": 0.5, "low": 0.4, "high": 0.6, "values": [0.4, 0.5, 0.6]},
         "working_range": {"decades": 1.5, "low": 0.001, "high": 0.03, "share": 0.5},
+        "wrong_rate": {
+            "tenth": {"mean": 0.1, "low": 0.05, "high": 0.15},
+            "tenfold": {"mean": None, "low": None, "high": None},
+        },
         "diverged": {"tuning": 0.25, "reporting": 0},
         "gain": None
         if name == baseline
@@ -62,7 +66,8 @@ def _cell(name, rank, rng, higher, baseline):
             | {"high": [0.7, 0.8, best]},
         },
         "cost": {"step_seconds": 5e-6, "run_seconds": 0.1, "trace_seconds": 0.2}
-        | {"compile_seconds": 1.5, "state_bytes": 496, "parameter_bytes": 248},
+        | {"compile_seconds": 1.5, "state_bytes": 496, "parameter_bytes": 248}
+        | {"seconds_to_target": {"median": 1e-4, "low": 5e-5, "high": None}},
     }
     if name == HOSTILE:  # it tunes two numbers, and one of its runs diverged
         cell["hyperparameters"]["b1"] = 0.9
@@ -74,6 +79,7 @@ def _cell(name, rank, rng, higher, baseline):
             cell[key]["median"][3] = cell[key]["low"][3] = cell[key]["high"][3] = None
         cell["loss_area"]["values"][2] = None
         cell["steps_to_target"] = {"median": None, "low": None, "high": None, "reached": 0}
+        cell["cost"]["seconds_to_target"] = {"median": None, "low": None, "high": None}
         cell["steps_to_target"] |= {"restricted_mean": 40.0, "values": [None] * 3}
     return cell
 
@@ -124,10 +130,12 @@ def plain(names):
             "baseline": names[0],
             "target": None,
             "rates": {"kind": "log", "low": 1e-4, "high": 10.0, "values": []},
+            "schedule": None,
             "margin": None,
             "relative": False,
             "planned": None,
             "first_seed": 0,
+            "choose": "last",
             "family": 1,
             "seeds": 3,
             "tuning_seed_count": 2,

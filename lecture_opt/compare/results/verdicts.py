@@ -65,6 +65,16 @@ def noise(task: Task, protocol: Protocol) -> str:
     return f"{text} Differences below {task.margin.value:.3g} are taken not to matter."
 
 
+def taken(protocol: Protocol) -> str:
+    """When the metric of a run is taken."""
+    if protocol.choose == "best":
+        return (
+            "Every metric is taken at the run's best validation evaluation, in tuning and in the "
+            "report."
+        )
+    return "Every metric is taken at the run's last evaluation."
+
+
 def warnings(
     cells: Sequence[Cell], failures: Sequence[Failure], facts: Facts, protocol: Protocol
 ) -> list[str]:

@@ -43,7 +43,8 @@ def answers(study: Study) -> dict[str, list[Answer]]:
                     _answer(cell, cell.gain, task, study.protocol)
                 )
         for one in task.failures:
-            failed = Answer(task.name, "failed", "–", f"it failed: {one.why}", "mend it and compare again")
+            why = f"it failed: {one.why}"
+            failed = Answer(task.name, "failed", "–", why, "mend it and compare again")
             found.setdefault(one.optimizer, []).append(failed)
     return {name: found[name] for name in users_first(found)}
 

@@ -19,10 +19,12 @@ def protocol(study: Study) -> str:
     )
     if optimizers > 1:
         text += f" Baseline: {how.baseline}."
+    if how.schedule:
+        text += f" Learning rates follow {how.schedule}; a setting is the peak."
+    split = "the split of the data, " if all(task.pooled for task in study.tasks) else ""
     return (
-        f"{text} Intervals: {how.level:.0%}; they cover the initial params, the minibatches and "
-        "the choice of the setting. One split of the data serves all seeds: they do not cover what "
-        "another split would give."
+        f"{text} {verdicts.taken(how)} Intervals: {how.level:.0%}; they cover the initial params, "
+        f"the minibatches, {split}and the choice of the setting."
     )
 
 

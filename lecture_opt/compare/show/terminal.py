@@ -95,11 +95,13 @@ def legend(protocol: Protocol, several: bool) -> str:
         f"Verdict and gain: against {protocol.baseline}, by seed; "
         f"the interval holds it with {protocol.level:.0%}. "
     )
+    shape = f"Learning rates follow {protocol.schedule}; a setting is the peak. "
     return (
-        f"{versus if several else ''}Test: mean over {protocol.seeds} seeds. Steps: median and "
-        "its interval; reached: runs that got there. Decades: of rates within 5 % of the best. "
+        f"{shape if protocol.schedule else ''}{versus if several else ''}Test: mean over "
+        f"{protocol.seeds} seeds. Steps: median and its "
+        "interval; reached: runs that got there. Decades: of rates within 5 % of the best. "
         "Diverged: share of the tuning runs. µs: one step of one run, evaluations included. "
-        "!: on the edge of its range."
+        f"!: on the edge of its range. {verdicts.taken(protocol)}"
     )
 
 
