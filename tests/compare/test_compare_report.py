@@ -273,9 +273,27 @@ def test_latex_is_escaped_and_the_best_is_bold():
     assert text.count(r"\toprule") == text.count(r"\bottomrule") == 2
     assert r"error\_rate \& 100\% \#1" in text
     assert r"\textless{}script\textgreater{}" in text
-    best = [line for line in text.splitlines() if r"\textbf" in line]
-    assert [line.split(" & ")[0] for line in best] == ["optax:adam", "optax:adam"]
-    assert re.sub(r"\\.", "", "".join(best)).count("&") == 12
+    rows = [
+        line.split(" & ")
+        for line in text.splitlines()
+        if line.startswith(("optax:", "lecture:", r"\text"))
+    ]
+    assert len(rows) == 2 * len(NAMES)
+    assert {len(row) for row in rows} == {len(latex.COLUMNS)}
+    test = latex.COLUMNS.index("test")
+    best = [row[0] for row in rows if row[test].startswith(r"\textbf")]
+    assert best == ["optax:adam", "optax:adam"]
+    own = [row[0] for row in rows if row[0].startswith(r"\textbf")]
+    assert len(own) == 2
+    assert all("mine.py" in name for name in own)
+
+
+def test_latex_has_short_names_that_stay_apart_and_real_minus_signs():
+    text = latex.latex(sample_results.make(sample_results.LONG))
+    cells = [line.split(" & ") for line in text.splitlines() if line.endswith(r"\\")]
+    names = [re.sub(r"\\ldots{}", "…", row[0]) for row in cells]
+    assert len(set(names)) == len(sample_results.LONG) + 1
+    assert "$-$0.01 to 0.05" in text
 
 
 def test_text_inside_a_script_cannot_end_it():

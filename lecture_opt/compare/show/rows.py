@@ -59,6 +59,12 @@ def diverged(cell: Cell) -> bool:
     return cell.diverged.tuning == 1 and cell.diverged.reporting == len(cell.test.values)
 
 
+def compared(task: Task) -> bool:
+    """Whether anything was measured against a baseline."""
+    measured = len(task.cells) > 1 and not all(diverged(cell) for cell in task.cells)
+    return measured and task.margin.source != "none"
+
+
 def rows(task: Task) -> list[Row]:
     """A row for each optimizer, best first, then those that failed: column to entry."""
     has_baseline = task.margin.source != "none"
