@@ -22,9 +22,9 @@ def add_problems(parser: argparse.ArgumentParser) -> None:
         "--suite",
         choices=list(compare.SUITES),
         default="lecture",
-        help="tasks, optimizers and budget where they are not given: the lecture's six beside optax's "
-        "on small tables, or today's optimizers on a transformer, recurrent and convolutional nets, a "
-        "VAE and word vectors (default: %(default)s)",
+        help="tasks, optimizers and budget where they are not given: the lecture's six beside "
+        "optax's on small data, or optimizers of today on a transformer, a recurrent and a "
+        "convolutional net, a VAE and word vectors (default: %(default)s)",
     )
     parser.add_argument(
         "--scale",
@@ -112,9 +112,8 @@ def chosen(
     suite = compare.SUITES[args.suite]
     texts = args.optimizer or named or suite.optimizers
     optimizers = specs.distinct([specs.parse(text) for text in texts])
-    names = [spec.name for spec in optimizers]
     baseline = _baseline(optimizers, args.baseline or (wanted[0].baseline if wanted else None))
-    _check_expected(expected(args), names, baseline)
+    _check_expected(expected(args), [spec.name for spec in optimizers], baseline)
     margin, relative = None, False
     if args.margin is not None:
         margin, relative = expectations.parse_margin(args.margin)
@@ -141,11 +140,10 @@ def chosen(
         relative=relative,
         first_seed=args.first_seed,
     )
-    tasks = compare.load_tasks(
-        args.task or (suite.quick if args.quick else suite.tasks), args.scale
-    )
+    names = args.task or (suite.quick if args.quick else suite.tasks)
+    tasks = compare.load_tasks(names, args.scale)
     if args.quick:
-        tasks = [replace(task, steps=-(-task.steps // 2)) for task in tasks]
+        tasks = [replace(task, steps=-(-task.steps // 2), target=None) for task in tasks]
     if args.target is not None:
         _check_target(args.target, tasks)
     return tasks, optimizers, protocol
