@@ -79,6 +79,12 @@ def add_protocol(parser: argparse.ArgumentParser) -> None:
         help="smallest difference that matters, 0.01 in the metric or 2%% of the baseline's "
         "(default: the measured noise floor)",
     )
+    _add_looks(parser)
+
+
+def _add_looks(parser: argparse.ArgumentParser) -> None:
+    """Adds the options that say which seeds run, and when a run is looked at."""
+    add = parser.add_argument
     add("--until", choices=["clear"], help="add seeds until each verdict is decided")
     add("--max-seeds", type=int, default=40, help="where --until stops (default: %(default)s)")
     add("--first-seed", type=int, default=0, help="where the seeds start (default: %(default)s)")
@@ -87,6 +93,13 @@ def add_protocol(parser: argparse.ArgumentParser) -> None:
         type=float,
         metavar="VALUE",
         help="validation metric to count the steps to (default: what the best baseline reaches)",
+    )
+    add(
+        "--choose",
+        choices=["last", "best"],
+        default="last",
+        help="take a run's metric at its last or at its best validation evaluation, in tuning and "
+        "in the report (default: %(default)s)",
     )
 
 
@@ -124,9 +137,6 @@ def chosen(
         kit.at_least(f"--{name.replace('_', '-')}", 1 if value is None else value, 1)
     kit.at_least("--seeds", seeds, 2)
     kit.at_least("--budget", draws, 1)
-    low, high = suite.rates if args.rates is None else args.rates
-    if not 0 < low < high:
-        raise ValueError(f"--rates {low:g} {high:g}: wanted 0 < LOW < HIGH")
     protocol = compare.Protocol(
         **overrides,
         draws=draws,
@@ -134,11 +144,12 @@ def chosen(
         tuning_seed_count=suite.tuning_seeds or (5 if args.quick else seeds),
         baseline=baseline,
         target=args.target,
-        rates=specs.Range("log", low, high),
+        rates=_rates(args.rates or suite.rates),
         schedule=suite.schedule if args.schedule is None else args.schedule,
         margin=margin,
         relative=relative,
         first_seed=args.first_seed,
+        choose=args.choose,
     )
     names = args.task or (suite.quick if args.quick else suite.tasks)
     tasks = compare.load_tasks(names, args.scale)
@@ -147,6 +158,13 @@ def chosen(
     if args.target is not None:
         _check_target(args.target, tasks)
     return tasks, optimizers, protocol
+
+
+def _rates(given: Sequence[float]) -> specs.Range:
+    low, high = given
+    if not 0 < low < high:
+        raise ValueError(f"--rates {low:g} {high:g}: wanted 0 < LOW < HIGH")
+    return specs.Range("log", low, high)
 
 
 def _check_expected(

@@ -104,7 +104,7 @@ def legend(protocol: Protocol, compared: bool) -> str:
         f"{protocol.seeds} seeds. Steps: median and its "
         "interval; reached: runs that got there. Decades: of rates within 5 % of the best. "
         "Diverged: share of the tuning runs. µs: one step of one run, evaluations included. "
-        "!: on the edge of its range."
+        f"!: on the edge of its range. {verdicts.taken(protocol)}"
     )
 
 
