@@ -23,8 +23,8 @@ def add_problems(parser: argparse.ArgumentParser) -> None:
         choices=list(compare.SUITES),
         default="lecture",
         help="tasks, optimizers and budget where they are not given: the lecture's six beside "
-        "optax's on small tables, or today's optimizers on a transformer, recurrent and "
-        "convolutional nets, a VAE and word vectors (default: %(default)s)",
+        "optax's on small data, or optimizers of today on a transformer, a recurrent and a "
+        "convolutional net, a VAE and word vectors (default: %(default)s)",
     )
     parser.add_argument(
         "--scale",
@@ -125,9 +125,8 @@ def chosen(
     suite = compare.SUITES[args.suite]
     texts = args.optimizer or named or suite.optimizers
     optimizers = specs.distinct([specs.parse(text) for text in texts])
-    names = [spec.name for spec in optimizers]
     baseline = _baseline(optimizers, args.baseline or (wanted[0].baseline if wanted else None))
-    _check_expected(expected(args), names, baseline)
+    _check_expected(expected(args), [spec.name for spec in optimizers], baseline)
     margin, relative = None, False
     if args.margin is not None:
         margin, relative = expectations.parse_margin(args.margin)
@@ -145,18 +144,17 @@ def chosen(
         tuning_seed_count=suite.tuning_seeds or (5 if args.quick else seeds),
         baseline=baseline,
         target=args.target,
-        rates=_rates(suite.rates if args.rates is None else args.rates),
+        rates=_rates(args.rates or suite.rates),
         schedule=suite.schedule if args.schedule is None else args.schedule,
         margin=margin,
         relative=relative,
         first_seed=args.first_seed,
         choose=args.choose,
     )
-    tasks = compare.load_tasks(
-        args.task or (suite.quick if args.quick else suite.tasks), args.scale
-    )
+    names = args.task or (suite.quick if args.quick else suite.tasks)
+    tasks = compare.load_tasks(names, args.scale)
     if args.quick:
-        tasks = [replace(task, steps=-(-task.steps // 2)) for task in tasks]
+        tasks = [replace(task, steps=-(-task.steps // 2), target=None) for task in tasks]
     if args.target is not None:
         _check_target(args.target, tasks)
     return tasks, optimizers, protocol

@@ -47,10 +47,10 @@ SUITES = {
             "optax:adafactor",
             "lecture:adam",
         ),
-        draws=6,
-        seeds=5,
+        draws=7,
+        seeds=10,
         tuning_seeds=2,
-        rates=(1e-4, 0.1),
+        rates=(1e-4, 1.0),
         schedule="warmup_cosine(0.05)",
     ),
 }

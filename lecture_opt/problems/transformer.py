@@ -71,7 +71,7 @@ def bytes_transformer(scale: int = 1) -> Loop:
         metric,
         text.byte_windows(CONTEXT + 1),
         batch_size=round(8 * scale**0.5),
-        steps=300,
+        steps=200,
         evaluations=10,
         metric_name="nats per byte",
         description="Bytes of Python's documentation: a decoder-only transformer of two layers.",
