@@ -35,7 +35,7 @@ ROOMS = {
         ("report", "battery", "table", "pytest_door", "__init__"),
     ),
     "compare": (
-        ("space", "protocol"),
+        ("schedules", "space", "protocol"),
         ("results",),
         ("runs",),
         ("expectations",),

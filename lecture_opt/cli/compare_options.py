@@ -19,14 +19,7 @@ def add_protocol(parser: argparse.ArgumentParser) -> None:
         help="the optimizer that the others are measured against "
         "(default: optax:adam where it takes part, else the first of optax's, else the first)",
     )
-    add("--steps", type=int, help="steps of a run (default: the task's own; quick: half of them)")
-    add("--batch-size", type=int, metavar="N", help="of a minibatch (default: the task's own)")
-    add(
-        "--evaluations",
-        type=int,
-        metavar="N",
-        help="how often a run is evaluated (default: the task's own)",
-    )
+    _add_lengths(parser)
     add("--seeds", type=int, default=10, help="seeds that report (default: %(default)s)")
     add(
         "--budget",
@@ -40,6 +33,12 @@ def add_protocol(parser: argparse.ArgumentParser) -> None:
         type=float,
         metavar=("LOW", "HIGH"),
         help="learning rates to search where the optimizer declares none (default: 1e-4 10)",
+    )
+    add(
+        "--schedule",
+        metavar="SHAPE",
+        help="of every learning rate over a run, warmup_cosine(0.05), warmup_linear(0.05) or "
+        "warmup_constant(0.05), which rise over 5%% of the steps; the peak is tuned",
     )
     add(
         "--margin",
@@ -71,6 +70,19 @@ def _add_looks(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_lengths(parser: argparse.ArgumentParser) -> None:
+    """Adds the options that override what each task says."""
+    add = parser.add_argument
+    add("--steps", type=int, help="steps of a run (default: the task's own; quick: half of them)")
+    add("--batch-size", type=int, metavar="N", help="of a minibatch (default: the task's own)")
+    add(
+        "--evaluations",
+        type=int,
+        metavar="N",
+        help="how often a run is evaluated (default: the task's own)",
+    )
+
+
 def chosen(
     args: argparse.Namespace,
 ) -> tuple[list[compare.Loop | compare.Task], list[specs.OptimizerSpec], compare.Protocol]:
@@ -99,6 +111,7 @@ def chosen(
         baseline=baseline,
         target=args.target,
         rates=_rates(args.rates),
+        schedule=args.schedule,
         margin=margin,
         relative=relative,
         first_seed=args.first_seed,

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from lecture_opt import specs
-from lecture_opt.compare import space
+from lecture_opt.compare import schedules, space
 from lecture_opt.problems.loop import Loop
 
 FIRST_REPORTING_SEED = 1_000_000
@@ -28,6 +28,8 @@ class Protocol:
         baseline: Name of the optimizer that the others are measured against.
         target: Validation metric to reach; None takes it from the best baseline.
         rates: Range of learning rates for optimizers that declare none.
+        schedule: The shape that every learning rate takes over a run, as in "warmup_cosine(0.05)",
+            a rise over 5 % of the steps; what is tuned is its peak. `None` leaves them constant.
         margin: The smallest difference of the test metric that matters; `None` takes the noise
             floor of each task.
         relative: Whether `margin` is a share of the baseline's metric.
@@ -48,6 +50,7 @@ class Protocol:
     baseline: str = "optax:adam"
     target: float | None = None
     rates: specs.Range = space.LEARNING_RATES
+    schedule: str | None = None
     margin: float | None = None
     relative: bool = False
     planned: int | None = None
@@ -69,6 +72,8 @@ class Protocol:
             raise ValueError(f"Protocol: level={self.level}; wanted between 0 and 1")
         if self.margin is not None and not 0 < self.margin < np.inf:
             raise ValueError(f"Protocol: margin={self.margin}; wanted a positive number")
+        if self.schedule is not None:
+            schedules.parse(self.schedule)
         if self.family < 1:
             raise ValueError(f"Protocol: family={self.family}; wanted 1 at least")
         if self.target is not None and not np.isfinite(self.target):

@@ -152,7 +152,7 @@ class Run:
         """(seeds, settings) runs of the chosen settings; what clocks said, as in `Cost`."""
         groups = [tuple(chosen)]
         if self.entrant.settings:  # a program holds a few settings
-            most = machine.runs_at_once(self.entrant, len(chosen))
+            most = machine.runs_at_once(self.entrant, len(chosen)) if self.entrant.build else 1
             groups = [tuple(chosen[i : i + most]) for i in range(0, len(chosen), most)]
         made = (self._group(settings, group, seeds, test_at) for group in groups)
         trained, clocks = zip(*made, strict=True)
@@ -229,7 +229,7 @@ def _bytes(run: Run) -> tuple[int, int]:
         return max(held - params, 0), params
     setting = {name: values[0].item() for name, values in run.tuned.settings.items()}
     with lenient():
-        _, state = bound.trained_by(entrant.loop, entrant.build(**setting))
+        _, state = bound.trained_by(entrant.loop, entrant.made(setting))
     return _size(state), params
 
 

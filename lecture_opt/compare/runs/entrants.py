@@ -14,12 +14,13 @@ import optax
 from jax.extend import core
 
 from lecture_opt import specs
-from lecture_opt.compare.runs import drivers, schedules
+from lecture_opt.compare import schedules
+from lecture_opt.compare.runs import drivers
 from lecture_opt.compare.runs.unrolled import unrolled
 from lecture_opt.environment import lenient
 from lecture_opt.numerics import PyTree
 from lecture_opt.problems import bound
-from lecture_opt.problems.loop import Loop, State, sample_batch
+from lecture_opt.problems.loop import Loop, State, batches, sample_batch, start_key, step_key
 from lecture_opt.problems.parts import TaskError
 
 Setting: TypeAlias = Mapping[str, Any]
@@ -49,6 +50,7 @@ class Entrant(NamedTuple):
         driver: How the runs go.
         layout: The arrays of the state; empty where the loop can't be traced.
         settings: What is tried, where the hyperparameters can't be tracers.
+        schedule: The shape of the learning rate; `None` where it is constant.
         identity: Digest of the program of a step.
     """
 
@@ -58,21 +60,32 @@ class Entrant(NamedTuple):
     driver: drivers.Driver
     layout: bound.Layout = ()
     settings: Sequence[Setting] = ()
+    schedule: schedules.Schedule | None = None
     identity: str = ""
 
     def start(self, scalars: Setting, number: Any = 0) -> Callable[[jax.Array], State]:
         """Key -> state, with these hyperparameters or those of the setting with this number."""
         if self.build is None:
-            own, given = self.loop.own, self.settings[0] if self.settings else scalars
+            own = self.loop.own
+            given = self._scheduled(self.settings[0] if self.settings else scalars)
             assert own is not None
             return lambda key: own(key, **given)
-        if self.settings:
-            made = [self.build(**setting) for setting in self.settings]
-            optimizer = unrolled(made, number) if len(made) > 1 else made[0]
-        else:
-            optimizer = self.build(**scalars)
+        made = [self.made(setting) for setting in self.settings or (scalars,)]
+        optimizer = unrolled(made, number) if len(made) > 1 else made[0]
         extended = optax.with_extra_args_support(optimizer)
         return lambda key: self.loop.start(extended, key)
+
+    def made(self, setting: Setting) -> optax.GradientTransformation:
+        """The optimizer of a setting."""
+        assert self.build is not None
+        return self.build(**self._scheduled(setting))
+
+    def _scheduled(self, setting: Setting) -> Setting:
+        """The setting with a schedule for its learning rate, the peak."""
+        if self.schedule is None:
+            return setting
+        rate = self.schedule.of(setting["learning_rate"], self.loop.steps)
+        return {**setting, "learning_rate": rate}
 
 
 def examine(loop: Loop) -> Examined:
@@ -112,27 +125,37 @@ def look(
     """The optimizer as an entrant; ValueError where it can't train the loop.
 
     First with tracers for hyperparameters, then, where the constructor takes no tracer, with the
-    numbers of the settings; where neither can be traced, steps go from the host.
+    numbers of the settings; where neither can be traced, steps go from the host. All that with the
+    schedule, then, where the optimizer's learning rate takes none, without.
     """
-    build = builder(loop, spec, schedule)
+    build = builder(loop, spec)
     loop = loop if build is not None else _with_own(loop, spec)
-    entrant = Entrant(loop, build, tuple(settings[0]), examined.driver)
-    if examined.driver.host:
-        return entrant
+    for shape in dict.fromkeys((schedule, None)):
+        entrant = Entrant(loop, build, tuple(settings[0]), examined.driver, schedule=shape)
+        try:
+            return _traced(entrant, settings)
+        except Exception as error:
+            why = error
+    raise ValueError(f"{spec.text} can't train {loop.name}: {reason(why)}") from why
+
+
+def _traced(entrant: Entrant, settings: Sequence[Setting]) -> Entrant:
+    """The entrant with what one step of it shows."""
+    loop, why = entrant.loop, entrant.driver.host
     scalars = {name: np.float32(value) for name, value in settings[0].items()}
-    batch, why = sample_batch(loop), ""
     built = entrant._replace(names=(), settings=tuple(settings))
-    try:
-        for one, given in ((entrant, scalars), (built, {})):
-            with lenient():
-                try:
-                    layout, step = bound.look(loop, one.start, given, batch)
-                    return one._replace(layout=layout, identity=digest(step))
-                except Exception as error:
-                    if not (why := untraced(error)):
-                        raise
-    except Exception as error:
-        raise ValueError(f"{spec.text} can't train {loop.name}: {reason(error)}") from error
+    for one, given in () if why else ((entrant, scalars), (built, {})):
+        with lenient():
+            try:
+                layout, step = bound.look(loop, one.start, given, sample_batch(loop))
+                return one._replace(layout=layout, identity=digest(step))
+            except Exception as error:
+                if not (why := untraced(error)):
+                    raise
+    if entrant.schedule is not None:
+        with lenient():
+            state = entrant.start(settings[0])(start_key(0))
+            bound.advance(loop, state, next(batches(loop, 0)), step_key(start_key(0), 0))
     return entrant._replace(driver=drivers.Driver(False, False, why))
 
 
@@ -145,20 +168,14 @@ def with_settings(entrant: Entrant, settings: Sequence[Setting]) -> Entrant:
 
 
 def builder(
-    loop: Loop, spec: specs.OptimizerSpec, schedule: schedules.Schedule | None
+    loop: Loop, spec: specs.OptimizerSpec
 ) -> Callable[..., optax.GradientTransformation] | None:
     """Hyperparameters -> the optimizer of a run of this loop; `None` for the loop's own."""
     if specs.is_own(spec):
         return None
-    fixed = _steps(spec.constructor, loop) if "steps" not in spec.kwargs else {}
-
-    def build(**hyperparameters: Any) -> optax.GradientTransformation:
-        if schedule is not None:
-            peak = hyperparameters.pop("learning_rate")
-            hyperparameters["learning_rate"] = schedule.of(peak, loop.steps)
-        return specs.build(spec, **fixed, **hyperparameters)
-
-    return build
+    named = {*spec.kwargs, *spec.search}
+    fixed = _steps(spec.constructor, loop) if "steps" not in named else {}
+    return functools.partial(specs.build, spec, **fixed)
 
 
 def _with_own(loop: Loop, spec: specs.OptimizerSpec) -> Loop:
@@ -174,7 +191,10 @@ def _with_own(loop: Loop, spec: specs.OptimizerSpec) -> Loop:
 
 def _steps(constructor: Callable[..., Any] | None, loop: Loop) -> dict[str, int]:
     """The steps of the loop for a function that asks for `steps`."""
-    asks = constructor is not None and "steps" in inspect.signature(constructor).parameters
+    try:
+        asks = constructor is not None and "steps" in inspect.signature(constructor).parameters
+    except (TypeError, ValueError):  # it has no signature
+        asks = False
     return {"steps": loop.steps} if asks else {}
 
 

@@ -19,7 +19,7 @@ import jax
 import numpy as np
 
 from lecture_opt import equals, specs
-from lecture_opt.compare import results, space
+from lecture_opt.compare import results, schedules, space
 from lecture_opt.compare.protocol import Protocol
 from lecture_opt.compare.runs import data, entrants, hosted
 from lecture_opt.compare.runs.cell import Run, facts
@@ -91,7 +91,7 @@ def run(
             for plan in plans:
                 runs = _runs(plan, protocol, store or Store(None), stopped)
                 outcomes = _measure(plan.loop.name, runs, baseline, pool, on_stage)
-                found.append(_facts(plan, outcomes))
+                found.append(_facts(plan, protocol, outcomes))
                 measured.append([o.measured if isinstance(o, Outcome) else o for o in outcomes])
                 twins.append(getattr(outcomes[baseline], "twin", None))
         except BaseException:
@@ -160,6 +160,7 @@ def _plan(loop: Loop, optimizers: Sequence[specs.OptimizerSpec], protocol: Proto
             f"{loop.name}"
         )
     examined = entrants.examine(loop)
+    shape = schedules.parse(protocol.schedule) if protocol.schedule else None
     found: list[entrants.Entrant | results.Failure] = []
     for spec in optimizers:
         draws = space.draw(protocol.space(spec), protocol.draws)
@@ -168,7 +169,7 @@ def _plan(loop: Loop, optimizers: Sequence[specs.OptimizerSpec], protocol: Proto
             for i in range(protocol.draws)
         ]
         try:
-            found.append(entrants.look(loop, examined, spec, settings))
+            found.append(entrants.look(loop, examined, spec, settings, shape))
         except ValueError as error:
             found.append(results.Failure(spec.name, str(error)))
     return Plan(loop, optimizers, examined, found)
@@ -200,6 +201,7 @@ def _runs(
         identity = [
             results.plain(about()), computed, shared.digest, ranges, protocol.draws,
             protocol.tuning_seeds, protocol.reporting_seeds, protocol.planned, protocol.choose,
+            protocol.schedule,
             loop.steps, loop.evaluations, loop.batch_size, loop.higher_is_better,
         ]  # fmt: skip
         kept = store.cell(identity)
@@ -245,22 +247,28 @@ def _measure(
     return [_shared(tried(report, ours), i) for i, ours in enumerate(tuned)]
 
 
-def _facts(plan: Plan, outcomes: Sequence[Outcome | results.Failure]) -> results.Facts:
+def _facts(
+    plan: Plan, protocol: Protocol, outcomes: Sequence[Outcome | results.Failure]
+) -> results.Facts:
     ran = [one for one in outcomes if isinstance(one, Outcome)]
     untrained = ran[0].untrained if ran else dict.fromkeys(PARTS[1:], math.nan)
     digest = ran[0].fingerprint if ran else ""
-    return facts(plan.loop, plan.examined, untrained, digest, _notes(plan))
+    return facts(plan.loop, plan.examined, untrained, digest, _notes(plan, protocol))
 
 
-def _notes(plan: Plan) -> list[str]:
+def _notes(plan: Plan, protocol: Protocol) -> list[str]:
     """What to know of how the runs of a task went."""
-    if why := plan.examined.driver.host:
-        return [f"Its runs go step by step from the host, as it can't be traced: {why}."]
-    return [
-        f"{spec.name}: its runs go step by step from the host, as it can't be traced: {why}."
-        for spec, entrant in zip(plan.optimizers, plan.entrants, strict=True)
-        if isinstance(entrant, entrants.Entrant) and (why := entrant.driver.host)
-    ]
+    text = "runs go step by step from the host, as it can't be traced:"
+    why = plan.examined.driver.host
+    found = [f"Its {text} {why}."] if why else []
+    for spec, entrant in zip(plan.optimizers, plan.entrants, strict=True):
+        if isinstance(entrant, results.Failure):
+            continue
+        if entrant.driver.host and not why:
+            found.append(f"{spec.name}: its {text} {entrant.driver.host}.")
+        if protocol.schedule and entrant.schedule is None:
+            found.append(f"{spec.name} takes no schedule: its learning rate is constant.")
+    return found
 
 
 def _is_ours(index: int) -> bool:

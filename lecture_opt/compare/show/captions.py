@@ -18,6 +18,8 @@ def protocol(study: Study) -> str:
     )
     if optimizers > 1:
         text += f" Baseline: {how.baseline}."
+    if how.schedule:
+        text += f" Learning rates follow {how.schedule}; a setting is the peak."
     return (
         f"{text} Intervals: {how.level:.0%}; they cover the initial params, the minibatches and "
         "the choice of the setting. One split of the data serves all seeds: they do not cover what "

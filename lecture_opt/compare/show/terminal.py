@@ -97,9 +97,11 @@ def legend(protocol: Protocol, compared: bool) -> str:
         f"Verdict and gain: against {protocol.baseline}, by seed; "
         f"the interval holds it with {protocol.level:.0%}. "
     )
+    shape = f"Learning rates follow {protocol.schedule}; a setting is the peak. "
     return (
-        f"{versus if compared else ''}Test: mean over {protocol.seeds} seeds. Steps: median and "
-        "its interval; reached: runs that got there. Decades: of rates within 5 % of the best. "
+        f"{shape if protocol.schedule else ''}{versus if compared else ''}Test: mean over "
+        f"{protocol.seeds} seeds. Steps: median and its "
+        "interval; reached: runs that got there. Decades: of rates within 5 % of the best. "
         "Diverged: share of the tuning runs. µs: one step of one run, evaluations included. "
         f"!: on the edge of its range. {verdicts.taken(protocol)}"
     )
