@@ -11,6 +11,7 @@ import pytest
 from lecture_opt import cli, compare, specs
 from lecture_opt.cli import compare as command
 from lecture_opt.compare import results as results_module
+from lecture_opt.compare.results.types import Costs
 from lecture_opt.compare.runs import study
 from lecture_opt.compare.show import terminal
 
@@ -99,7 +100,7 @@ def test_the_lengths_and_the_order_in_the_results_hold_together(results):
                 in (cell["tuning"]["draws"]["learning_rate"])
             )
             assert cell["test"]["low"] <= cell["test"]["mean"] <= cell["test"]["high"]
-            assert set(cell["cost"]) == {field.name for field in fields(results_module.Cost)}
+            assert set(cell["cost"]) == {field.name for field in fields(Costs)}
     adam = results["tasks"][0]["cells"][0]
     assert adam["cost"]["state_bytes"] >= 2 * adam["cost"]["parameter_bytes"] - 8
 
