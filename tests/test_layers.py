@@ -35,7 +35,7 @@ ROOMS = {
         ("report", "battery", "table", "pytest_door", "__init__"),
     ),
     "compare": (
-        ("schedules", "space", "protocol"),
+        ("schedules", "space", "protocol", "suites"),
         ("results",),
         ("runs",),
         ("expectations",),

@@ -20,6 +20,8 @@ from the time that moving its bytes once would take on this device.
   lecture-opt bench rows                              row-sparse updates; see its own --help
   lecture-opt bench --device h100                     what it would cost on a GPU that isn't here
   lecture-opt bench --device h100 --devices 8         the same with its state cut over eight
+  lecture-opt bench --fits h100                       the largest model, by optimizer
+  lecture-opt bench --fits h100 --problem my_file.py:my_loop        its largest batch
 
 {kit.OPTIMIZER}
 Where PyTorch is installed and has the same optimizer fused, it is measured too.
@@ -66,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
     chosen = chosen_trees(args.tree, bench.trees(quick=args.quick))
     rounds = args.rounds if args.rounds is not None else 20 if args.quick else 40
     kit.at_least("--rounds", rounds, 1)
-    if args.device:
+    if args.device or args.fits:
         return bench_price.run(args, chosen)
     optimizers = bench.optimizers(args.optimizer, args.against)
     files.make_folder("--output", args.output)

@@ -13,12 +13,13 @@ from lecture_opt.cli import cache, compare_options, kit
 from lecture_opt.compare import expectations
 from lecture_opt.compare.show import report, terminal
 from lecture_opt.environment import check_device
-from lecture_opt.problems import DEFAULT, TASKS
+from lecture_opt.problems import TASKS
 
 EPILOG = f"""\
 examples:
   lecture-opt compare                      the lecture's six and their optax baselines, six tasks
   lecture-opt compare --quick              the same optimizers, coarser and sooner
+  lecture-opt compare --suite modern       AdamW, Muon, Lion and others on networks of today
   lecture-opt compare --task digits-mlp --optimizer lecture:adam --optimizer optax:lion
   lecture-opt compare --optimizer my_file.py:my_opt --optimizer optax:adam --task my_file.py:my_task
   lecture-opt compare --optimizer 'optax:adam(b1=log1m(0.8, 0.99))' --optimizer optax:adam
@@ -35,7 +36,9 @@ the baseline are paired by seed; what other tuning seeds would have chosen is pa
 intervals. A verdict is better, worse, equivalent
 (within the margin) or undecided; it errs at most as often as stated, however often one looks.
 
-tasks: {", ".join(TASKS)}"""
+tasks: {", ".join(TASKS)}
+suite lecture: {", ".join(compare.SUITES["lecture"].tasks)}
+suite modern: {", ".join(compare.SUITES["modern"].tasks)}"""
 
 UNDECIDED = 3
 """Exit status where an expectation is neither met nor refuted."""
@@ -47,15 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of `compare`."""
     parser.epilog = EPILOG
     cache.add_option(parser)
-    kit.add_repeatable(
-        parser,
-        "--task",
-        f"a name below or path/to/file.py:NAME (default: {', '.join(DEFAULT)})",
-        metavar="NAME",
-    )
-    kit.add_repeatable(
-        parser, "--optimizer", "default: the six and their optax equals", metavar="OPTIMIZER"
-    )
+    compare_options.add_problems(parser)
     compare_options.add_protocol(parser)
     kit.add_folder(parser, "results")
     add = parser.add_argument
@@ -66,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "that is undecided)",
         metavar="TEXT",
     )
-    add("--quick", action="store_true", help="three tasks, fewer steps, settings and tuning seeds")
+    add("--quick", action="store_true", help="fewer tasks, steps, settings and tuning seeds")
     add("--resume", action="store_true", help="go on from what a killed comparison left")
     add(
         "--distributed",

@@ -7,7 +7,40 @@ from dataclasses import replace
 from lecture_opt import compare, specs
 from lecture_opt.cli import kit
 from lecture_opt.compare import expectations
-from lecture_opt.problems import QUICK
+
+
+def add_problems(parser: argparse.ArgumentParser) -> None:
+    """Adds the options that say what is compared on what."""
+    kit.add_repeatable(
+        parser,
+        "--task",
+        "a name below or path/to/file.py:NAME (default: the suite's)",
+        metavar="NAME",
+    )
+    kit.add_repeatable(parser, "--optimizer", "default: the suite's", metavar="OPTIMIZER")
+    parser.add_argument(
+        "--suite",
+        choices=list(compare.SUITES),
+        default="lecture",
+        help="tasks, optimizers and budget where they are not given: the lecture's six beside "
+        "optax's on small data, or optimizers of today on a transformer, a recurrent and a "
+        "convolutional net, a VAE and word vectors (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--scale",
+        type=_scales,
+        default=(1,),
+        metavar="N[,N...]",
+        help="so many times the parameters, for tasks that have sizes (default: 1)",
+    )
+
+
+def _scales(text: str) -> tuple[int, ...]:
+    """The sizes that `--scale` lists."""
+    sizes = text.replace(" ", "").split(",")
+    if not all(size.isdecimal() and int(size) for size in sizes):
+        raise argparse.ArgumentTypeError(f"{text}: wanted positive integers, as in 1,4,16")
+    return tuple(dict.fromkeys(map(int, sizes)))
 
 
 def add_protocol(parser: argparse.ArgumentParser) -> None:
@@ -20,19 +53,19 @@ def add_protocol(parser: argparse.ArgumentParser) -> None:
         "(default: optax:adam where it takes part, else the first of optax's, else the first)",
     )
     _add_lengths(parser)
-    add("--seeds", type=int, default=10, help="seeds that report (default: %(default)s)")
+    add("--seeds", type=int, metavar="N", help="seeds that report (default: the suite's)")
     add(
         "--budget",
         type=int,
         metavar="N",
-        help="settings tried for each optimizer (default: 16; quick: 8)",
+        help="settings tried for each optimizer (default: the suite's; quick: half of them)",
     )
     add(
         "--rates",
         nargs=2,
         type=float,
         metavar=("LOW", "HIGH"),
-        help="learning rates to search where the optimizer declares none (default: 1e-4 10)",
+        help="learning rates to search where the optimizer declares none (default: the suite's)",
     )
     add(
         "--schedule",
@@ -46,6 +79,12 @@ def add_protocol(parser: argparse.ArgumentParser) -> None:
         help="smallest difference that matters, 0.01 in the metric or 2%% of the baseline's "
         "(default: the measured noise floor)",
     )
+    _add_looks(parser)
+
+
+def _add_looks(parser: argparse.ArgumentParser) -> None:
+    """Adds the options that say which seeds run, and when a run is looked at."""
+    add = parser.add_argument
     add("--until", choices=["clear"], help="add seeds until each verdict is decided")
     add("--max-seeds", type=int, default=40, help="where --until stops (default: %(default)s)")
     add("--first-seed", type=int, default=0, help="where the seeds start (default: %(default)s)")
@@ -54,6 +93,13 @@ def add_protocol(parser: argparse.ArgumentParser) -> None:
         type=float,
         metavar="VALUE",
         help="validation metric to count the steps to (default: what the best baseline reaches)",
+    )
+    add(
+        "--choose",
+        choices=["last", "best"],
+        default="last",
+        help="take a run's metric at its last or at its best validation evaluation, in tuning and "
+        "in the report (default: %(default)s)",
     )
 
 
@@ -76,45 +122,49 @@ def chosen(
     """What the options ask for; ValueError where it makes no sense."""
     wanted = [expectations.expectation(text) for text in args.expect]
     named = list(dict.fromkeys(text for one in wanted for text in (one.mine, one.baseline)))
-    texts = args.optimizer or named or compare.DEFAULT_OPTIMIZERS
+    suite = compare.SUITES[args.suite]
+    texts = args.optimizer or named or suite.optimizers
     optimizers = specs.distinct([specs.parse(text) for text in texts])
-    names = [spec.name for spec in optimizers]
     baseline = _baseline(optimizers, args.baseline or (wanted[0].baseline if wanted else None))
-    _check_expected(expected(args), names, baseline)
+    _check_expected(expected(args), [spec.name for spec in optimizers], baseline)
     margin, relative = None, False
     if args.margin is not None:
         margin, relative = expectations.parse_margin(args.margin)
-    draws = args.budget if args.budget is not None else 8 if args.quick else 16
+    draws = args.budget if args.budget is not None else -(-suite.draws // (1 + args.quick))
+    seeds = suite.seeds if args.seeds is None else args.seeds
     overrides = {name: getattr(args, name) for name in ("steps", "batch_size", "evaluations")}
     for name, value in overrides.items():
         kit.at_least(f"--{name.replace('_', '-')}", 1 if value is None else value, 1)
-    kit.at_least("--seeds", args.seeds, 2)
+    kit.at_least("--seeds", seeds, 2)
     kit.at_least("--budget", draws, 1)
-    rates = compare.Protocol.rates
-    if args.rates is not None:
-        low, high = args.rates
-        if not 0 < low < high:
-            raise ValueError(f"--rates {low:g} {high:g}: wanted 0 < LOW < HIGH")
-        rates = specs.Range("log", low, high)
     protocol = compare.Protocol(
         **overrides,
         draws=draws,
-        seeds=args.seeds,
-        tuning_seed_count=5 if args.quick else args.seeds,
+        seeds=seeds,
+        tuning_seed_count=suite.tuning_seeds or (5 if args.quick else seeds),
         baseline=baseline,
         target=args.target,
-        rates=rates,
-        schedule=args.schedule,
+        rates=_rates(args.rates or suite.rates),
+        schedule=suite.schedule if args.schedule is None else args.schedule,
         margin=margin,
         relative=relative,
         first_seed=args.first_seed,
+        choose=args.choose,
     )
-    tasks = compare.load_tasks(args.task or (QUICK if args.quick else ()))
+    names = args.task or (suite.quick if args.quick else suite.tasks)
+    tasks = compare.load_tasks(names, args.scale)
     if args.quick:
-        tasks = [replace(task, steps=-(-task.steps // 2)) for task in tasks]
+        tasks = [replace(task, steps=-(-task.steps // 2), target=None) for task in tasks]
     if args.target is not None:
         _check_target(args.target, tasks)
     return tasks, optimizers, protocol
+
+
+def _rates(given: Sequence[float]) -> specs.Range:
+    low, high = given
+    if not 0 < low < high:
+        raise ValueError(f"--rates {low:g} {high:g}: wanted 0 < LOW < HIGH")
+    return specs.Range("log", low, high)
 
 
 def _check_expected(

@@ -35,6 +35,8 @@ class Protocol:
         relative: Whether `margin` is a share of the baseline's metric.
         planned: Seeds of the first look, where this study extends an earlier one.
         first_seed: Where the seeds start, so that several machines may take different ones.
+        choose: When the metric of a run is taken, in tuning and in the report: "last", after the
+            last step, or "best", at the run's best validation metric.
         family: How many sets of candidates were judged in this folder, this one included.
     """
 
@@ -53,6 +55,7 @@ class Protocol:
     relative: bool = False
     planned: int | None = None
     first_seed: int = 0
+    choose: str = "last"
     family: int = 1
 
     def __post_init__(self) -> None:
@@ -61,6 +64,8 @@ class Protocol:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"Protocol: {name}={value}; wanted 1 at least")
+        if self.choose not in ("last", "best"):
+            raise ValueError(f"Protocol: choose={self.choose!r}; wanted 'last' or 'best'")
         if not 2 <= self.seeds < FIRST_REPORTING_SEED:
             raise ValueError(f"Protocol: seeds={self.seeds}; intervals want two at least")
         if not 0 < self.level < 1:
@@ -76,7 +81,7 @@ class Protocol:
 
     @property
     def tuning_seeds(self) -> tuple[int, ...]:
-        """Seeds that choose the setting, by the last validation metric."""
+        """Seeds that choose the setting, by the validation metric."""
         return tuple(range(self.first_seed, self.first_seed + self.tuning_seed_count))
 
     @property

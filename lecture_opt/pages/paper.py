@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 from matplotlib.figure import Figure
@@ -19,7 +20,7 @@ def paper(name: str) -> Iterator[None]:
     Names are text: a dollar sign in one starts no mathematics, and a glyph that no font has is no
     reason to warn.
     """
-    settings = {
+    settings: Any = {
         "svg.hashsalt": name,
         "text.parse_math": False,
         "pdf.fonttype": 42,  # TrueType: some venues refuse Type 3

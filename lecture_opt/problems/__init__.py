@@ -7,15 +7,16 @@
 - `text`: Python's own documentation, which every installation carries
 - `synthetic`: deep narrow networks and the noisy quadratic
 - `fetched`: data sets that need a network once
+- `modern`: a transformer, recurrent and convolutional nets and more, in Flax and Equinox
 - `registry`: `TASKS` has them all by name; `load` finds one by name or in a file of the user's
 """
 
 from lecture_opt.problems.loop import Loop
 from lecture_opt.problems.parts import Pool, TaskError
-from lecture_opt.problems.registry import DEFAULT, QUICK, TASKS, load, load_all
+from lecture_opt.problems.registry import DEFAULT, MODERN, QUICK, TASKS, load, load_all
 from lecture_opt.problems.task import Task, as_loop, eval_params, split
 
 __all__ = [
-    "DEFAULT", "QUICK", "TASKS", "Loop", "Pool", "Task", "TaskError", "as_loop", "eval_params",
-    "load", "load_all", "split",
+    "DEFAULT", "MODERN", "QUICK", "TASKS", "Loop", "Pool", "Task", "TaskError", "as_loop",
+    "eval_params", "load", "load_all", "split",
 ]  # fmt: skip

@@ -67,6 +67,8 @@ class Loop:
         metric_name: What `metric` measures, with its unit.
         higher_is_better: The metric's direction.
         description: One sentence.
+        target: Validation metric to count the steps to; `None` takes what the best baseline
+            reaches.
 
     A key is passed to `step` and `metric` only where they require a third argument.
     """
@@ -86,6 +88,7 @@ class Loop:
     metric_name: str = "loss"
     higher_is_better: bool = False
     description: str = ""
+    target: float | None = None
 
     def __post_init__(self) -> None:
         """Raises TaskError, naming the field that makes no sense."""
@@ -120,11 +123,13 @@ def evaluated_steps(loop: Loop) -> np.ndarray:
 
 
 def check_counts(whose: str, problem: Any) -> None:
-    """Raises TaskError where a problem's batch size, steps or evaluations make no sense."""
+    """Raises TaskError where a problem's batch size, steps, evaluations or target make no sense."""
     for field in ("batch_size", "steps", "evaluations"):
         value = getattr(problem, field)
         if not isinstance(value, int) or value < 1:
             raise TaskError(f"{whose}: {field}={value!r}; wanted a positive integer")
+    if problem.target is not None and not np.isfinite(problem.target):
+        raise TaskError(f"{whose}: target={problem.target}; wanted a finite metric")
 
 
 def batch_size(loop: Loop) -> int:

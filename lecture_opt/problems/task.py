@@ -31,7 +31,7 @@ class Task:
         metric_name: What `metric` measures, with its unit.
         higher_is_better: The metric's direction.
         description: One sentence.
-        batch_size, steps, evaluations: As for `Loop`.
+        batch_size, steps, evaluations, target: As for `Loop`.
     """
 
     name: str
@@ -45,6 +45,7 @@ class Task:
     batch_size: int = 32
     steps: int = 400
     evaluations: int = 20
+    target: float | None = None
 
     def __post_init__(self) -> None:
         """Raises TaskError, naming the field that makes no sense."""
@@ -105,6 +106,7 @@ def as_loop(problem: Loop | Task) -> Loop:
         metric_name=task.metric_name,
         higher_is_better=task.higher_is_better,
         description=task.description,
+        target=task.target,
     )
 
 
@@ -117,13 +119,17 @@ def eval_params(optimizer: Any, opt_state: PyTree, params: Params) -> Params:
     if hasattr(optimizer, "eval_params"):
         return optimizer.eval_params(opt_state, params)
 
-    def is_schedule_free(node: Any) -> bool:
+    states = schedule_free(opt_state)
+    return contrib.schedule_free_eval_params(states[0], params) if states else params
+
+
+def schedule_free(opt_state: PyTree) -> list[contrib.ScheduleFreeState]:
+    """The states of optax's schedule-free within that of an optimizer."""
+
+    def is_one(node: Any) -> bool:
         return isinstance(node, contrib.ScheduleFreeState)
 
-    for node in jax.tree.leaves(opt_state, is_leaf=is_schedule_free):
-        if is_schedule_free(node):
-            return contrib.schedule_free_eval_params(node, params)
-    return params
+    return list(filter(is_one, jax.tree.leaves(opt_state, is_leaf=is_one)))
 
 
 def split(x: np.ndarray, y: np.ndarray, *, standardise: bool = True, block: int = 1) -> Pool:

@@ -23,6 +23,7 @@ LIBRARY = {
 LONGEST = 64
 CONTEXT = 6
 ALPHABET = 64
+BYTES = 128
 STRETCHES, WINDOWS = 60, 100
 
 
@@ -107,6 +108,18 @@ def word_features(texts: list[tuple[str, bool]]) -> tuple[np.ndarray, np.ndarray
         present = [known[word] for word in bag][:LONGEST]
         row[: len(present)] = present
     return ids, np.array([label for _, label in texts], np.float32), len(known)
+
+
+def byte_windows(length: int) -> Pool:
+    """Windows (n, length) of bytes below `BYTES`, one after the other in the text.
+
+    Eight neighbours stay in one part; one window in fifty validates, as many test.
+    """
+    joined = "\n".join(text for text, _ in paragraphs())
+    numbers = np.frombuffer(joined.encode("ascii", "replace"), np.uint8)
+    count = len(numbers) // length // 8 * 8
+    windows = numbers[: count * length].reshape(count, length)
+    return Pool(windows.astype(np.int32), shares=(0.02, 0.02), block=8)
 
 
 def character_windows(texts: list[str]) -> Pool:

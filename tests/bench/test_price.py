@@ -1,5 +1,6 @@
 """Prices for a GPU that is not there. What needs JAX's compiler for it skips without the extra."""
 
+import dataclasses
 import importlib.util
 import json
 
@@ -11,8 +12,8 @@ import pytest
 
 import lecture_opt as lo
 from lecture_opt import bench, cli, problems, specs
-from lecture_opt.bench import price
-from lecture_opt.bench.price import accuracy, devices, plugin, study, tables
+from lecture_opt.bench import measure, price
+from lecture_opt.bench.price import accuracy, devices, fits, plugin, study, tables
 from lecture_opt.bench.price.types import ARRAY, LAUNCH, Collective, Kernel, Price, Priced
 
 has_plugin = importlib.util.find_spec("jax_plugins") and any(
@@ -115,6 +116,77 @@ def test_the_command_prints_and_writes_the_same(tmp_path, capsys, monkeypatch):
     assert "predicted for NVIDIA H100" in printed
 
 
+@pytest.fixture
+def small(monkeypatch):
+    """The name of a device with 400 MB."""
+    facts = devices.DEVICES["h100"]._replace(memory=400e6)
+    monkeypatch.setitem(devices.DEVICES, "small", facts)
+    monkeypatch.setattr(fits, "VOCABULARY", 64)
+    return "small"
+
+
+@needs_plugin
+def test_the_largest_model_fits_and_the_next_one_does_not(small):
+    plain = fits.largest_model(fits.Entry("sgd", lo.sgd(1e-3)), small)
+    adam = fits.largest_model(fits.Entry("adam", lo.adam(1e-3)), small)
+    half = fits.largest_model(fits.Entry("half", lo.sgd(1e-3), jnp.bfloat16), small)
+    cut = fits.largest_model(fits.Entry("cut", lo.adam(1e-3), devices=2), small)
+    for fit, numbers in ((plain, 2), (adam, 4)):
+        sizes = [
+            sum(leaf.size for leaf in jax.tree.leaves(fits.model(fit.size + more)))
+            for more in (0, 1)
+        ]
+        assert fit.parameters == sizes[0]
+        assert numbers * 4 * sizes[0] <= fit.price.peak <= 400e6 < numbers * 4 * sizes[1]
+    assert half.parameters >= plain.parameters > adam.parameters
+    assert (cut.price.state - 4) * 2 == cut.parameters * 8
+
+
+@needs_plugin
+def test_the_largest_batch_fits_and_a_larger_one_does_not(small):
+    task = problems.load("digits-mlp")
+    fit = price.largest_batch("adam", lo.adam(1e-3), task, small)
+    assert fit.size % 8 == 0
+    assert 0.99 * 400e6 < fit.price.peak <= 400e6
+    larger = dataclasses.replace(task, batch_size=int(1.25 * fit.size))
+    assert price.loop("adam", lo.adam(1e-3), larger, small).peak > 400e6
+
+
+@needs_plugin
+def test_the_command_prints_and_writes_what_fits(small, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(fits, "entries", lambda named, _: [fits.Entry(*e) for e in named.items()])
+    arguments = ["--against", "lecture:sgd", "--output", str(tmp_path)]
+    monkeypatch.setitem(devices.DEVICES, "t4", devices.DEVICES[small])
+    assert cli.main(["bench", "--fits", "t4", *arguments]) == 0
+    printed = capsys.readouterr().out
+    (found,) = json.loads((tmp_path / "fits.json").read_text())["fits"].values()
+    assert [one["name"] for one in found] == ["lecture:adam", "lecture:sgd"]
+    for one in found:
+        assert f"{one['parameters']:,}" in printed
+
+
+def test_what_is_compared_takes_less_memory_than_adamw():
+    params = fits.model(1)
+    held = {
+        entry.name: measure.tree_bytes(jax.eval_shape(entry.optimizer.init, params))
+        for entry in fits.entries({"mine": optax.sgd(1e-3)}, 4)
+        if entry.dtype == jnp.float32
+    }
+    assert next(iter(held)) == "mine"
+    assert "optax:adamw, ZeRO-1 over 4" in held
+    assert held["optax:adafactor"] < held["optax:lion"] < held["optax:adamw, bfloat16 mean"]
+    assert held["optax.contrib:muon"] < held["optax:adamw"]
+
+
+def test_a_stream_s_batch_has_no_size_to_find():
+    loop = problems.as_loop(problems.load("digits-mlp"))
+    train, *others = loop.parts()
+    batches = [jax.tree.map(lambda leaf: leaf[:4], train)]
+    listed = dataclasses.replace(loop, data=(batches, *others))
+    with pytest.raises(ValueError, match="its data are batches already"):
+        price.largest_batch("sgd", optax.sgd(1.0), listed, "h100")
+
+
 def made(**changed):
     kernels = (Kernel("a", 600, 400, 0, 3, (0,)), Kernel("b", 10, 0, 10**12, 1, (0, 1)))
     seconds = study.predicted(kernels, (), 4, devices.DEVICES["h100"])
@@ -158,7 +230,9 @@ def test_the_stated_error_is_that_of_the_measurements():
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["--devices", "2"], "--devices: needs --device"),
+        (["--devices", "2"], "--devices: needs --device or --fits"),
+        (["--device", "h100", "--fits", "h100"], "--fits: names its own GPU"),
+        (["--fits", "h100", "--tree", "large"], "--tree: --fits takes a model of its own"),
         (["--problem", "digits-mlp"], "--problem: needs --device"),
         (["--device", "h100", "--devices", "0"], "--devices 0: wanted at least 1"),
         (["--device", "h100", "--rounds", "3"], "--rounds: nothing is timed"),

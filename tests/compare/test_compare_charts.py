@@ -13,7 +13,7 @@ from numpy.testing import assert_allclose
 from numpy.testing import assert_array_equal as assert_equal
 
 from lecture_opt.compare import results as results_module
-from lecture_opt.compare.show import axes, charts, figures
+from lecture_opt.compare.show import axes, charts, figures, lines
 from lecture_opt.pages.styles import COLOURS, is_users, labels, styles
 
 XYZ = np.array(
@@ -44,7 +44,7 @@ def series_of(chart, name):
 
 def look_of(study):
     names = [optimizer.name for optimizer in study.optimizers]
-    return figures.Look(styles(names), labels(names))
+    return lines.Look(styles(names), labels(names))
 
 
 def test_every_task_has_its_charts_and_all_tasks_theirs(study):
@@ -159,8 +159,8 @@ def test_lines_that_coincide_are_one_line_with_all_names(study):
     x = np.arange(4)
     y = np.array([1.0, 0.5, 0.2, 0.1])
     gone = np.where(x == 3, np.nan, y)
-    lines = [("a", x, y), ("b", x, y * 1.001), ("c", x, y * 1.1), ("d", x, gone), ("e", x, gone)]
-    found = axes.coinciding(lines, axes.Axis("y", "log", 0.1, 1.0))
+    drawn = [("a", x, y), ("b", x, y * 1.001), ("c", x, y * 1.1), ("d", x, gone), ("e", x, gone)]
+    found = axes.coinciding(drawn, axes.Axis("y", "log", 0.1, 1.0))
     assert found == [["a", "b"], ["d", "e"]]
     assert axes.coinciding([("a", x, y), ("b", 2 * x, y)], axes.Axis("y")) == []
     shown = axes.Axis("y", "log", 0.1, 0.4)  # apart where they can't be seen
@@ -174,7 +174,7 @@ def test_equal_optimizers_are_drawn_once(study):
     study = replace(study, tasks=[replace(first, cells=cells), *rest])
     chart = chart_of(study, "loss", "digits")
     assert [sorted(names) for names in chart.coinciding] == [sorted(sample_results.NAMES)]
-    ((names, one),) = figures.distinct(chart)
+    ((names, one),) = lines.distinct(chart)
     assert names[0] == one.name == sample_results.HOSTILE  # the user's own
     figure = figures.panel_figure([chart], look_of(study))
     assert len([line for line in figure.axes[0].lines if line.get_label() in names]) == 1
@@ -245,10 +245,10 @@ def test_figures_draw_the_series(study):
     first = figure.axes[0]
     assert first.get_yscale() == "log"
     assert (first.get_xlabel(), first.get_ylabel()) == ("optimizer steps", "training loss")
-    lines = {line.get_label(): line for line in first.lines}
+    drawn = {line.get_label(): line for line in first.lines}
     for one in chart_of(study, "loss", "digits").series:
-        assert_equal(lines[one.name].get_ydata(), one.y)
-        assert lines[one.name].get_color() == look.style[one.name].colour
+        assert_equal(drawn[one.name].get_ydata(), one.y)
+        assert drawn[one.name].get_color() == look.style[one.name].colour
 
 
 def test_names_lie_beside_the_plot_and_not_on_each_other(study):
@@ -257,13 +257,13 @@ def test_names_lie_beside_the_plot_and_not_on_each_other(study):
         f"mine.py:a_very_long_name_of_an_optimizer_{k}_with_all_its_settings" for k in range(16)
     ]
     (cell, *_), x = study.tasks[0].cells, study.tasks[0].steps
-    lines = [
+    drawn = [
         charts.Series(name, x, cell.loss.median * (1 + k // 2)) for k, name in enumerate(names)
     ]
     chart = chart_of(study, "loss", "digits")
-    chart = charts._joined(chart._replace(series=lines, y=axes.Axis("training loss", "log")))
+    chart = charts._joined(chart._replace(series=drawn, y=axes.Axis("training loss", "log")))
     assert len(chart.coinciding) == 8
-    look = figures.Look(styles(names), labels(names))
+    look = lines.Look(styles(names), labels(names))
     figure = figures.panel_figure([chart, chart], look)
     canvas = FigureCanvasAgg(figure)
     for ax in figure.axes:

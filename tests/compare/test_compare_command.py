@@ -11,6 +11,7 @@ import pytest
 from lecture_opt import cli, compare, specs
 from lecture_opt.cli import compare as command
 from lecture_opt.compare import results as results_module
+from lecture_opt.compare.results.types import Costs
 from lecture_opt.compare.runs import study
 from lecture_opt.compare.show import terminal
 
@@ -99,7 +100,7 @@ def test_the_lengths_and_the_order_in_the_results_hold_together(results):
                 in (cell["tuning"]["draws"]["learning_rate"])
             )
             assert cell["test"]["low"] <= cell["test"]["mean"] <= cell["test"]["high"]
-            assert set(cell["cost"]) == {field.name for field in fields(results_module.Cost)}
+            assert set(cell["cost"]) == {field.name for field in fields(Costs)}
     adam = results["tasks"][0]["cells"][0]
     assert adam["cost"]["state_bytes"] >= 2 * adam["cost"]["parameter_bytes"] - 8
 
@@ -276,3 +277,22 @@ def test_the_progress_is_of_every_stage(ran):
         ("tuned", "noisy-quadratic", "optax:adam"),
         ("reported", "noisy-quadratic", "optax:adam"),
     ]
+
+
+def test_the_details_say_seconds_to_the_target_and_what_a_wrong_rate_costs(ran):
+    study = compare.read(ran[0] / "results.json")
+    for task in study.tasks:
+        for cell in task.cells:
+            time, steps = cell.cost.seconds_to_target, cell.steps_to_target
+            np.testing.assert_allclose(
+                [time.median, time.low, time.high],
+                np.array([steps.median, steps.low, steps.high]) * cell.cost.step_seconds,
+                rtol=1e-6,
+            )
+            runs, rates = cell.tuning.validation.runs, cell.tuning.draws["learning_rate"]
+            # The three rates are 1e-4, 0.03 and 10, so a tenfold one lies between two of them.
+            if cell.hyperparameters["learning_rate"] == rates[1] and not np.isnan(runs).any():
+                sign = -1 if task.higher_is_better else 1
+                share = 1 / np.log10(rates[2] / rates[1])
+                want = (sign * share * (runs[:, 2] - runs[:, 1])).mean()
+                assert cell.wrong_rate.tenfold.mean == pytest.approx(want, rel=1e-5)

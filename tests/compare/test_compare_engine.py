@@ -10,7 +10,7 @@ import optax
 import pytest
 
 from lecture_opt import environment, problems, specs
-from lecture_opt.compare.runs import data, engine, entrants, examine, machine
+from lecture_opt.compare.runs import data, engine, entrants, examine, hosted, machine
 from lecture_opt.environment import lenient
 from lecture_opt.problems import loop as loops
 
@@ -37,7 +37,7 @@ class Runner:
 
     def __call__(self, rates, seeds):
         given = {} if self.entrant.settings else {"learning_rate": np.asarray(rates)}
-        return engine.train(self.program, self.entrant, self.data, given, seeds, with_test=True)
+        return engine.train(self.program, self.entrant, self.data, given, seeds, test_at="last")
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +71,31 @@ def test_a_run_is_the_hand_written_loop(cancer, adam):
         )
         for found, part in ((result.validation[run, -1], validation), (result.test[run], test)):
             np.testing.assert_allclose(found, cancer.metric(params, part), rtol=1e-6)
+
+
+def overshooting(learning_rate):
+    """SGD that climbs from its eleventh step on."""
+
+    def update(grads, count, params=None):
+        sign = jnp.where(count < 10, -1.0, 3.0)
+        return jax.tree.map(lambda g: sign * learning_rate * g, grads), count + 1
+
+    return optax.GradientTransformation(lambda params: jnp.zeros((), jnp.int32), update)
+
+
+def test_the_metric_is_taken_at_the_best_validation_evaluation(cancer):
+    run = Runner(cut(cancer), overshooting, runs=2)
+    short = Runner(cut(cancer, steps=10, evaluations=2), overshooting, runs=2)
+    given = {"learning_rate": np.array([0.05, 0.1])}, [3, 7]
+    found = engine.train(run.program, run.entrant, run.data, *given, test_at="best")
+    place = found.validation.argmax(axis=1)
+    assert np.all(place < 3)
+    stopped = engine.train(short.program, short.entrant, short.data, *given, test_at="best")
+    np.testing.assert_allclose(found.test, stopped.test, rtol=1e-6)
+    last = engine.train(run.program, run.entrant, run.data, *given, test_at="last")
+    assert np.all(last.test < found.test)
+    by_hand = hosted.train(run.entrant, run.data, *given, test_at="best")
+    np.testing.assert_allclose(by_hand.test, found.test, rtol=1e-6)
 
 
 def test_the_split_into_calls_changes_no_bit(adam):

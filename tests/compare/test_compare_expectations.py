@@ -11,7 +11,7 @@ from lecture_opt.compare import expectations
 from lecture_opt.compare.results import Facts, gains
 from lecture_opt.compare.results.types import Margin
 
-FACTS = Facts("t", "", "loss", False, {}, 1, {}, "", True, 32, np.array([1]), ())
+FACTS = Facts("t", "", "loss", False, {}, 1, {}, "", True, 32, np.array([1]), None, ())
 MINE = """
 import optax
 def worse(learning_rate): return optax.sgd(learning_rate * 1e-6)

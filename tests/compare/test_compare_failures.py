@@ -129,10 +129,10 @@ def test_a_task_on_which_all_fail_has_no_cells(tmp_path):
 def test_out_of_memory_is_a_failure_at_any_stage(stage, error, monkeypatch):
     real = engine.train
 
-    def train(program, entrant, *args, with_test=False, **options):
-        if len(entrant.layout) > 3 and with_test == (stage == "reported"):
+    def train(program, entrant, *args, test_at=None, **options):
+        if len(entrant.layout) > 3 and bool(test_at) == (stage == "reported"):
             raise error
-        return real(program, entrant, *args, with_test=with_test, **options)
+        return real(program, entrant, *args, test_at=test_at, **options)
 
     monkeypatch.setattr(engine, "train", train)
     (one,) = compare.run([task()], [ADAM, SGD], PROTOCOL).tasks

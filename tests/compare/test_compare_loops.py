@@ -77,7 +77,7 @@ def train(loop, constructor=clipped, driver=None, rates=RATES, seeds=SEEDS, sett
         return hosted.train(entrant, held, {"learning_rate": np.asarray(rates)}, seeds)
     program = engine.build(entrant, held, runs=1 if driver == ONE_BY_ONE else 3)
     scalars = {} if entrant.settings else {"learning_rate": np.asarray(rates)}
-    return engine.train(program, entrant, held, scalars, seeds, with_test=True)
+    return engine.train(program, entrant, held, scalars, seeds, test_at="last")
 
 
 @pytest.mark.parametrize("name", LOOPS)

@@ -1,6 +1,7 @@
 """The report: one file that asks for nothing, usable by pointer, key and table; CSV and LaTeX."""
 
 import csv
+import io
 import json
 import re
 from dataclasses import replace
@@ -8,11 +9,14 @@ from dataclasses import replace
 import browser
 import pytest
 import sample_results
+from rich.console import Console
 from sample_results import HOSTILE, NAMES
 
 from lecture_opt import compare
 from lecture_opt.compare import results
-from lecture_opt.compare.show import charts, latex, long_table, report
+from lecture_opt.compare.show import charts, latex, long_table, report, terminal
+from lecture_opt.compare.show.answers import answers
+from lecture_opt.compare.show.rows import rows
 from lecture_opt.pages.render import json_for_script
 from lecture_opt.pages.styles import users_first
 
@@ -269,9 +273,27 @@ def test_latex_is_escaped_and_the_best_is_bold():
     assert text.count(r"\toprule") == text.count(r"\bottomrule") == 2
     assert r"error\_rate \& 100\% \#1" in text
     assert r"\textless{}script\textgreater{}" in text
-    best = [line for line in text.splitlines() if r"\textbf" in line]
-    assert [line.split(" & ")[0] for line in best] == ["optax:adam", "optax:adam"]
-    assert re.sub(r"\\.", "", "".join(best)).count("&") == 12
+    rows = [
+        line.split(" & ")
+        for line in text.splitlines()
+        if line.startswith(("optax:", "lecture:", r"\text"))
+    ]
+    assert len(rows) == 2 * len(NAMES)
+    assert {len(row) for row in rows} == {len(latex.COLUMNS)}
+    test = latex.COLUMNS.index("test")
+    best = [row[0] for row in rows if row[test].startswith(r"\textbf")]
+    assert best == ["optax:adam", "optax:adam"]
+    own = [row[0] for row in rows if row[0].startswith(r"\textbf")]
+    assert len(own) == 2
+    assert all("mine.py" in name for name in own)
+
+
+def test_latex_has_short_names_that_stay_apart_and_real_minus_signs():
+    text = latex.latex(sample_results.make(sample_results.LONG))
+    cells = [line.split(" & ") for line in text.splitlines() if line.endswith(r"\\")]
+    names = [re.sub(r"\\ldots{}", "…", row[0]) for row in cells]
+    assert len(set(names)) == len(sample_results.LONG) + 1
+    assert "$-$0.01 to 0.05" in text
 
 
 def test_text_inside_a_script_cannot_end_it():
@@ -290,6 +312,68 @@ def test_a_name_is_no_formula_and_stops_no_latex(tmp_path):
         names = {row["optimizer"] for row in csv.DictReader(file)}
     assert not any(name.startswith(("=", "+", "-", "@")) for name in names)
     assert latex.escape("a\x00b\x1bc") == "abc"
+
+
+def test_the_users_own_come_first_and_each_question_is_answered():
+    study = sample_results.make()
+    found = answers(study)
+    assert list(found) == [HOSTILE, *sorted(NAMES[1:3])]
+    first, second = found[HOSTILE]
+    assert (first.task, second.task) == ("digits", "diabetes")
+    assert first.verdict == "undecided"
+    assert first.by.startswith("+0.04 in accuracy")
+    assert first.sure == "95% interval -0.01 to 0.05; p = 0.5"
+    assert first.change.startswith("about 34 seeds (20 to over a million) for a gain of 0.012")
+    assert "wider range: the best learning_rate lies on its edge" in first.change
+
+
+def lost(study):
+    """The study with every run of every optimizer diverged."""
+    tasks = []
+    for task in study.tasks:
+        cells = [
+            replace(cell, diverged=replace(cell.diverged, tuning=1.0, reporting=3), on_edge=[])
+            for cell in task.cells
+        ]
+        tasks.append(replace(task, cells=cells))
+    return replace(study, tasks=tasks)
+
+
+def test_a_study_where_all_diverged_says_so():
+    study = lost(sample_results.make())
+    assert {a.verdict for found in answers(study).values() for a in found} == {"diverged"}
+    for row in rows(study.tasks[0]):
+        assert row["setting"].text == "diverged"
+        assert row["verdict"].text in ("baseline", "diverged")
+    page = report.html(study, charts.charts(study))
+    assert "lies on its edge" not in page
+    assert "Noise floor" not in page
+
+
+def test_an_optimizer_alone_has_no_verdict():
+    study = sample_results.make(["mine.py:opt"])
+    study = replace(study, verdicts=[], overall=results.Overall(None, None))
+    page = report.html(study, charts.charts(study)).partition("<body>")[2]
+    for word in (">Verdict<", "aseline:", "Noise floor", ">rank<", ">gain<"):
+        assert word not in page
+    assert ">mine.py:opt</h1>" in page
+    console = Console(record=True, width=100, file=io.StringIO())
+    terminal.show(study, console)
+    text = console.export_text()
+    assert "erdict" not in text
+    assert "gain" not in text
+
+
+@pytest.mark.parametrize("width", [80, 100, 140, 200])
+def test_the_terminal_table_fits_with_the_verdict_beside_the_name(width):
+    study = sample_results.make(sample_results.LONG)
+    console = Console(record=True, width=width, file=io.StringIO())
+    console.print(terminal.ranked(study.tasks[0], width))
+    lines = console.export_text().splitlines()
+    assert max(len(line.rstrip()) for line in lines) <= width
+    assert "…" not in "".join(lines)
+    assert lines[2].split()[:2] == ["optimizer", "verdict"]
+    assert ("diverged" in lines[2]) == (width == 200)
 
 
 def test_the_users_optimizer_stands_out_and_the_table_fits(driver):

@@ -68,7 +68,7 @@ def train(loop, spec, peaks, driver=None):
         return entrant, hosted.train(entrant, held, given, seeds)
     program = engine.build(entrant, held, runs=len(peaks))
     given = {} if entrant.settings else given
-    return entrant, engine.train(program, entrant, held, given, seeds, with_test=True)
+    return entrant, engine.train(program, entrant, held, given, seeds, test_at="last")
 
 
 @pytest.mark.parametrize("steps", [8, 100, 401])

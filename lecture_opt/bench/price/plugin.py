@@ -24,6 +24,8 @@ def find() -> ModuleType:
     Raises:
         ModuleNotFoundError: It is not installed.
     """
+    if os.environ.get("TF_CPP_MIN_LOG_LEVEL") == "1":  # JAX's default
+        os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"  # XLA logs what exceeds the memory of a device
     os.environ["JAX_SKIP_CUDA_CONSTRAINTS_CHECK"] = "1"
     for name in PLUGINS:
         if importlib.util.find_spec("jax_plugins") and importlib.util.find_spec(name):

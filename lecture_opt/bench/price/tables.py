@@ -1,11 +1,13 @@
 """Prices as tables and sentences for the terminal. Every time in them is predicted."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from rich.table import Table
 
 from lecture_opt.bench.price import accuracy
+from lecture_opt.bench.price.devices import Device
+from lecture_opt.bench.price.fits import Fit
 from lecture_opt.bench.price.types import ARRAY, LAUNCH, Price, Priced
 from lecture_opt.bench.tables import duration, size
 
@@ -67,6 +69,20 @@ def sentences(priced: Priced) -> Iterator[str]:
         yield f"  kernels: {groups(price)}"
         for kernel, leaves in list(price.shared.items())[:3]:
             yield f"  one kernel ({kernel}) serves {len(leaves)} leaves: {', '.join(leaves[:4])}"
+
+
+def fitting(fits: Sequence[Fit], device: Device, what: str, unit: str) -> Table:
+    """The largest model or batch for each optimizer; `unit` is what its size counts."""
+    table = Table(title=f"{what}: the largest that fits into {device.text}, {size(device.memory)}")
+    table.add_column("optimizer", no_wrap=True)
+    for name in (unit, "parameters", "state", "temporaries", "peak", "predicted step"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for fit in fits:
+        price = fit.price
+        needs = (price.state, price.temporaries, price.peak) if price else (None, None, None)
+        step = duration(price.seconds.device if price else None)
+        table.add_row(fit.name, f"{fit.size:,}", f"{fit.parameters:,}", *map(size, needs), step)
+    return table
 
 
 def slow(price: Price) -> str:

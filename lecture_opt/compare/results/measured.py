@@ -21,6 +21,7 @@ class Facts:
         pooled: Whether each seed splits the data anew.
         batch_size: Examples of a minibatch.
         steps: (evaluations,) steps done at each evaluation, the last of which ends a run.
+        goal: The validation metric to reach that the task says, if it does.
         notes: Sentences on how the runs went.
     """
 
@@ -35,6 +36,7 @@ class Facts:
     pooled: bool
     batch_size: int
     steps: np.ndarray
+    goal: float | None
     notes: Sequence[str]
 
 

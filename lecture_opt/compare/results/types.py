@@ -101,6 +101,30 @@ class WorkingRange:
 
 
 @dataclass(frozen=True)
+class WrongRate:
+    """What a tenth of the chosen rate and ten times it cost in the validation metric."""
+
+    tenth: Estimate
+    tenfold: Estimate
+
+
+@dataclass(frozen=True)
+class Median:
+    """A median and the ends of its interval."""
+
+    median: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Costs(Cost):
+    """With `seconds_to_target`, the steps to the target times those of a step."""
+
+    seconds_to_target: Median
+
+
+@dataclass(frozen=True)
 class Diverged:
     """The share of the tuning runs, and the number of reporting runs."""
 
@@ -147,13 +171,14 @@ class Cell:
     steps_to_target: Steps
     loss_area: Sample
     working_range: WorkingRange
+    wrong_rate: WrongRate
     diverged: Diverged
     gain: Gain | None
     loss: Curve
     validation: Curve
     tuning: Tuning
     budget: Budget
-    cost: Cost
+    cost: Costs
 
 
 # ---- a study -----------------------------------------------------------------------------------
@@ -161,7 +186,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Target:
-    """The validation metric to reach; `source` is "given", the baseline it comes from or "none"."""
+    """The metric to reach; `source`: "given", "the task", the baseline it is of, or "none"."""
 
     value: float
     source: str

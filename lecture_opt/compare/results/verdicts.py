@@ -9,6 +9,7 @@ from lecture_opt.compare.results.measured import Facts, Failure
 from lecture_opt.compare.results.statistics import paired
 from lecture_opt.compare.results.types import Cell, Estimate, Margin, Overall, Ranks, Task
 
+NOTHING = "Every run of every optimizer diverged: there is nothing to compare."
 WORDS = ("better", "equivalent", "worse", "undecided")
 
 
@@ -64,6 +65,16 @@ def noise(task: Task, protocol: Protocol) -> str:
     return f"{text} Differences below {task.margin.value:.3g} are taken not to matter."
 
 
+def taken(protocol: Protocol) -> str:
+    """When the metric of a run is taken."""
+    if protocol.choose == "best":
+        return (
+            "Every metric is taken at the run's best validation evaluation, in tuning and in the "
+            "report."
+        )
+    return "Every metric is taken at the run's last evaluation."
+
+
 def warnings(
     cells: Sequence[Cell], failures: Sequence[Failure], facts: Facts, protocol: Protocol
 ) -> list[str]:
@@ -77,8 +88,8 @@ def warnings(
         )
     if protocol.tuning_seed_count < 2:
         found.append("One tuning seed: the intervals leave out the choice of the setting.")
-    if cells and all(cell.diverged.tuning == 1 for cell in cells):
-        found.append("Every run of every optimizer diverged: there is nothing to compare.")
+    if _all_diverged(cells):
+        found.append(NOTHING)
     for cell in cells:
         for name in cell.on_edge if cell.diverged.tuning < 1 else ():
             found.append(
@@ -95,7 +106,10 @@ def warnings(
 
 def summary(tasks: Sequence[Task], overall: Overall, protocol: Protocol) -> list[str]:
     """The study in a few sentences, the most important first."""
-    found = []
+    found: list[str] = []
+    tasks = [task for task in tasks if not _all_diverged(task.cells)]
+    if not tasks:
+        return [NOTHING]
     comparisons = max(len(task.cells) - 1 for task in tasks)
     if comparisons:
         if paired.least_p(protocol.seeds, comparisons) > protocol.error_rate:
@@ -119,6 +133,10 @@ def summary(tasks: Sequence[Task], overall: Overall, protocol: Protocol) -> list
     if overall.ranks is not None:
         found.append(_ranking(overall.ranks))
     return found
+
+
+def _all_diverged(cells: Sequence[Cell]) -> bool:
+    return bool(cells) and all(cell.diverged.tuning == 1 for cell in cells)
 
 
 def _against_baseline(tasks: Sequence[Task], protocol: Protocol) -> list[str]:

@@ -11,6 +11,7 @@ import numpy as np
 from lecture_opt import specs
 from lecture_opt.compare import results, space
 from lecture_opt.compare.protocol import Protocol
+from lecture_opt.compare.results.statistics import estimates
 from lecture_opt.compare.runs import engine, entrants, hosted, machine
 from lecture_opt.compare.runs.data import Data
 from lecture_opt.compare.runs.entrants import Entrant
@@ -110,8 +111,14 @@ class Run:
 
     def _try(self, settings: Settings, seeds: Sequence[int]) -> dict[str, np.ndarray]:
         count = len(next(iter(settings.values())))
-        trained, _ = self._train(settings, range(count), seeds, with_test=False)
-        return {"validation": trained.validation[..., -1], "diverged": trained.diverged}
+        trained, _ = self._train(settings, range(count), seeds, test_at=None)
+        curves = trained.validation.reshape(-1, trained.validation.shape[-1])
+        place = estimates.taken_at(curves, self.protocol.choose, higher_is_better=self._higher)
+        taken = np.take_along_axis(curves, place[:, None], axis=1)
+        return {
+            "validation": taken.reshape(len(seeds), count),
+            "diverged": trained.diverged,
+        }
 
     @property
     def _higher(self) -> bool:
@@ -119,7 +126,8 @@ class Run:
 
     def _report(self, tuned: results.Tuned, seeds: Sequence[int]) -> dict[str, np.ndarray]:
         chosen = results.choose(tuned, higher_is_better=self._higher)
-        trained, clocks = self._train(tuned.settings, chosen.tolist(), seeds, with_test=True)
+        at = self.protocol.choose
+        trained, clocks = self._train(tuned.settings, chosen.tolist(), seeds, test_at=at)
         arrays = {
             "losses": trained.losses,
             "validation": trained.validation,
@@ -135,20 +143,25 @@ class Run:
         }
 
     def _train(
-        self, settings: Settings, chosen: Sequence[int], seeds: Sequence[int], *, with_test: bool
+        self,
+        settings: Settings,
+        chosen: Sequence[int],
+        seeds: Sequence[int],
+        *,
+        test_at: str | None,
     ) -> tuple[engine.Trained, np.ndarray]:
         """(seeds, settings) runs of the chosen settings; what clocks said, as in `Cost`."""
         groups = [tuple(chosen)]
         if self.entrant.settings:  # a program holds a few settings
             most = machine.runs_at_once(self.entrant, len(chosen)) if self.entrant.build else 1
             groups = [tuple(chosen[i : i + most]) for i in range(0, len(chosen), most)]
-        made = (self._group(settings, group, seeds, with_test) for group in groups)
+        made = (self._group(settings, group, seeds, test_at) for group in groups)
         trained, clocks = zip(*made, strict=True)
         joined = jax.tree.map(lambda *leaves: np.concatenate(leaves, axis=1), *trained)
         return joined, np.sum(clocks, axis=0) / np.array([len(groups), 1, 1, 1])
 
     def _group(
-        self, settings: Settings, group: tuple[int, ...], seeds: Sequence[int], with_test: bool
+        self, settings: Settings, group: tuple[int, ...], seeds: Sequence[int], test_at: str | None
     ) -> tuple[engine.Trained, list[float]]:
         """One program's part of `_train`."""
         count, program = len(group) * len(seeds), None
@@ -159,12 +172,14 @@ class Run:
             entrant, program = self._program(group if entrant.settings else ())
         began = time.perf_counter()
         if program is None:
-            trained = hosted.train(entrant, self.data, values, runs, between=between)
+            trained = hosted.train(
+                entrant, self.data, values, runs, test_at=test_at, between=between
+            )
             made, size = (0.0, 0.0), 1
         else:
             given = {} if entrant.settings else values
             trained = engine.train(
-                program, entrant, self.data, given, runs, with_test=with_test, between=between
+                program, entrant, self.data, given, runs, test_at=test_at, between=between
             )
             made, size = (program.trace_seconds, program.compile_seconds), program.runs
         seconds = time.perf_counter() - began
@@ -203,6 +218,7 @@ def facts(
         pooled=isinstance(loop.data, Pool),
         batch_size=batch_size(loop),
         steps=evaluated_steps(loop),
+        goal=loop.target,
         notes=notes,
     )
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, TypeAlias
 import jax
 import numpy as np
 
+from lecture_opt.compare.results.statistics import estimates
 from lecture_opt.numerics import PyTree
 from lecture_opt.problems import loop as loops
 from lecture_opt.problems.loop import Loop
@@ -90,6 +91,17 @@ def picked(loop: Loop, cut: Sequence[Piece], seeds: Sequence[int]) -> list[np.nd
 def of_run(batch: Batch, rows: Rows | None) -> Batch:
     """What a run sees: its rows of a pool, or the whole batch where there is no pool."""
     return batch if rows is None else jax.tree.map(lambda leaf: leaf[rows], batch)
+
+
+def taken(loop: Loop, test: Sequence[np.ndarray], curves: np.ndarray) -> np.ndarray:
+    """(runs,) the test metric at the best evaluation of each run, if all were tested, or the last.
+
+    `test` holds (runs,) arrays, and `curves` is (runs, evaluations) of the validation metric.
+    """
+    if len(test) < curves.shape[1]:
+        return test[-1]
+    place = estimates.taken_at(curves, "best", higher_is_better=loop.higher_is_better)
+    return np.stack(test)[place, np.arange(len(place))]
 
 
 def pieces(part: Part) -> list[Piece]:

@@ -32,7 +32,8 @@ from lecture_opt.compare.runs.data import (
     mean_over,
     of_run,
     picked,
-)
+    taken,
+)  # fmt: skip
 from lecture_opt.compare.runs.drivers import Driver
 from lecture_opt.compare.runs.entrants import Entrant, is_small
 from lecture_opt.compare.runs.guard import users_code
@@ -40,13 +41,7 @@ from lecture_opt.compare.runs.machine import many
 from lecture_opt.environment import fast_jit
 from lecture_opt.problems import bound
 from lecture_opt.problems.bound import Arrays
-from lecture_opt.problems.loop import (
-    Loop,
-    evaluated_steps,
-    metric_key,
-    start_key,
-    step_key,
-)
+from lecture_opt.problems.loop import Loop, evaluated_steps, metric_key, start_key, step_key
 from lecture_opt.problems.parts import PARTS, Batch
 
 
@@ -57,7 +52,7 @@ class Trained(NamedTuple):
         losses: (runs, evaluations) mean training loss since the previous evaluation; NaN once
             diverged.
         validation: (runs, evaluations) validation metric, likewise.
-        test: (runs,) metric on the test part after the last step; NaN where it wasn't asked for.
+        test: (runs,) metric on the test part; NaN where it wasn't asked for.
         untrained: (runs, 2) metric of the initial state on the validation and the test part.
         diverged: (runs,) whether a loss, the metric or a number of the state stopped being finite.
     """
@@ -77,8 +72,8 @@ class Program(NamedTuple):
         advance: Number of steps -> (scalars, setting, seed, arrays, feed, first step, train) ->
             arrays, mean loss.
         finite: Arrays -> which of them are.
-        judges: Shape of a piece -> (scalars, setting, seed, arrays, rows of a pool, piece, key) ->
-            value, weight.
+        judges: Shape of a piece -> (scalars, setting, seed, arrays, rows, piece, key) -> value,
+            weight.
         runs: How many runs a call takes.
         trace_seconds, compile_seconds: What making it took.
     """
@@ -115,10 +110,8 @@ def build(entrant: Entrant, data: Data, *, runs: int) -> Program:
         judge = jit(many(_judge(entrant), "rrrrrww", driver))
         key = metric_key("test")
         cut = () if loop.host_metric else (*data.validation, *data.test)
-        judges = {
-            piece.shape: judge.lower(*arguments, arrays, rows, piece.batch, key)
-            for piece, rows in zip(cut, picked(loop, cut, numbers.tolist()), strict=True)
-        }
+        pairs = zip(cut, picked(loop, cut, numbers.tolist()), strict=True)
+        judges = {p.shape: judge.lower(*arguments, arrays, r, p.batch, key) for p, r in pairs}
     traced = time.perf_counter()
     advanced = {stride: one.compile() for stride, one in advances.items()}
     compiled = begin.compile(), advanced, look.compile()
@@ -134,11 +127,12 @@ def train(
     scalars: Mapping[str, np.ndarray],
     seeds: Sequence[int],
     *,
-    with_test: bool = False,
+    test_at: str | None = None,
     between: Callable[[], None] = lambda: None,
 ) -> Trained:
     """Trains one run for each entry of the arrays; `between` is called at each evaluation.
 
+    `test_at` says when the test metric is taken: "last", or "best" by the validation metric.
     Where the entrant has settings, run i has setting i modulo their count.
     """
     parts = []
@@ -153,7 +147,7 @@ def train(
             np.asarray(seeds, np.int32)[picked],
         )
         kept = min(program.runs, len(seeds) - first)
-        result = _call(program, entrant, data, given, with_test, between)
+        result = _call(program, entrant, data, given, test_at, between)
         parts.append(jax.tree.map(lambda leaf, kept=kept: leaf[:kept], result))
     return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
 
@@ -163,7 +157,7 @@ def _call(
     entrant: Entrant,
     data: Data,
     given: tuple[Any, ...],
-    with_test: bool,
+    test_at: str | None,
     between: Callable[[], None],
 ) -> Trained:
     """One call's runs from start to end."""
@@ -175,33 +169,37 @@ def _call(
         "test": (data.test, picked(loop, data.test, seeds)),
     }
     judged = functools.partial(_judged, program, entrant, seen, given)
-    untrained = judged("validation", arrays), judged("test", arrays) if with_test else None
+    untrained = judged("validation", arrays), judged("test", arrays) if test_at else None
     watched = np.asarray(program.finite(arrays))
     alive = np.ones(program.runs, bool)
-    losses, validation = [], []
+    unknown = np.full(program.runs, np.nan, np.float32)
+    losses, validation, test = [], [], []
     strides = (n for gap in _gaps(loop) for n in _strides(driver, gap))
     feed, step = feeds(loop, seeds, strides), 0
     for gap in _gaps(loop):
         between()
-        taken = []
+        since = []
         for stride in _strides(driver, gap):
             with users_code():
                 fed = next(feed)
             advance = program.advance[stride]
             arrays, loss = advance(*given, arrays, fed, np.int32(step), data.train)
-            taken.append(loss)
+            since.append(loss)
             step += stride
-        mean = np.mean([np.asarray(one) for one in taken], axis=0, dtype=np.float32)
+        mean = np.mean([np.asarray(one) for one in since], axis=0, dtype=np.float32)
         metric = judged("validation", arrays)
         held = (np.asarray(program.finite(arrays)) | ~watched).all(axis=-1)
         alive &= np.isfinite(mean) & np.isfinite(metric) & held
         losses.append(np.where(alive, mean, np.nan))
         validation.append(np.where(alive, metric, np.nan))
-    unknown = np.full(program.runs, np.nan, np.float32)
-    test = judged("test", arrays) if with_test else unknown
+        if test_at == "best":
+            test.append(judged("test", arrays))
+    if test_at != "best":
+        test.append(judged("test", arrays) if test_at else unknown)
     first, second = untrained
     both = np.stack([first, unknown if second is None else second], axis=1)
-    return Trained(np.stack(losses, 1), np.stack(validation, 1), test, both, ~alive)
+    curves = np.stack(validation, 1)
+    return Trained(np.stack(losses, 1), curves, taken(loop, test, curves), both, ~alive)
 
 
 def _gaps(loop: Loop) -> list[int]:

@@ -20,8 +20,10 @@ from lecture_opt.compare.runs.errors import reason, untraced
 from lecture_opt.compare.runs.examine import Examined
 from lecture_opt.compare.runs.guard import users_code
 from lecture_opt.compare.runs.unrolled import unrolled
+from lecture_opt.numerics import PyTree
 from lecture_opt.problems import bound
 from lecture_opt.problems.loop import Loop, State, batches, sample_batch, start_key, step_key
+from lecture_opt.problems.task import schedule_free
 from lecture_opt.problems.tracing import text, trace_step
 
 Setting: TypeAlias = Mapping[str, Any]
@@ -88,17 +90,27 @@ def look(
 
     First with tracers for hyperparameters, then, where the constructor takes no tracer, with the
     numbers of the settings; where neither can be traced, steps go from the host. All that with the
-    schedule, then, where the optimizer's learning rate takes none, without.
+    schedule, then, where the optimizer's learning rate takes none, without; schedule-free averages
+    its params in a schedule's place and gets none.
     """
     build = builder(loop, spec)
     loop = loop if build is not None else _with_own(loop, spec)
     for shape in dict.fromkeys((schedule, None)):
         entrant = Entrant(loop, build, tuple(settings[0]), examined.driver, schedule=shape)
         try:
+            if shape is not None and _is_schedule_free(entrant, examined.params, settings[0]):
+                continue
             return _traced(entrant, settings)
         except Exception as error:
             why = error
     raise ValueError(f"{spec.text} can't train {loop.name}: {reason(why)}") from why
+
+
+def _is_schedule_free(entrant: Entrant, params: PyTree, setting: Setting) -> bool:
+    if entrant.build is None:
+        return False
+    with users_code():
+        return bool(schedule_free(jax.eval_shape(entrant.made(setting).init, params)))
 
 
 def _traced(entrant: Entrant, settings: Sequence[Setting]) -> Entrant:

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from lecture_opt import specs
-from lecture_opt.compare.runs.data import Data, Piece, Rows, mean_over, of_run, picked
+from lecture_opt.compare.runs.data import Data, Piece, Rows, mean_over, of_run, picked, taken
 from lecture_opt.compare.runs.engine import Trained
 from lecture_opt.compare.runs.entrants import Entrant
 from lecture_opt.compare.runs.guard import users_code
@@ -26,12 +26,15 @@ def train(
     scalars: Mapping[str, np.ndarray],
     seeds: Sequence[int],
     *,
+    test_at: str | None = None,
     between: Callable[[], None] = lambda: None,
 ) -> Trained:
-    """Trains one run for each entry of the arrays; the test metric is always taken."""
+    """Trains one run for each entry of the arrays, as `engine.train` does."""
     with users_code():
         runs = [
-            _run(entrant, data, {name: v[i].item() for name, v in scalars.items()}, seed, between)
+            _run(
+                entrant, data, {k: v[i].item() for k, v in scalars.items()}, seed, test_at, between
+            )
             for i, seed in enumerate(seeds)
         ]
     return jax.tree.map(lambda *leaves: np.stack(leaves), *runs)
@@ -42,29 +45,33 @@ def _run(
     data: Data,
     setting: Mapping[str, float],
     seed: int,
+    test_at: str | None,
     between: Callable[[], None],
 ) -> Trained:
     loop, key = entrant.loop, start_key(seed)
     state, batches = entrant.start(setting)(key), loops.batches(loop, seed)
     metric_of = functools.partial(_metric, entrant, data, seed)
     untrained = [metric_of(state, part) for part in ("validation", "test")]
-    losses, validation, alive = [], [], True
+    losses, validation, test, alive = [], [], [], True
     first = 0
     for last in loops.evaluated_steps(loop).tolist():
         between()
-        taken = []
+        since = []
         for step in range(first, last):
             state, loss = bound.advance(loop, state, next(batches), step_key(key, step))
-            taken.append(float(loss))
+            since.append(float(loss))
         first = last
         metric = metric_of(state, "validation")
-        alive = alive and bool(np.isfinite(np.mean(taken)) and np.isfinite(metric))
-        losses.append(np.mean(taken) if alive else np.nan)
+        alive = alive and bool(np.isfinite(np.mean(since)) and np.isfinite(metric))
+        losses.append(np.mean(since) if alive else np.nan)
         validation.append(metric if alive else np.nan)
+        if test_at == "best" or last == loop.steps:
+            test.append(np.array([metric_of(state, "test")], np.float32))
+    curve = np.array(validation, np.float32)
     return Trained(
         np.array(losses, np.float32),
-        np.array(validation, np.float32),
-        np.array(metric_of(state, "test"), np.float32),
+        curve,
+        taken(loop, test, curve[None])[0],
         np.array(untrained, np.float32),
         np.array(not alive),
     )

@@ -17,7 +17,7 @@ from typing import NamedTuple, TypeAlias
 import jax
 import numpy as np
 
-from lecture_opt import equals, specs
+from lecture_opt import specs
 from lecture_opt.compare import results, schedules, space
 from lecture_opt.compare.protocol import Protocol
 from lecture_opt.compare.runs import data, entrants, hosted, processes
@@ -28,8 +28,6 @@ from lecture_opt.compare.runs.store import Store
 from lecture_opt.environment import check_device
 from lecture_opt.problems import Loop, Task, as_loop
 from lecture_opt.problems.parts import PARTS
-
-DEFAULT_OPTIMIZERS = tuple(text for pair in equals.PAIRS for text in (pair.lecture, pair.optax))
 
 OnStage = Callable[[str, str, str], None]
 
@@ -202,7 +200,8 @@ def _runs(
         ranges = {name: str(where) for name, where in protocol.space(spec).items()}
         identity = [
             results.plain(about()), computed, shared.digest, ranges, protocol.draws,
-            protocol.tuning_seeds, protocol.reporting_seeds, protocol.planned, protocol.schedule,
+            protocol.tuning_seeds, protocol.reporting_seeds, protocol.planned, protocol.choose,
+            protocol.schedule,
             loop.steps, loop.evaluations, loop.batch_size, loop.higher_is_better,
         ]  # fmt: skip
         kept = store.cell(identity)

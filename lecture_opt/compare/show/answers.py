@@ -20,7 +20,7 @@ class Answer(NamedTuple):
 
     Attributes:
         task: Its name.
-        verdict: "better", "worse", "equivalent", "undecided" or "diverged".
+        verdict: "better", "worse", "equivalent", "undecided", "diverged" or "failed".
         by: By how much, in the metric and as a share of the baseline's.
         sure: The interval and p.
         change: What would change the verdict, and what to look at first.
@@ -42,6 +42,10 @@ def answers(study: Study) -> dict[str, list[Answer]]:
                 found.setdefault(cell.optimizer, []).append(
                     _answer(cell, cell.gain, task, study.protocol)
                 )
+        for one in task.failures:
+            why = f"it failed: {one.why}"
+            failed = Answer(task.name, "failed", "–", why, "mend it and compare again")
+            found.setdefault(one.optimizer, []).append(failed)
     return {name: found[name] for name in users_first(found)}
 
 

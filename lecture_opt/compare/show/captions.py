@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from lecture_opt.compare.results import verdicts
 from lecture_opt.compare.results.types import Study, Task
 from lecture_opt.compare.show.charts import Chart
+from lecture_opt.compare.show.rows import compared
 
 
 def protocol(study: Study) -> str:
@@ -20,17 +21,17 @@ def protocol(study: Study) -> str:
         text += f" Baseline: {how.baseline}."
     if how.schedule:
         text += f" Learning rates follow {how.schedule}; a setting is the peak."
+    split = "the split of the data, " if all(task.pooled for task in study.tasks) else ""
     return (
-        f"{text} Intervals: {how.level:.0%}; they cover the initial params, the minibatches and "
-        "the choice of the setting. One split of the data serves all seeds: they do not cover what "
-        "another split would give."
+        f"{text} {verdicts.taken(how)} Intervals: {how.level:.0%}; they cover the initial params, "
+        f"the minibatches, {split}and the choice of the setting."
     )
 
 
 def noise(task: Task, study: Study) -> str:
     """How long the runs of a task are, and its noise floor where anything was compared."""
     text = f"{task.name}: {task.steps[-1]} steps of batches of {task.batch_size}."
-    return f"{text} {verdicts.noise(task, study.protocol)}" if len(task.cells) > 1 else text
+    return f"{text} {verdicts.noise(task, study.protocol)}" if compared(task) else text
 
 
 def figure(panels: Sequence[Chart], study: Study) -> str:

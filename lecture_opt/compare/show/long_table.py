@@ -63,7 +63,7 @@ def _curves(study: Study) -> Iterator[Line]:
 
 
 def _text(hyperparameters: Mapping[str, float]) -> str:
-    return " ".join(f"{name}={value!r}" for name, value in hyperparameters.items())
+    return " ".join(f"{name}={value:.6g}" for name, value in hyperparameters.items())
 
 
 def _write(path: Path, header: Iterable[str], lines: Iterable[Line]) -> None:

@@ -15,7 +15,8 @@ from lecture_opt.compare.show.rows import COLUMNS, DETAILS, columns, number, row
 from lecture_opt.pages.render import render
 from lecture_opt.pages.styles import is_users, labels, styles, users_first
 
-MARKS = {"better": "▲", "worse": "▼", "equivalent": "≈", "undecided": "?", "diverged": "✕"}
+MARKS = {"better": "▲", "worse": "▼", "equivalent": "≈", "undecided": "?"}
+MARKS |= {"diverged": "✕", "failed": "✕"}
 """A sign for each verdict, for those who see no colour."""
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lecture_opt.compare.results.measured import Failure
-from lecture_opt.compare.results.types import Cell, Estimate, Steps, Task
+from lecture_opt.compare.results.types import Cell, Estimate, Median, Steps, Task
 
 COLUMNS = {
     "rank": "1 is best; equals share the better rank",
@@ -26,7 +26,10 @@ DETAILS = {
     "optimizer": "",
     "reached": "runs that got to the target",
     "loss area": "training loss averaged over all steps",
+    "seconds to target": "median and its interval, on this device",
     "working rates": "decades of learning rates within 5 % of the best",
+    "a tenth of the rate": "costs so much of the validation metric",
+    "ten times the rate": "costs so much of the validation metric",
     "diverged": "share of the tuning runs",
     "step": "microseconds for one step of one run, evaluations included, in the batch of all",
     "compile": "seconds",
@@ -54,6 +57,12 @@ def columns(found: Mapping[str, str], cells: int) -> dict[str, str]:
 def diverged(cell: Cell) -> bool:
     """Whether no run of it was left, at whatever setting."""
     return cell.diverged.tuning == 1 and cell.diverged.reporting == len(cell.test.values)
+
+
+def compared(task: Task) -> bool:
+    """Whether anything was measured against a baseline."""
+    measured = len(task.cells) > 1 and not all(diverged(cell) for cell in task.cells)
+    return measured and task.margin.source != "none"
 
 
 def rows(task: Task) -> list[Row]:
@@ -102,6 +111,17 @@ def steps(target: Steps) -> Entry:
     return Entry(f"{target.median:.0f} ({low} to {high})", target.median)
 
 
+def seconds(time: Median) -> Entry:
+    """The median and its interval, as `steps` shows it."""
+    if not np.isfinite(time.median):
+        return Entry("never", None)
+    low, high = (
+        number(end, 2) if np.isfinite(end) else word
+        for end, word in ((time.low, "–"), (time.high, "never"))
+    )
+    return Entry(f"{number(time.median, 2)} ({low} to {high})", time.median)
+
+
 def _failed(one: Failure) -> Row:
     """The reason stands where the setting would."""
     missing = dict.fromkeys((*COLUMNS, *DETAILS), Entry("–", None))
@@ -133,6 +153,9 @@ def _row(cell: Cell, has_baseline: bool) -> Row:
         "steps to target": steps(cell.steps_to_target),
         "reached": Entry(f"{reached} of {len(cell.test.values)}", reached),
         "loss area": _plain(cell.loss_area.mean),
+        "seconds to target": seconds(cell.cost.seconds_to_target),
+        "a tenth of the rate": _plain(cell.wrong_rate.tenth.mean, 2),
+        "ten times the rate": _plain(cell.wrong_rate.tenfold.mean, 2),
         "working rates": _plain(width, 2),
         "diverged": Entry(f"{lost:.0%}", lost),
         "step": _plain(1e6 * cell.cost.step_seconds, 3),

@@ -1,5 +1,7 @@
 """The comparison in the terminal: a ranked table for each task, then the verdicts."""
 
+from typing import Literal
+
 from rich import box
 from rich.console import Console
 from rich.markup import escape
@@ -8,7 +10,7 @@ from rich.table import Table
 from lecture_opt.compare.protocol import Protocol
 from lecture_opt.compare.results import verdicts
 from lecture_opt.compare.results.types import Ranks, Study, Task
-from lecture_opt.compare.show.rows import columns, diverged, number, rows
+from lecture_opt.compare.show.rows import columns, compared, diverged, number, rows
 from lecture_opt.pages.styles import is_users
 
 COLUMNS = {
@@ -59,22 +61,18 @@ def ranked(task: Task, width: int) -> Table:
     title = escape(f"{task.name}: test {task.metric} ({better} is better)")
     table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
     found = rows(task)
-    names = min(max(len(row["optimizer"].text) for row in found), max(28, width // 4))
+    most = {"optimizer": max(28, width // 4), "setting": 24}  # longer ones are folded
     room, shown = width, []
     for name, head in columns(COLUMNS, len(found)).items():
-        wide = names if name == "optimizer" else max(len(row[name].text) for row in found)
-        room -= max(wide, len(head)) + 3
+        wide = max(len(head), *(len(row[name].text) for row in found))
+        wide = min(wide, most.get(name, wide))
+        room -= wide + 3
         if room < 0:
             break
         shown.append(name)
-        left, fold = name in ("optimizer", "verdict"), name == "optimizer"
-        table.add_column(
-            head,
-            justify="left" if left else "right",
-            overflow="fold",
-            no_wrap=not fold,
-            width=names if fold else None,
-        )
+        left = name in ("optimizer", "verdict")
+        side: Literal["left", "right"] = "left" if left else "right"
+        table.add_column(head, justify=side, overflow="fold", width=wide)
     for row in found:
         own = is_users(row["optimizer"].text)
         texts = (escape(row[name].text) for name in shown)
@@ -87,11 +85,12 @@ def target(task: Task) -> str:
     value, source = task.target.value, task.target.source
     if source == "none":
         return "No target: no optimizer ran."
-    origin = "as given" if source == "given" else f"what {source} reaches"
+    said = {"given": "as given", "the task": "as the task says"}
+    origin = said.get(source, f"what {source} reaches")
     return f"Target: validation {task.metric} {number(value)}, {origin}."
 
 
-def legend(protocol: Protocol, compared: bool) -> str:
+def legend(protocol: Protocol, several: bool) -> str:
     """What the columns mean."""
     versus = (
         f"Verdict and gain: against {protocol.baseline}, by seed; "
@@ -99,11 +98,11 @@ def legend(protocol: Protocol, compared: bool) -> str:
     )
     shape = f"Learning rates follow {protocol.schedule}; a setting is the peak. "
     return (
-        f"{shape if protocol.schedule else ''}{versus if compared else ''}Test: mean over "
+        f"{shape if protocol.schedule else ''}{versus if several else ''}Test: mean over "
         f"{protocol.seeds} seeds. Steps: median and its "
         "interval; reached: runs that got there. Decades: of rates within 5 % of the best. "
         "Diverged: share of the tuning runs. µs: one step of one run, evaluations included. "
-        "!: on the edge of its range."
+        f"!: on the edge of its range. {verdicts.taken(protocol)}"
     )
 
 
@@ -117,10 +116,8 @@ def sentences(task: Task, protocol: Protocol) -> list[str]:
 
 def remarks(task: Task, protocol: Protocol) -> list[str]:
     """What to know before believing a task's table: the noise floor, notes, warnings."""
-    compared = any(cell.gain for cell in task.cells) and not all(
-        diverged(cell) for cell in task.cells
-    )
-    return [*([verdicts.noise(task, protocol)] if compared else []), *task.notes, *task.warnings]
+    floor = [verdicts.noise(task, protocol)] if compared(task) else []
+    return [*floor, *task.notes, *task.warnings]
 
 
 def overall(ranks: Ranks) -> Table:

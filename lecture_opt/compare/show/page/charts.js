@@ -3,7 +3,8 @@
 // drawing and returns its marks: [{series, i, x, y}], the places of the points for the reader's
 // pointer and arrow keys.
 //
-// view: {shown(name), own(name), style(name), label(name), bands, scaleX, scaleY}
+// view: {shown(name), own(name), style(name), label(name), bands, scaleX, scaleY, width: in pixels,
+// or null for that of the window}
 
 const ROW = 26;
 const LABEL = 14;  // from a label to the next
@@ -11,7 +12,7 @@ const PHONE = 480;  // narrower, labels are a key under the drawing
 
 function drawChart(figure, chart, view) {
   const home = figure.querySelector(".drawing");
-  const width = Math.max(240, home.clientWidth);
+  const width = view.width ?? Math.max(240, home.clientWidth);
   const series = chart.series.filter((one) => view.shown(one.name));
   const inRows = chart.kind === "differences" || chart.kind === "ranks";
   const svg = draw("svg", {
@@ -259,7 +260,9 @@ function drawCritical(svg, box, x, least, chart, series, step) {
   if (chart.line === null) return;
   const [start, end] = [x(least), x(least + chart.line)];
   svg.append(draw("path", { class: "critical", d: `M${start} 14V22M${start} 18H${end}M${end} 14V22` }));
-  svg.append(draw("text", { class: "tick", x: (start + end) / 2, y: 12, "text-anchor": "middle" }, `critical difference ${short(chart.line)}`));
+  const label = `critical difference ${short(chart.line)}`;
+  const middle = Math.max((start + end) / 2, textWidth(label, 11.5) / 2 + 4);
+  svg.append(draw("text", { class: "tick", x: middle, y: 12, "text-anchor": "middle" }, label));
   chart.groups.forEach((group, k) => {
     const rows = series.map((one, row) => (group.includes(one.name) ? row : -1)).filter((row) => row >= 0);
     if (rows.length < 2) return;

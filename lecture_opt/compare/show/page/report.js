@@ -5,6 +5,7 @@ const DATA = JSON.parse(document.getElementById("data").textContent);
 const OPTIMIZERS = new Map(DATA.optimizers.map((optimizer) => [optimizer.name, optimizer]));
 const hidden = new Set();
 const figures = [];
+let printing = false;
 
 // ---- charts ------------------------------------------------------------------------------------
 
@@ -51,6 +52,7 @@ function render(own) {
     bands: document.getElementById("bands").checked,
     scaleX: own.scaleX,
     scaleY: own.scaleY,
+    width: printing ? PHONE : null,  // narrow enough for its type to be read in two columns
   };
   own.marks = drawChart(own.figure, own.chart, view);
   own.at = null;
@@ -214,8 +216,13 @@ for (const table of document.querySelectorAll("table.sortable")) {
 renderAll();
 // Paper has no closed parts, and its own width.
 const closed = [...document.querySelectorAll("details.printed:not([open])")];
-addEventListener("beforeprint", () => closed.forEach((part) => { part.open = true; }));
-addEventListener("afterprint", () => closed.forEach((part) => { part.open = false; }));
+for (const [name, on] of [["beforeprint", true], ["afterprint", false]]) {
+  addEventListener(name, () => {
+    printing = on;
+    for (const part of closed) part.open = on;
+    renderAll();
+  });
+}
 let wide = innerWidth;
 addEventListener("resize", () => {
   if (innerWidth !== wide) renderAll();
