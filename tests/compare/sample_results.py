@@ -106,7 +106,7 @@ def _task(name, metric, higher, names):
         "batch_size": 32,
         "notes": [],
         "target": {"value": 0.85, "source": "optax:adam"},
-        "noise_floor": {"mean": 0.001, "low": -0.01, "high": 0.012},
+        "noise_floor": {"mean": 0.001, "low": -0.01, "high": 0.012, "deviation": 0.012},
         "margin": {"value": 0.012, "source": "noise floor"},
         "cells": [_cell(n, rank, rng, higher, names[0]) for rank, n in enumerate(names, start=1)],
         "failures": [],

@@ -29,7 +29,7 @@ def draw(study: Study, found: Sequence[Chart], folder: Path) -> list[Path]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     names = [series.name for chart in found for series in chart.series]
-    look = Look(styles(names), labels(names))
+    look = Look(styles(names), labels(names, 24))
     written, floats = [], []
     for kind in dict.fromkeys(chart.kind for chart in found):
         panels = [chart for chart in found if chart.kind == kind]
