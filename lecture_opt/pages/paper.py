@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from lecture_opt.pages.styles import labels
 
+DPI = 200
 FORMATS = ("pdf", "png", "svg")
 
 
@@ -66,5 +67,5 @@ def save(figure: Figure, folder: Path, name: str, caption: str = "") -> list[Pat
     }
     paths = [folder / f"{name}.{suffix}" for suffix in FORMATS]
     for path in paths:
-        figure.savefig(path, dpi=200, metadata=says[path.suffix[1:]])
+        figure.savefig(path, dpi=DPI, metadata=says[path.suffix[1:]])
     return paths

@@ -1,9 +1,11 @@
 """One optimizer on one task: tuned over its draws, then reported at the one that was chosen."""
 
 import functools
+import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import jax
 import numpy as np
@@ -17,7 +19,7 @@ from lecture_opt.compare.runs.data import Data
 from lecture_opt.compare.runs.entrants import Entrant
 from lecture_opt.compare.runs.examine import Examined
 from lecture_opt.compare.runs.guard import users_code
-from lecture_opt.compare.runs.store import Stage
+from lecture_opt.compare.runs.store import Kept
 from lecture_opt.numerics import PyTree
 from lecture_opt.problems import bound
 from lecture_opt.problems.loop import Loop, batch_size, evaluated_steps
@@ -40,7 +42,8 @@ class Run:
         data: What all optimizers of the task share.
         protocol: What is the same for all.
         kept: Computes a stage, or finds what an earlier process computed.
-        between: Called at each evaluation; an exception that it raises ends the training.
+        between: Called before each evaluation with the stage and the share of it that is done; an
+            exception that it raises ends the training.
     """
 
     spec: specs.OptimizerSpec
@@ -48,8 +51,8 @@ class Run:
     examined: Examined
     data: Data
     protocol: Protocol
-    kept: Stage
-    between: Callable[[], None]
+    kept: Kept
+    between: Callable[[str, float], None]
 
     @functools.cached_property
     def tuned(self) -> results.Tuned:
@@ -77,7 +80,8 @@ class Run:
     def _tuned(
         self, stage: str, ranges: Mapping[str, specs.Range], seeds: Sequence[int]
     ) -> results.Tuned:
-        arrays = dict(self.kept(stage, lambda: self._tune(ranges, seeds)))
+        work = _Stage(self, stage, self.protocol.draws * len(seeds))
+        arrays = dict(self.kept.stage(stage, lambda: self._tune(work, ranges, seeds)))
         validation, diverged = arrays.pop("validation"), arrays.pop("diverged")
         settings = {name.removeprefix("="): values for name, values in arrays.items()}
         return results.Tuned({name: settings[name] for name in ranges}, validation, diverged)
@@ -85,33 +89,37 @@ class Run:
     def _reported(
         self, stage: str, tuned: results.Tuned, seeds: Sequence[int]
     ) -> tuple[results.Measured, Mapping[str, float]]:
-        arrays = dict(self.kept(stage, lambda: self._report(tuned, seeds)))
+        chosen = results.choose(tuned, higher_is_better=self._higher)
+        work = _Stage(self, stage, len(chosen) * len(seeds))
+        arrays = dict(self.kept.stage(stage, lambda: self._report(work, tuned, chosen, seeds)))
         seconds, sizes = arrays.pop("seconds").tolist(), arrays.pop("bytes").tolist()
         untrained = dict(zip(PARTS[1:], arrays.pop("untrained").tolist(), strict=True))
         cost = results.Cost(*seconds, *sizes)
         return results.Measured(tuned, results.Reported(**arrays), cost), untrained
 
     def _tune(
-        self, ranges: Mapping[str, specs.Range], seeds: Sequence[int]
+        self, stage: "_Stage", ranges: Mapping[str, specs.Range], seeds: Sequence[int]
     ) -> dict[str, np.ndarray]:
         """A coarse look, then settings around the best of it; the keys of settings begin with =."""
         more = 0 if self.entrant.settings else self.protocol.refined
         count = self.protocol.draws - more
         settings = space.draw(ranges, count)
-        found = self._try(settings, seeds)
+        found = self._try(stage, settings, seeds)
         if more:
             look = self.protocol.planned or len(seeds)  # later seeds change no setting
             coarse = results.Tuned(settings, found["validation"][:look], found["diverged"][:look])
             best = int(results.choose(coarse, higher_is_better=self._higher)[0])
             around = space.refine(ranges, count, best, more)
-            again = self._try(around, seeds)
+            again = self._try(stage, around, seeds)
             found = {k: np.concatenate([v, again[k]], axis=1) for k, v in found.items()}
             settings = {k: np.concatenate([v, around[k]]) for k, v in settings.items()}
         return {**found, **{f"={name}": values for name, values in settings.items()}}
 
-    def _try(self, settings: Settings, seeds: Sequence[int]) -> dict[str, np.ndarray]:
+    def _try(
+        self, stage: "_Stage", settings: Settings, seeds: Sequence[int]
+    ) -> dict[str, np.ndarray]:
         count = len(next(iter(settings.values())))
-        trained, _ = self._train(settings, range(count), seeds, test_at=None)
+        trained, _ = self._train(stage, settings, range(count), seeds)
         curves = trained.validation.reshape(-1, trained.validation.shape[-1])
         place = estimates.taken_at(curves, self.protocol.choose, higher_is_better=self._higher)
         taken = np.take_along_axis(curves, place[:, None], axis=1)
@@ -124,10 +132,11 @@ class Run:
     def _higher(self) -> bool:
         return self.entrant.loop.higher_is_better
 
-    def _report(self, tuned: results.Tuned, seeds: Sequence[int]) -> dict[str, np.ndarray]:
-        chosen = results.choose(tuned, higher_is_better=self._higher)
+    def _report(
+        self, stage: "_Stage", tuned: results.Tuned, chosen: np.ndarray, seeds: Sequence[int]
+    ) -> dict[str, np.ndarray]:
         at = self.protocol.choose
-        trained, clocks = self._train(tuned.settings, chosen.tolist(), seeds, test_at=at)
+        trained, clocks = self._train(stage, tuned.settings, chosen.tolist(), seeds, test_at=at)
         arrays = {
             "losses": trained.losses,
             "validation": trained.validation,
@@ -144,45 +153,52 @@ class Run:
 
     def _train(
         self,
+        stage: "_Stage",
         settings: Settings,
         chosen: Sequence[int],
         seeds: Sequence[int],
         *,
-        test_at: str | None,
+        test_at: str | None = None,
     ) -> tuple[engine.Trained, np.ndarray]:
         """(seeds, settings) runs of the chosen settings; what clocks said, as in `Cost`."""
         groups = [tuple(chosen)]
         if self.entrant.settings:  # a program holds a few settings
             most = machine.runs_at_once(self.entrant, len(chosen)) if self.entrant.build else 1
             groups = [tuple(chosen[i : i + most]) for i in range(0, len(chosen), most)]
-        made = (self._group(settings, group, seeds, test_at) for group in groups)
+        made = (self._group(stage, settings, group, seeds, test_at) for group in groups)
         trained, clocks = zip(*made, strict=True)
         joined = jax.tree.map(lambda *leaves: np.concatenate(leaves, axis=1), *trained)
         return joined, np.sum(clocks, axis=0) / np.array([len(groups), 1, 1, 1])
 
     def _group(
-        self, settings: Settings, group: tuple[int, ...], seeds: Sequence[int], test_at: str | None
+        self,
+        stage: "_Stage",
+        settings: Settings,
+        group: tuple[int, ...],
+        seeds: Sequence[int],
+        test_at: str | None,
     ) -> tuple[engine.Trained, list[float]]:
         """One program's part of `_train`."""
         count, program = len(group) * len(seeds), None
         values = {name: np.tile(v[list(group)], len(seeds)) for name, v in settings.items()}
         runs = np.repeat(seeds, len(group)).tolist()
-        entrant, between = self.entrant, self.between
+        entrant, before = self.entrant, stage.seconds
         if not entrant.driver.host:
             entrant, program = self._program(group if entrant.settings else ())
-        began = time.perf_counter()
+        size = 1 if program is None else program.runs
+        options: Any = {
+            "test_at": test_at,
+            "keep": stage.keep,
+            "between": lambda share: stage.between(share * size),
+        }
         if program is None:
-            trained = hosted.train(
-                entrant, self.data, values, runs, test_at=test_at, between=between
-            )
-            made, size = (0.0, 0.0), 1
+            trained = hosted.train(entrant, self.data, values, runs, **options)
+            made = (0.0, 0.0)
         else:
             given = {} if entrant.settings else values
-            trained = engine.train(
-                program, entrant, self.data, given, runs, test_at=test_at, between=between
-            )
-            made, size = (program.trace_seconds, program.compile_seconds), program.runs
-        seconds = time.perf_counter() - began
+            trained = engine.train(program, entrant, self.data, given, runs, **options)
+            made = (program.trace_seconds, program.compile_seconds)
+        seconds = stage.seconds - before
         done = -(-count // size) * size * entrant.loop.steps
         shaped = jax.tree.map(lambda x: x.reshape(len(seeds), len(group), *x.shape[1:]), trained)
         return shaped, [seconds / done, seconds, *made]
@@ -195,7 +211,40 @@ class Run:
         if group:
             entrant = entrants.with_settings(entrant, [entrant.settings[i] for i in group])
             runs = len(group) * max(1, runs // len(group))
-        return entrant, engine.build(entrant, self.data, runs=runs)
+        program, room = engine.build(entrant, self.data, runs=runs), machine.room_bytes()
+        least = max(len(group), jax.local_device_count())
+        if program.memory_bytes > room and runs > least:
+            runs = max(least, least * int(runs * room / program.memory_bytes / least))
+            program = engine.build(entrant, self.data, runs=runs)
+        return entrant, program
+
+
+class _Stage:
+    """What is kept and said of a stage while its `runs` runs go on; what its calls took."""
+
+    def __init__(self, run: Run, name: str, runs: int) -> None:
+        self._run, self._name, self._runs, self._done = run, name, runs, 0
+        self.seconds = 0.0
+
+    def keep(self, given: object, compute: Callable[[], engine.Trained]) -> engine.Trained:
+        """What a call gives, now or before."""
+
+        def timed() -> dict[str, np.ndarray]:
+            began = time.perf_counter()
+            trained = compute()
+            return {**trained._asdict(), "seconds": np.array(time.perf_counter() - began)}
+
+        text = repr(jax.tree.map(lambda leaf: np.asarray(leaf).tolist(), given))
+        digest = hashlib.sha256(text.encode()).hexdigest()[:16]
+        arrays = dict(self._run.kept.part(f"{self._name}~{digest}", timed))
+        self.seconds += float(arrays.pop("seconds"))
+        trained = engine.Trained(**arrays)
+        self._done += trained.diverged.size
+        return trained
+
+    def between(self, more: float) -> None:
+        """Says how much is done, `more` runs of the call that goes on included."""
+        self._run.between(self._name, min((self._done + more) / self._runs, 1.0))
 
 
 def facts(

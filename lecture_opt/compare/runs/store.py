@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+import time
 import warnings
 import zipfile
 from collections.abc import Callable, Sequence
@@ -13,12 +14,14 @@ import numpy as np
 from lecture_opt import files
 
 Arrays = dict[str, np.ndarray]
-Stage = Callable[[str, Callable[[], Arrays]], Arrays]
+LONG = 0.5
+"""Seconds."""
 
 
 class Store:
     """Arrays on disk, one file for each stage of each cell, written whole or not at all.
 
+    While a stage runs, its parts that took long have files too: a killed one goes on in its middle.
     A file is found again only by a cell that computes the same: the same traced program, data,
     settings and seeds under the same versions on the same device. Names are of no matter.
     """
@@ -27,26 +30,43 @@ class Store:
         """`folder` is made when the first stage is kept; `None` keeps in memory alone."""
         self.folder = folder
 
-    def cell(self, identity: Sequence[object]) -> Stage:
-        """A function (stage, compute) -> arrays that computes what is not kept yet.
-
-        `identity` is all that decides what is computed, as plain data.
-        """
+    def cell(self, identity: Sequence[object]) -> "Kept":
+        """What a cell keeps; `identity` is all that decides what it computes, as plain data."""
         digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:24]
-        memory: dict[str, Arrays] = {}
-
-        def stage(name: str, compute: Callable[[], Arrays]) -> Arrays:
-            if name not in memory:
-                path = None if self.folder is None else self.folder / f"{digest}.{name}.npz"
-                memory[name] = _load(path) or _keep(path, compute())
-            return memory[name]
-
-        return stage
+        return Kept(self.folder, digest)
 
     def remove(self) -> None:
         """Forgets everything."""
         if self.folder is not None:
             shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class Kept:
+    """The stages of a cell, and the parts of a stage that took long."""
+
+    def __init__(self, folder: Path | None, digest: str) -> None:
+        self._folder, self._digest = folder, digest
+        self._memory: dict[str, Arrays] = {}
+
+    def stage(self, name: str, compute: Callable[[], Arrays]) -> Arrays:
+        """The arrays of a stage, computed where they are not kept yet; then its parts may go."""
+        if name not in self._memory:
+            path = self._path(name)
+            self._memory[name] = _load(path) or _keep(path, compute())
+            for part in [] if path is None else path.parent.glob(f"{self._digest}.{name}~*"):
+                part.unlink(missing_ok=True)
+        return self._memory[name]
+
+    def part(self, name: str, compute: Callable[[], Arrays]) -> Arrays:
+        """The arrays of a part, `stage~part`, kept where computing them takes over `LONG`."""
+        path, began = self._path(name), time.monotonic()
+        if (found := _load(path)) is not None:
+            return found
+        arrays = compute()
+        return _keep(path if time.monotonic() - began > LONG else None, arrays)
+
+    def _path(self, name: str) -> Path | None:
+        return None if self._folder is None else self._folder / f"{self._digest}.{name}.npz"
 
 
 def _load(path: Path | None) -> Arrays | None:
