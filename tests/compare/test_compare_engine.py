@@ -10,7 +10,7 @@ import optax
 import pytest
 
 from lecture_opt import environment, problems, specs
-from lecture_opt.compare.runs import data, engine, entrants, hosted, machine
+from lecture_opt.compare.runs import data, engine, entrants, examine, hosted, machine
 from lecture_opt.environment import lenient
 from lecture_opt.problems import loop as loops
 
@@ -31,7 +31,7 @@ class Runner:
     def __init__(self, loop, constructor, runs=4, settings=({"learning_rate": 0.1},)):
         self.loop, self.data = loop, data.prepare(loop)
         self.entrant = entrants.look(
-            loop, entrants.examine(loop), spec_of(constructor), list(settings)
+            loop, examine.examine(loop), spec_of(constructor), list(settings)
         )
         self.program = engine.build(self.entrant, self.data, runs=runs)
 

@@ -11,7 +11,7 @@ import pytest
 from user_loops import DATA, LOOPS, hand_loop, linen_loop
 
 from lecture_opt import compare, specs
-from lecture_opt.compare.runs import data, engine, entrants, hosted
+from lecture_opt.compare.runs import data, engine, entrants, examine, hosted
 from lecture_opt.compare.runs.drivers import ONE_BY_ONE, TOGETHER, Driver
 from lecture_opt.environment import lenient
 from lecture_opt.problems import loop as loops
@@ -69,7 +69,7 @@ def in_axis(name):
 
 def train(loop, constructor=clipped, driver=None, rates=RATES, seeds=SEEDS, settings=None):
     given = settings or [{"learning_rate": 0.1}]
-    entrant = entrants.look(loop, entrants.examine(loop), spec_of(constructor), given)
+    entrant = entrants.look(loop, examine.examine(loop), spec_of(constructor), given)
     if driver is not None:
         entrant = entrant._replace(driver=driver)
     held = data.prepare(loop)
@@ -213,13 +213,13 @@ def test_a_step_that_closes_over_its_own_optimizer_is_refused_in_words():
         "closed", start, lambda s, b: step(*s, b), lambda s, p: s[0]["w"].mean(), loop.data
     )
     with pytest.raises(ValueError, match="carry the optimizer in the state"):
-        entrants.examine(bad)
+        examine.examine(bad)
 
 
 def test_what_a_step_returns_without_the_state_is_refused_in_words():
     loop = dataclasses.replace(LOOPS["equinox"](), step=lambda state, batch: jnp.zeros(()))
     with pytest.raises(ValueError, match="no element with the state's tree"):
-        entrants.examine(loop)
+        examine.examine(loop)
 
 
 def test_a_short_batch_of_a_stream_is_left_out():
@@ -285,8 +285,8 @@ def test_a_loop_that_cant_be_traced_runs_from_the_host():
     with contextlib.suppress(UserWarning):
         found = compare.run([host], [spec_of(optax.sgd)], protocol)
     assert found.tasks[0].cells[0].diverged.reporting == 0
-    assert entrants.examine(host).driver.host
-    assert entrants.examine(loop).driver == TOGETHER
+    assert examine.examine(host).driver.host
+    assert examine.examine(loop).driver == TOGETHER
 
 
 def test_a_convolution_goes_step_by_step_on_a_cpu():
@@ -296,7 +296,7 @@ def test_a_convolution_goes_step_by_step_on_a_cpu():
 
     x = np.ones((64, 16), np.float32)
     task = compare.Task("conv", lambda key: jnp.ones((1, 1, 3, 3)), loss, loss, (x, x, x))
-    examined = entrants.examine(compare.as_loop(task))
+    examined = examine.examine(compare.as_loop(task))
     assert examined.driver == (ONE_BY_ONE if jax.default_backend() == "cpu" else TOGETHER)
 
 

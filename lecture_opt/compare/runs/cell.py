@@ -14,9 +14,10 @@ from lecture_opt.compare.protocol import Protocol
 from lecture_opt.compare.results.statistics import estimates
 from lecture_opt.compare.runs import engine, entrants, hosted, machine
 from lecture_opt.compare.runs.data import Data
-from lecture_opt.compare.runs.entrants import Entrant, Examined
+from lecture_opt.compare.runs.entrants import Entrant
+from lecture_opt.compare.runs.examine import Examined
+from lecture_opt.compare.runs.guard import users_code
 from lecture_opt.compare.runs.store import Stage
-from lecture_opt.environment import lenient
 from lecture_opt.numerics import PyTree
 from lecture_opt.problems import bound
 from lecture_opt.problems.loop import Loop, batch_size, evaluated_steps
@@ -229,7 +230,7 @@ def _bytes(run: Run) -> tuple[int, int]:
         held = sum(a.size * a.dtype.itemsize for a in entrant.layout if a is not None)
         return max(held - params, 0), params
     setting = {name: values[0].item() for name, values in run.tuned.settings.items()}
-    with lenient():
+    with users_code():
         _, state = bound.trained_by(entrant.loop, entrant.made(setting))
     return _size(state), params
 

@@ -36,17 +36,12 @@ from lecture_opt.compare.runs.data import (
 )  # fmt: skip
 from lecture_opt.compare.runs.drivers import Driver
 from lecture_opt.compare.runs.entrants import Entrant, is_small
+from lecture_opt.compare.runs.guard import users_code
 from lecture_opt.compare.runs.machine import many
-from lecture_opt.environment import fast_jit, lenient
+from lecture_opt.environment import fast_jit
 from lecture_opt.problems import bound
 from lecture_opt.problems.bound import Arrays
-from lecture_opt.problems.loop import (
-    Loop,
-    evaluated_steps,
-    metric_key,
-    start_key,
-    step_key,
-)
+from lecture_opt.problems.loop import Loop, evaluated_steps, metric_key, start_key, step_key
 from lecture_opt.problems.parts import PARTS, Batch
 
 
@@ -100,7 +95,7 @@ def build(entrant: Entrant, data: Data, *, runs: int) -> Program:
     numbers = np.zeros(runs, np.int32)
     scalars = {name: np.zeros(runs, np.float32) for name in entrant.names}
     arguments = scalars, numbers % max(len(entrant.settings), 1), numbers
-    with lenient():
+    with users_code():
         begin = jit(many(_begin(entrant), "rrr", driver)).lower(*arguments)
         arrays = begin.out_info
         advance = jit(many(_advance(entrant), "rrrrrww", driver), donate_argnums=3)
@@ -185,7 +180,9 @@ def _call(
         between()
         since = []
         for stride in _strides(driver, gap):
-            advance, fed = program.advance[stride], next(feed)
+            with users_code():
+                fed = next(feed)
+            advance = program.advance[stride]
             arrays, loss = advance(*given, arrays, fed, np.int32(step), data.train)
             since.append(loss)
             step += stride
@@ -244,7 +241,7 @@ def _judged_on_host(entrant: Entrant, given: Any, part: str, arrays: Arrays) -> 
         whole = entrant.loop.parts(seed)[PARTS.index(part)]
         scalars, number = jax.tree.map(lambda leaf, run=run: leaf[run], given[:2])
         own = tuple(leaf[run] for leaf in arrays)
-        with lenient():
+        with users_code():
             make = entrant.start(scalars, number)
             state = bound.state_of(make, entrant.layout, own)
             values.append(bound.measure(entrant.loop, state, whole, metric_key(part))[0])

@@ -13,7 +13,7 @@ from lecture_opt import specs
 from lecture_opt.compare.runs.data import Data, Piece, Rows, mean_over, of_run, picked, taken
 from lecture_opt.compare.runs.engine import Trained
 from lecture_opt.compare.runs.entrants import Entrant
-from lecture_opt.environment import lenient
+from lecture_opt.compare.runs.guard import users_code
 from lecture_opt.problems import bound
 from lecture_opt.problems import loop as loops
 from lecture_opt.problems.loop import State, metric_key, start_key, step_key
@@ -30,7 +30,7 @@ def train(
     between: Callable[[], None] = lambda: None,
 ) -> Trained:
     """Trains one run for each entry of the arrays, as `engine.train` does."""
-    with lenient():
+    with users_code():
         runs = [
             _run(
                 entrant, data, {k: v[i].item() for k, v in scalars.items()}, seed, test_at, between

@@ -7,7 +7,6 @@ share out the optimizers, each on its own devices, and all end with the same res
 
 import math
 import os
-import pickle
 import platform
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -21,8 +20,10 @@ import numpy as np
 from lecture_opt import specs
 from lecture_opt.compare import results, schedules, space
 from lecture_opt.compare.protocol import Protocol
-from lecture_opt.compare.runs import data, entrants, hosted
+from lecture_opt.compare.runs import data, entrants, hosted, processes
 from lecture_opt.compare.runs.cell import Run, facts
+from lecture_opt.compare.runs.errors import from_host, reason
+from lecture_opt.compare.runs.examine import Examined, examine
 from lecture_opt.compare.runs.store import Store
 from lecture_opt.environment import check_device
 from lecture_opt.problems import Loop, Task, as_loop
@@ -36,7 +37,7 @@ class Plan(NamedTuple):
 
     loop: Loop
     optimizers: Sequence[specs.OptimizerSpec]
-    examined: entrants.Examined
+    examined: Examined
     entrants: Sequence[entrants.Entrant | results.Failure]
 
 
@@ -157,7 +158,8 @@ def _plan(loop: Loop, optimizers: Sequence[specs.OptimizerSpec], protocol: Proto
             f"run: batch_size={loop.batch_size} exceeds the {count} training examples of "
             f"{loop.name}"
         )
-    examined = entrants.examine(loop)
+    examined = examine(loop)
+    loop = examined.loop
     shape = schedules.parse(protocol.schedule) if protocol.schedule else None
     found: list[entrants.Entrant | results.Failure] = []
     for spec in optimizers:
@@ -206,7 +208,7 @@ def _runs(
         return Run(spec, entrant, plan.examined, shared, protocol, kept, between)
 
     pairs = zip(plan.optimizers, plan.entrants, strict=True)
-    return [one(*pair) if _is_ours(i) else None for i, pair in enumerate(pairs)]
+    return [one(*pair) if processes.is_ours(i) else None for i, pair in enumerate(pairs)]
 
 
 def _measure(
@@ -225,7 +227,7 @@ def _measure(
         try:
             return work(ours)
         except Exception as error:
-            failure = results.Failure(ours.spec.name, entrants.reason(error))
+            failure = results.Failure(ours.spec.name, reason(error))
             on_stage(f"failed: {failure.why}", task, ours.spec.name)
             return failure
 
@@ -242,7 +244,12 @@ def _measure(
 
     futures = [pool.submit(tried, tune, ours) for ours in runs]
     tuned = [future.result() for future in futures]
-    return [_shared(tried(report, ours), i) for i, ours in enumerate(tuned)]
+    outcomes: list[Outcome | results.Failure] = []
+    for i, ours in enumerate(tuned):
+        one = processes.shared(tried(report, ours), i)
+        assert isinstance(one, Outcome | results.Failure)
+        outcomes.append(one)
+    return outcomes
 
 
 def _facts(
@@ -251,40 +258,31 @@ def _facts(
     ran = [one for one in outcomes if isinstance(one, Outcome)]
     untrained = ran[0].untrained if ran else dict.fromkeys(PARTS[1:], math.nan)
     digest = ran[0].fingerprint if ran else ""
-    return facts(plan.loop, plan.examined, untrained, digest, _notes(plan, protocol))
+    notes = [*_notes(plan, protocol), *_alike(ran, protocol)]
+    return facts(plan.loop, plan.examined, untrained, digest, notes)
 
 
 def _notes(plan: Plan, protocol: Protocol) -> list[str]:
     """What to know of how the runs of a task went."""
-    text = "runs go step by step from the host, as it can't be traced:"
-    why = plan.examined.driver.host
-    found = [f"Its {text} {why}."] if why else []
+    found = [f"{plan.loop.name}: {note}." for note in plan.examined.notes]
     for spec, entrant in zip(plan.optimizers, plan.entrants, strict=True):
         if isinstance(entrant, results.Failure):
             continue
-        if entrant.driver.host and not why:
-            found.append(f"{spec.name}: its {text} {entrant.driver.host}.")
+        if (why := entrant.driver.host) and not plan.examined.driver.host:
+            found.append(f"{spec.name}: {from_host(why)}.")
         if protocol.schedule and entrant.schedule is None:
             found.append(f"{spec.name} takes no schedule: its learning rate is constant.")
     return found
 
 
-def _is_ours(index: int) -> bool:
-    return index % jax.process_count() == jax.process_index()
-
-
-def _shared(one: Tried, index: int) -> Outcome | results.Failure:
-    """What the process that has it measured, given to all."""
-    if jax.process_count() == 1:
-        assert isinstance(one, Outcome | results.Failure)
-        return one
-    from jax.experimental import multihost_utils
-
-    def given(value: np.ndarray) -> np.ndarray:
-        return np.asarray(multihost_utils.broadcast_one_to_all(value, is_source=_is_ours(index)))
-
-    packed = np.frombuffer(pickle.dumps(one), np.uint8)
-    size = int(given(np.array(len(packed))))
-    whole = given(np.resize(packed, size))
-    outcome: Outcome | results.Failure = pickle.loads(whole.astype(np.uint8).tobytes())
-    return outcome
+def _alike(ran: Sequence[Outcome], protocol: Protocol) -> list[str]:
+    """Says that seeds gave the same runs, where they did: the loop then ignores its key."""
+    for one in ran:
+        alive = ~one.measured.reported.diverged[0]
+        losses = one.measured.reported.losses[0][alive]
+        if len(losses) > (different := len(np.unique(losses, axis=0))):
+            return [
+                f"{protocol.seeds} seeds gave {different} different runs: `start` and the batches "
+                "ignore their key and seed, so intervals over seeds say too little."
+            ]
+    return []
