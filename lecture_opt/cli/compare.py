@@ -62,7 +62,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="TEXT",
     )
     add("--quick", action="store_true", help="fewer tasks, steps, settings and tuning seeds")
-    add("--resume", action="store_true", help="go on from what a killed comparison left")
+    add(
+        "--resume",
+        action="store_true",
+        help="run what the folder lacks alone: after a kill, or with more --seeds or optimizers",
+    )
     add(
         "--distributed",
         action="store_true",
@@ -78,20 +82,19 @@ def run(args: argparse.Namespace) -> int:
     tasks, optimizers, protocol = compare_options.chosen(args)
     files.make_folder("--output", args.output)
     path = args.output / "results.json"
-    store, earlier = compare.Store(args.output / "unfinished"), _earlier(path)
+    store, earlier = compare.Store(args.output / "runs"), _earlier(path)
     protocol = expectations.continued(protocol, [spec.name for spec in optimizers], earlier)
     if not (args.resume or jax.process_index() > 0):
-        study, most = _look(tasks, optimizers, protocol, store), args.max_seeds
+        store.remove()
+    study, most = _look(tasks, optimizers, protocol, store), args.max_seeds
     while args.until and not expectations.is_clear(study) and protocol.seeds < most:
         protocol = expectations.extended(protocol, min(2 * protocol.seeds, most))
         study = _look(tasks, optimizers, protocol, store)
     if jax.process_index() > 0:
         return kit.OK
     compare.write(study, path)
-    store.remove()
     terminal.show(study, kit.console(80))
     report.write(compare.read(path), args.output)
-    store.remove()  # last: a command killed while it draws only draws again
     kit.say_written(args.output / name for name in WRITTEN)
     refuted, undecided = expectations.unmet(study, compare_options.expected(args))
     for sentence in (*refuted, *undecided):

@@ -34,7 +34,8 @@ class Protocol:
             floor of each task.
         relative: Whether `margin` is a share of the baseline's metric.
         planned: Seeds of the first look, where this study extends an earlier one.
-        first_seed: Where the seeds start, so that several machines may take different ones.
+        first_seed: Where the reporting seeds start, so that several machines may take different
+            ones. All tune on the same seeds, and so report the same settings.
         choose: When the metric of a run is taken, in tuning and in the report: "last", after the
             last step, or "best", at the run's best validation metric.
         family: How many sets of candidates were judged in this folder, this one included.
@@ -82,7 +83,7 @@ class Protocol:
     @property
     def tuning_seeds(self) -> tuple[int, ...]:
         """Seeds that choose the setting, by the validation metric."""
-        return tuple(range(self.first_seed, self.first_seed + self.tuning_seed_count))
+        return tuple(range(self.tuning_seed_count))
 
     @property
     def reporting_seeds(self) -> tuple[int, ...]:

@@ -1,9 +1,11 @@
 """One optimizer on one task: tuned over its draws, then reported at the one that was chosen."""
 
 import functools
+import hashlib
+import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import jax
 import numpy as np
@@ -17,7 +19,7 @@ from lecture_opt.compare.runs.data import Data
 from lecture_opt.compare.runs.entrants import Entrant
 from lecture_opt.compare.runs.examine import Examined
 from lecture_opt.compare.runs.guard import users_code
-from lecture_opt.compare.runs.store import Stage
+from lecture_opt.compare.runs.store import Kept
 from lecture_opt.numerics import PyTree
 from lecture_opt.problems import bound
 from lecture_opt.problems.loop import Loop, batch_size, evaluated_steps
@@ -27,6 +29,9 @@ Settings = Mapping[str, np.ndarray]
 
 TWIN = 500_000
 """How far the seeds of the baseline's twin lie from the study's."""
+
+LOOK = 5
+"""How many tuning seeds say where to look closer, so that more seeds change no setting."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +44,7 @@ class Run:
         examined: What was seen of the loop.
         data: What all optimizers of the task share.
         protocol: What is the same for all.
-        kept: Computes a stage, or finds what an earlier process computed.
+        kept: Computes what seeds give, or finds what an earlier process computed.
         between: Called at each evaluation; an exception that it raises ends the training.
     """
 
@@ -48,99 +53,104 @@ class Run:
     examined: Examined
     data: Data
     protocol: Protocol
-    kept: Stage
+    kept: Kept
     between: Callable[[], None]
 
     @functools.cached_property
     def tuned(self) -> results.Tuned:
         """Every setting with every tuning seed."""
-        ranges = self.protocol.space(self.spec)
-        return self._tuned("tuned", ranges, self.protocol.tuning_seeds)
+        return self._tuned(self.protocol.space(self.spec), self.protocol.tuning_seeds)
 
     @functools.cached_property
     def measured(self) -> tuple[results.Measured, Mapping[str, float]]:
         """The tuned, and what is reported of the chosen; the mean metrics of untrained runs."""
-        return self._reported("reported", self.tuned, self.protocol.reporting_seeds)
+        return self._reported(self.tuned, self.protocol.reporting_seeds)
 
     @functools.cached_property
     def twin(self) -> results.Measured | None:
         """The same under other seeds and another unit of rate; `None` for settings of one pair."""
         if self.entrant.settings:
             return None
-        other = replace(self.protocol, first_seed=self.protocol.first_seed + TWIN)
         ranges = self.protocol.space(self.spec)
         first = self.protocol.draws - self.protocol.refined
         rate = space.shifted(ranges["learning_rate"], first)
-        tuned = self._tuned("twin tuned", {**ranges, "learning_rate": rate}, other.tuning_seeds)
-        return self._reported("twin reported", tuned, other.reporting_seeds)[0]
+        tuning = [TWIN + seed for seed in self.protocol.tuning_seeds]
+        reporting = [TWIN + seed for seed in self.protocol.reporting_seeds]
+        return self._reported(self._tuned({**ranges, "learning_rate": rate}, tuning), reporting)[0]
 
-    def _tuned(
-        self, stage: str, ranges: Mapping[str, specs.Range], seeds: Sequence[int]
-    ) -> results.Tuned:
-        arrays = dict(self.kept(stage, lambda: self._tune(ranges, seeds)))
-        validation, diverged = arrays.pop("validation"), arrays.pop("diverged")
-        settings = {name.removeprefix("="): values for name, values in arrays.items()}
-        return results.Tuned({name: settings[name] for name in ranges}, validation, diverged)
-
-    def _reported(
-        self, stage: str, tuned: results.Tuned, seeds: Sequence[int]
-    ) -> tuple[results.Measured, Mapping[str, float]]:
-        arrays = dict(self.kept(stage, lambda: self._report(tuned, seeds)))
-        seconds, sizes = arrays.pop("seconds").tolist(), arrays.pop("bytes").tolist()
-        untrained = dict(zip(PARTS[1:], arrays.pop("untrained").tolist(), strict=True))
-        cost = results.Cost(*seconds, *sizes)
-        return results.Measured(tuned, results.Reported(**arrays), cost), untrained
-
-    def _tune(
-        self, ranges: Mapping[str, specs.Range], seeds: Sequence[int]
-    ) -> dict[str, np.ndarray]:
-        """A coarse look, then settings around the best of it; the keys of settings begin with =."""
+    def _tuned(self, ranges: Mapping[str, specs.Range], seeds: Sequence[int]) -> results.Tuned:
+        """A coarse look, then settings around the best of it, which the first seeds say."""
         more = 0 if self.entrant.settings else self.protocol.refined
         count = self.protocol.draws - more
         settings = space.draw(ranges, count)
         found = self._try(settings, seeds)
         if more:
-            look = self.protocol.planned or len(seeds)  # later seeds change no setting
-            coarse = results.Tuned(settings, found["validation"][:look], found["diverged"][:look])
+            look = {name: values[:LOOK] for name, values in found.items()}
+            coarse = results.Tuned(settings, **look)
             best = int(results.choose(coarse, higher_is_better=self._higher)[0])
             around = space.refine(ranges, count, best, more)
             again = self._try(around, seeds)
             found = {k: np.concatenate([v, again[k]], axis=1) for k, v in found.items()}
             settings = {k: np.concatenate([v, around[k]]) for k, v in settings.items()}
-        return {**found, **{f"={name}": values for name, values in settings.items()}}
+        return results.Tuned(settings, **found)
 
     def _try(self, settings: Settings, seeds: Sequence[int]) -> dict[str, np.ndarray]:
-        count = len(next(iter(settings.values())))
-        trained, _ = self._train(settings, range(count), seeds, test_at=None)
-        curves = trained.validation.reshape(-1, trained.validation.shape[-1])
-        place = estimates.taken_at(curves, self.protocol.choose, higher_is_better=self._higher)
-        taken = np.take_along_axis(curves, place[:, None], axis=1)
-        return {
-            "validation": taken.reshape(len(seeds), count),
-            "diverged": trained.diverged,
-        }
+        """(seeds, settings) validation metrics that choose, and which runs diverged."""
+        places = range(len(next(iter(settings.values()))))
+
+        def compute(_: Sequence[int], lacking: Sequence[int]) -> list[dict[str, np.ndarray]]:
+            trained, _clocks = self._train(settings, places, lacking, test_at=None)
+            curves = trained.validation.reshape(-1, trained.validation.shape[-1])
+            at = estimates.taken_at(curves, self.protocol.choose, higher_is_better=self._higher)
+            taken = np.take_along_axis(curves, at[:, None], axis=1)
+            return [{"validation": taken.reshape(len(lacking), -1), "diverged": trained.diverged}]
+
+        return self.kept([f"tuned-{_digest(settings, places)}"], seeds, compute)[0]
+
+    def _reported(
+        self, tuned: results.Tuned, seeds: Sequence[int]
+    ) -> tuple[results.Measured, Mapping[str, float]]:
+        chosen = results.choose(tuned, higher_is_better=self._higher)
+
+        def compute(which: Sequence[int], lacking: Sequence[int]) -> list[dict[str, np.ndarray]]:
+            return self._report(tuned.settings, chosen[list(which)].tolist(), lacking)
+
+        names = [f"reported-{_digest(tuned.settings, [place])}" for place in chosen]
+        found = self.kept(names, seeds, compute)
+        stacked = {name: np.stack([one[name] for one in found]) for name in found[0]}
+        clocks, untrained = stacked.pop("clocks"), stacked.pop("untrained")[0].mean(axis=0)
+        trace, compiling = clocks[..., 2:].max(axis=(0, 1)).tolist()
+        step, run = float(clocks[..., 0].mean()), float(clocks[..., 1].sum())
+        cost = results.Cost(step, run, trace, compiling, *_bytes(self))
+        reported = results.Reported(chosen, **stacked)
+        untrained = dict(zip(PARTS[1:], untrained.tolist(), strict=True))
+        return results.Measured(tuned, reported, cost), untrained
+
+    def _report(
+        self, settings: Settings, places: Sequence[int], seeds: Sequence[int]
+    ) -> list[dict[str, np.ndarray]]:
+        """For each setting its arrays, seeds first; the clocks are shared out among all runs."""
+        at = self.protocol.choose
+        trained, clocks = self._train(settings, places, seeds, test_at=at)
+        step, run, *made = clocks.tolist()
+        shares = np.array([step, run / (len(places) * len(seeds)), *made])
+        return [
+            {
+                "losses": trained.losses[:, i],
+                "validation": trained.validation[:, i],
+                "test": np.where(
+                    trained.diverged[:, i], trained.untrained[:, i, 1], trained.test[:, i]
+                ),
+                "diverged": trained.diverged[:, i],
+                "untrained": trained.untrained[:, i].astype(np.float64),
+                "clocks": np.tile(shares, (len(seeds), 1)),
+            }
+            for i in range(len(places))
+        ]
 
     @property
     def _higher(self) -> bool:
         return self.entrant.loop.higher_is_better
-
-    def _report(self, tuned: results.Tuned, seeds: Sequence[int]) -> dict[str, np.ndarray]:
-        chosen = results.choose(tuned, higher_is_better=self._higher)
-        at = self.protocol.choose
-        trained, clocks = self._train(tuned.settings, chosen.tolist(), seeds, test_at=at)
-        arrays = {
-            "losses": trained.losses,
-            "validation": trained.validation,
-            "test": np.where(trained.diverged, trained.untrained[..., 1], trained.test),
-            "diverged": trained.diverged,
-        }
-        return {
-            "settings": chosen,
-            "seconds": clocks,
-            "bytes": np.array(_bytes(self)),
-            "untrained": trained.untrained[:, 0].mean(axis=0, dtype=np.float64),
-            **{name: array.swapaxes(0, 1) for name, array in arrays.items()},
-        }
 
     def _train(
         self,
@@ -237,3 +247,9 @@ def _bytes(run: Run) -> tuple[int, int]:
 
 def _size(tree: PyTree) -> int:
     return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
+
+
+def _digest(settings: Settings, places: Sequence[int]) -> str:
+    """What tells these settings from others."""
+    values = {name: column[list(places)].tolist() for name, column in settings.items()}
+    return hashlib.sha256(json.dumps(values).encode()).hexdigest()[:12]

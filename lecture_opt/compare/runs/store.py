@@ -13,35 +13,47 @@ import numpy as np
 from lecture_opt import files
 
 Arrays = dict[str, np.ndarray]
-Stage = Callable[[str, Callable[[], Arrays]], Arrays]
+Compute = Callable[[Sequence[int], Sequence[int]], Sequence[Arrays]]
+Kept = Callable[[Sequence[str], Sequence[int], Compute], list[Arrays]]
 
 
 class Store:
-    """Arrays on disk, one file for each stage of each cell, written whole or not at all.
+    """Arrays on disk, one file for what a cell computes under a name, written whole or not at all.
 
-    A file is found again only by a cell that computes the same: the same traced program, data,
-    settings and seeds under the same versions on the same device. Names are of no matter.
+    The first axis of each array is seeds; further seeds are added to what is there. A file is found
+    again only by a cell that computes the same: the same traced program and data under the same
+    versions on the same device. Names of optimizers and tasks are of no matter.
     """
 
     def __init__(self, folder: Path | None) -> None:
-        """`folder` is made when the first stage is kept; `None` keeps in memory alone."""
+        """`folder` is made when the first arrays are kept; `None` keeps in memory alone."""
         self.folder = folder
 
-    def cell(self, identity: Sequence[object]) -> Stage:
-        """A function (stage, compute) -> arrays that computes what is not kept yet.
+    def cell(self, identity: Sequence[object]) -> Kept:
+        """A function (names, seeds, compute) -> arrays of each name, which computes what it lacks.
 
-        `identity` is all that decides what is computed, as plain data.
+        `identity` is all that decides what is computed, beside the name, as plain data. `compute`
+        is given the places of the names that lack the same seeds, and these seeds.
         """
         digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:24]
         memory: dict[str, Arrays] = {}
 
-        def stage(name: str, compute: Callable[[], Arrays]) -> Arrays:
-            if name not in memory:
-                path = None if self.folder is None else self.folder / f"{digest}.{name}.npz"
-                memory[name] = _load(path) or _keep(path, compute())
-            return memory[name]
+        def kept(names: Sequence[str], seeds: Sequence[int], compute: Compute) -> list[Arrays]:
+            paths = [self.folder and self.folder / f"{digest}.{name}.npz" for name in names]
+            for name, path in zip(names, paths, strict=True):
+                if name not in memory:
+                    memory[name] = _load(path) or {"seeds": np.array([], np.int64)}
+            lacking = [
+                tuple(seed for seed in seeds if seed not in memory[name]["seeds"]) for name in names
+            ]
+            for fresh in filter(None, dict.fromkeys(lacking)):
+                which = [i for i, one in enumerate(lacking) if one == fresh]
+                for i, arrays in zip(which, compute(which, fresh), strict=True):
+                    added = {"seeds": np.array(fresh), **arrays}
+                    memory[names[i]] = _keep(paths[i], _joined(memory[names[i]], added))
+            return [_taken(memory[name], seeds) for name in names]
 
-        return stage
+        return kept
 
     def remove(self) -> None:
         """Forgets everything."""
@@ -66,3 +78,16 @@ def _keep(path: Path | None, arrays: Arrays) -> Arrays:
         with files.whole(path) as file:
             np.savez(file, allow_pickle=False, **arrays)
     return arrays
+
+
+def _joined(known: Arrays, added: Arrays) -> Arrays:
+    if not len(known["seeds"]):
+        return added
+    return {name: np.concatenate([known[name], values]) for name, values in added.items()}
+
+
+def _taken(arrays: Arrays, seeds: Sequence[int]) -> Arrays:
+    """Those of the seeds, in their order."""
+    places = {seed: i for i, seed in enumerate(arrays["seeds"].tolist())}
+    rows = [places[seed] for seed in seeds]
+    return {name: values[rows] for name, values in arrays.items() if name != "seeds"}
