@@ -3,7 +3,7 @@
 import argparse
 import contextlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import jax
@@ -11,6 +11,7 @@ import jax
 from lecture_opt import compare, files, specs
 from lecture_opt.cli import cache, compare_options, kit
 from lecture_opt.compare import expectations
+from lecture_opt.compare.runs.study import OnShare, OnStage
 from lecture_opt.compare.show import report, terminal
 from lecture_opt.environment import check_device
 from lecture_opt.problems import TASKS
@@ -110,8 +111,10 @@ def _look(
     protocol: compare.Protocol,
     store: compare.Store,
 ) -> compare.Study:
-    with _go_on_later(), _progress(len(tasks) * len(optimizers)) as on_stage:
-        return compare.run(tasks, optimizers, protocol, store=store, on_stage=on_stage)
+    with _go_on_later(), _progress(len(tasks) * len(optimizers)) as (on_stage, on_share):
+        return compare.run(
+            tasks, optimizers, protocol, store=store, on_stage=on_stage, on_share=on_share
+        )
 
 
 def _earlier(path: Path) -> compare.Study | None:
@@ -132,13 +135,14 @@ def _go_on_later() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _progress(cells: int) -> Iterator[Callable[[str, str, str], None]]:
+def _progress(cells: int) -> Iterator[tuple[OnStage, OnShare]]:
     """A bar for `compare.run`, whose stages are two for each of the cells."""
-    done = 0
+    done, shares = 0, dict[tuple[str, str], float]()
     with kit.progress() as show:
 
         def on_stage(stage: str, task: str, name: str) -> None:
             nonlocal done
+            shares.pop((task, name), None)
             if stage == "checked":
                 show("compiling the first", 0, 2 * cells)
             elif stage.startswith("failed"):
@@ -147,4 +151,10 @@ def _progress(cells: int) -> Iterator[Callable[[str, str, str], None]]:
                 done += 1
                 show(f"{stage} {name} on {task}", done, 2 * cells)
 
-        yield on_stage
+        def on_share(stage: str, task: str, name: str, share: float) -> None:
+            if not stage.startswith("twin"):
+                shares[task, name] = share
+            text = f"{stage} to {share:.0%}: {name} on {task}"
+            show(text, done + sum(list(shares.values())), 2 * cells)
+
+        yield on_stage, on_share

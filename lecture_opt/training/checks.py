@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from lecture_opt.numerics import PyTree, check_integers, known
+from lecture_opt.numerics import PyTree, check_integers, known, native
 
 _APART = "; eqx.partition(model, eqx.is_inexact_array) sets functions and such leaves apart"
 _LISTS = "; a list is a tree of its items, and numpy.asarray makes one array of it"
@@ -85,7 +85,7 @@ def check_data(data: PyTree) -> tuple[PyTree, int]:
     def on_device(path: tuple[Any, ...], leaf: Any) -> jax.Array:
         name = f"fit: data{jax.tree_util.keystr(path)}"
         try:
-            array = jnp.asarray(leaf if isinstance(leaf, jax.Array) else np.asarray(leaf))
+            array = jnp.asarray(leaf if isinstance(leaf, jax.Array) else native(np.asarray(leaf)))
         except (TypeError, ValueError):
             dtype = getattr(leaf, "dtype", None)
             raise TypeError(

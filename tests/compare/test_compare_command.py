@@ -1,5 +1,7 @@
 """The command: tables, verdicts and the results file; what makes no sense is refused first."""
 
+import argparse
+import dataclasses
 import json
 import re
 from dataclasses import fields
@@ -10,6 +12,7 @@ import pytest
 
 from lecture_opt import cli, compare, specs
 from lecture_opt.cli import compare as command
+from lecture_opt.cli import compare_options
 from lecture_opt.compare import results as results_module
 from lecture_opt.compare.results.types import Costs
 from lecture_opt.compare.runs import study
@@ -296,3 +299,50 @@ def test_the_details_say_seconds_to_the_target_and_what_a_wrong_rate_costs(ran):
                 share = 1 / np.log10(rates[2] / rates[1])
                 want = (sign * share * (runs[:, 2] - runs[:, 1])).mean()
                 assert cell.wrong_rate.tenfold.mean == pytest.approx(want, rel=1e-5)
+
+
+def asked(*options):
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    return compare_options.chosen(parser.parse_args(options))
+
+
+def test_a_suite_says_what_is_compared_and_with_which_budget():
+    tasks, optimizers, protocol = asked("--suite", "modern")
+    assert [task.name for task in tasks] == list(compare.SUITES["modern"].tasks)
+    assert {spec.text for spec in optimizers} >= {"optax:adamw", "optax:contrib.muon"}
+    assert (protocol.draws, protocol.seeds, protocol.tuning_seed_count) == (7, 10, 2)
+    assert protocol.schedule == "warmup_cosine(0.05)"
+    assert protocol.baseline == "optax:adamw"
+    tasks, optimizers, protocol = asked()
+    assert [spec.text for spec in optimizers] == list(compare.DEFAULT_OPTIMIZERS)
+    assert (protocol.draws, protocol.seeds, protocol.tuning_seed_count) == (16, 10, 10)
+    assert protocol.schedule is None
+
+
+def test_what_is_given_goes_before_what_the_suite_says():
+    given = ["--task", "text-glove", "--optimizer", "optax:lion", "--seeds", "3", "--budget", "2"]
+    tasks, optimizers, protocol = asked("--suite", "modern", *given, "--rates", "1e-3", "1")
+    assert [task.name for task in tasks] == ["text-glove"]
+    assert [spec.text for spec in optimizers] == ["optax:lion"]
+    assert (protocol.draws, protocol.seeds, protocol.rates.low) == (2, 3, 1e-3)
+
+
+def test_scales_are_sizes_of_the_same_tasks():
+    tasks, _, _ = asked("--task", "text-glove", "--scale", "1, 4")
+    assert [task.name for task in tasks] == ["text-glove", "text-glove-x4"]
+    assert tasks[1].batch_size == 2 * tasks[0].batch_size
+    for wrong in ("0", "1.5", "big", "1,,4"):
+        with pytest.raises(SystemExit):
+            asked("--scale", wrong)
+
+
+def test_the_target_that_a_task_says_is_what_steps_are_counted_to():
+    task = dataclasses.replace(compare.load_tasks(["noisy-quadratic"])[0], target=3.25)
+    protocol = compare.Protocol(
+        steps=20, evaluations=2, draws=2, seeds=2, tuning_seed_count=1, baseline="optax:sgd"
+    )
+    found = compare.run([task], [specs.parse("optax:sgd")], protocol).tasks[0].target
+    assert (found.value, found.source) == (3.25, "the task")
+    with pytest.raises(ValueError, match="target=nan; wanted a finite metric"):
+        dataclasses.replace(task, target=float("nan"))

@@ -11,6 +11,7 @@ import pytest
 from user_loops import DATA, LOOPS, hand_loop, linen_loop
 
 from lecture_opt import compare, specs
+from lecture_opt.compare import schedules
 from lecture_opt.compare.runs import data, engine, entrants, examine, hosted
 from lecture_opt.compare.runs.drivers import ONE_BY_ONE, TOGETHER, Driver
 from lecture_opt.environment import lenient
@@ -333,6 +334,53 @@ def test_the_average_is_what_schedule_free_is_judged_by():
         averaged = optax.contrib.schedule_free_eval_params(state, w)
     np.testing.assert_allclose(found.validation[0, -1], loss(averaged, x), rtol=1e-5)
     assert abs(loss(averaged, x) - loss(w, x)) > 1e-3
+
+
+class Tail:
+    """An optimizer as a class, judged at half of what it trains."""
+
+    def __init__(self, learning_rate):
+        self.inner = optax.sgd(learning_rate)
+
+    def init(self, params):
+        return self.inner.init(params)
+
+    def update(self, grads, state, params=None):
+        return self.inner.update(grads, state, params)
+
+    def eval_params(self, state, params):
+        return jax.tree.map(lambda p: 0.5 * p, params)
+
+
+def asking_tail(learning_rate):
+    return Tail(learning_rate if learning_rate > 0 else 0.0)
+
+
+@pytest.mark.parametrize("constructor", [Tail, asking_tail], ids=["traced", "by setting"])
+def test_the_eval_params_of_an_optimizer_are_what_it_is_judged_by(constructor):
+    x = np.linspace(-1, 1, 64, dtype=np.float32)
+
+    def loss(w, part):
+        return ((w - part) ** 2).mean()
+
+    task = compare.Task("t", lambda key: np.float32(2.0), loss, lambda w, part: w, (x, x, x))
+    loop = dataclasses.replace(compare.as_loop(task), steps=4, evaluations=1)
+    settings = [{"learning_rate": rate} for rate in (0.1, 0.3, 0.2)]
+    rates = [setting["learning_rate"] for setting in settings]
+    found = train(loop, constructor, rates=rates, seeds=[1] * 3, settings=settings)
+    for run, rate in enumerate(rates):
+        w = jnp.float32(2.0)
+        for batch, _ in zip(loops.batches(loop, 1), range(4), strict=False):
+            w = w - rate * jax.grad(loss)(w, batch)
+        np.testing.assert_allclose(found.validation[run, -1], 0.5 * w, rtol=1e-5)
+
+
+def test_schedule_free_keeps_its_rate_under_a_schedule():
+    loop, shape = LOOPS["equinox"](), schedules.parse("warmup_cosine(0.1)")
+    examined, settings = examine.examine(loop), [{"learning_rate": 0.1}]
+    for name, want in (("schedule_free_adamw", None), ("muon", shape)):
+        spec = specs.parse(f"optax:contrib.{name}")
+        assert entrants.look(loop, examined, spec, settings, shape).schedule == want
 
 
 def test_the_loss_of_a_task_may_take_a_key():

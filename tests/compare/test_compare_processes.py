@@ -111,3 +111,27 @@ def test_two_processes_share_the_work_and_agree(tmp_path, undisturbed):
         assert process.returncode == 0, errors[-2000:]
     assert numbers(folders[0] / "results.json") == undisturbed
     assert not (folders[1] / "results.json").exists()  # one process writes for all
+
+
+MEMORY = """
+import resource, sys
+import jax, jax.numpy as jnp, numpy as np
+from lecture_opt import compare, specs
+x = np.ones((64, 8), np.float32)
+def study(width):
+    def init(key):
+        return [jax.random.normal(key, s) for s in ((8, width), (width, width), (width, 1))]
+    def loss(p, part):
+        return (jnp.tanh(part @ p[0] @ p[1]) @ p[2]).mean()
+    task = compare.Task("t", init, loss, loss, (x, x, x), steps=2, evaluations=1, batch_size=8)
+    compare.run([task], [specs.parse("optax:adam"), specs.parse("optax:lion")], compare.Protocol())
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print(1024 * (-study(8) + study(1000)) if sys.platform == "linux" else 0)
+"""
+
+
+def test_160_tuning_runs_of_a_million_params_keep_within_a_gigabyte():
+    """Two optimizers side by side; all their parameters alone would be 1.3 GB."""
+    command = [sys.executable, "-c", MEMORY]
+    found = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert int(found.stdout) < 1e9

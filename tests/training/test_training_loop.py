@@ -201,6 +201,17 @@ def test_all_leaves_of_a_batch_are_of_the_same_examples():
     np.testing.assert_array_equal(result.losses, 0)
 
 
+def test_data_in_the_other_order_of_bytes_is_read():
+    data = {"x": np.arange(6.0), "y": np.arange(6)}
+    swapped = {"x": data["x"].astype(">f8"), "y": data["y"].astype(">i4")}
+
+    def loss_fn(params, batch):
+        return jnp.sum(batch["x"]) + jnp.sum(batch["y"]).astype(jnp.float32) + jnp.sum(params)
+
+    ours, wanted = (fit(loss_fn, jnp.ones(2), SGD, d, steps=2).losses for d in (swapped, data))
+    np.testing.assert_array_equal(ours, wanted)
+
+
 def test_a_run_is_its_key():
     run = functools.partial(fit, squared_error, zeros(), SGD, regression(), steps=4, batch_size=5)
     first = run(key=jax.random.key(1))

@@ -5,12 +5,11 @@ so that the times of the reported runs are theirs alone. Under `jax.distributed`
 share out the optimizers, each on its own devices, and all end with the same results.
 """
 
+import functools
 import math
-import os
 import platform
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 from typing import NamedTuple, TypeAlias
 
@@ -20,7 +19,7 @@ import numpy as np
 from lecture_opt import specs
 from lecture_opt.compare import results, schedules, space
 from lecture_opt.compare.protocol import Protocol
-from lecture_opt.compare.runs import data, entrants, hosted, processes
+from lecture_opt.compare.runs import data, entrants, hosted, processes, workers
 from lecture_opt.compare.runs.cell import Run, facts
 from lecture_opt.compare.runs.errors import from_host, reason
 from lecture_opt.compare.runs.examine import Examined, examine
@@ -30,6 +29,7 @@ from lecture_opt.problems import Loop, Task, as_loop
 from lecture_opt.problems.parts import PARTS
 
 OnStage = Callable[[str, str, str], None]
+OnShare = Callable[[str, str, str, float], None]
 
 
 class Plan(NamedTuple):
@@ -61,6 +61,7 @@ def run(
     *,
     store: Store | None = None,
     on_stage: OnStage = lambda *_: None,
+    on_share: OnShare = lambda *_: None,
 ) -> results.Study:
     """Compares the optimizers on the tasks. One that raises fails there, and the others go on.
 
@@ -71,6 +72,7 @@ def run(
         store: Keeps what is finished, so that a later call with it goes on from there.
         on_stage: Called with ("checked", "", "") when nothing was found wrong, then with ("tuned"
             or "reported", task, optimizer) when it is, or ("failed: " and why, task, optimizer).
+        on_share: Called within such a stage, with the share of it that is done as well.
 
     Raises:
         ValueError: Before any training, where something is missing, given twice or can't be
@@ -85,18 +87,23 @@ def run(
     on_stage("checked", "", "")
     found, measured, twins, stopped = [], [], [], threading.Event()
     baseline = [spec.name for spec in optimizers].index(protocol.baseline)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        try:
-            for plan in plans:
-                runs = _runs(plan, protocol, store or Store(None), stopped)
-                outcomes = _measure(plan.loop.name, runs, baseline, pool, on_stage)
-                found.append(_facts(plan, protocol, outcomes))
-                measured.append([o.measured if isinstance(o, Outcome) else o for o in outcomes])
-                twins.append(getattr(outcomes[baseline], "twin", None))
-        except BaseException:
-            stopped.set()
-            pool.shutdown(cancel_futures=True)
-            raise
+    try:
+        for plan in plans:
+
+            def between(stage: str, name: str, share: float, task: str = plan.loop.name) -> None:
+                if stopped.is_set():
+                    raise KeyboardInterrupt
+                on_share(stage, task, name, share)
+
+            runs = _runs(plan, protocol, store or Store(None), between)
+            outcomes = _measure(plan.loop.name, runs, baseline, on_stage)
+            found.append(_facts(plan, protocol, outcomes))
+            measured.append([o.measured if isinstance(o, Outcome) else o for o in outcomes])
+            twins.append(getattr(outcomes[baseline], "twin", None))
+    except BaseException:
+        stopped.set()
+        workers.leave()
+        raise
     return results.assemble(protocol, optimizers, found, measured, about(), twins)
 
 
@@ -179,14 +186,10 @@ def _runs(
     plan: Plan,
     protocol: Protocol,
     store: Store,
-    stopped: threading.Event,
+    between: Callable[[str, str, float], None],
 ) -> list[Tried]:
     """The runs of this process's optimizers; `None` for those of another process."""
     shared = data.prepare(plan.loop)
-
-    def between() -> None:
-        if stopped.is_set():
-            raise KeyboardInterrupt
 
     def one(
         spec: specs.OptimizerSpec, entrant: entrants.Entrant | results.Failure
@@ -202,7 +205,10 @@ def _runs(
             loop.steps, loop.evaluations, loop.batch_size, loop.higher_is_better,
         ]  # fmt: skip
         kept = store.cell(identity)
-        return Run(spec, entrant, plan.examined, shared, protocol, kept, between)
+        return Run(
+            spec, entrant, plan.examined, shared, protocol, kept,
+            lambda stage, share: between(stage, spec.name, share),
+        )  # fmt: skip
 
     pairs = zip(plan.optimizers, plan.entrants, strict=True)
     return [one(*pair) if processes.is_ours(i) else None for i, pair in enumerate(pairs)]
@@ -212,7 +218,6 @@ def _measure(
     task: str,
     runs: Sequence[Tried],
     baseline: int,
-    pool: ThreadPoolExecutor,
     on_stage: OnStage,
 ) -> list[Outcome | results.Failure]:
     """One task: its optimizers tuned side by side, then reported one by one."""
@@ -239,11 +244,12 @@ def _measure(
         has_twin = ours is runs[baseline] and len(runs) > 1
         return Outcome(measured, untrained, ours.twin if has_twin else None, ours.data.digest)
 
-    futures = [pool.submit(tried, tune, ours) for ours in runs]
+    futures = [workers.in_background(functools.partial(tried, tune, ours)) for ours in runs]
     tuned = [future.result() for future in futures]
     outcomes: list[Outcome | results.Failure] = []
     for i, ours in enumerate(tuned):
-        one = processes.shared(tried(report, ours), i)
+        mine = workers.in_background(functools.partial(tried, report, ours)).result()
+        one = processes.shared(mine, i)
         assert isinstance(one, Outcome | results.Failure)
         outcomes.append(one)
     return outcomes
