@@ -1,9 +1,9 @@
 """Training: `fit`, on one device or many, with checkpoints.
 
-`loop` is `fit`; `steps` its compiled chunk, `batches` the order of the examples, `watches` what
-the host does between chunks, `sharding` the devices, `checkpoints` the folder that a run is saved
-in, `contents` what is in it, `identity` which run it is of, `checks` the errors before a run,
-`nans` why a loss is NaN.
+`loop` is `fit`; `steps` its compiled chunk, `batches` the order of the examples, `streams` batches
+that come from the host, `watches` what the host does between chunks, `history` what the run has
+seen, `sharding` the devices, `checkpoints` the folder that a run is saved in, `contents` what is in
+it, `identity` which run it is of, `checks` the errors before a run, `nans` why a loss is NaN.
 """
 
 from lecture_opt.training.checkpoints import Checkpoint

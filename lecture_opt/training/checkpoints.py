@@ -19,6 +19,8 @@ import numpy as np
 
 from lecture_opt.numerics import PyTree
 from lecture_opt.training import checks, contents, identity
+from lecture_opt.training import history as histories
+from lecture_opt.training.history import History, Snapshot
 
 _TRASH = "deleted"
 
@@ -72,22 +74,6 @@ def configured(checkpoint: Any, eval_fn: Any) -> Checkpoint | None:
         every=checks.check_count("checkpoint.every", checkpoint.every, 1),
         keep=checks.check_count("checkpoint.keep", checkpoint.keep, 1),
     )
-
-
-class History(NamedTuple):
-    """What a run has seen so far."""
-
-    losses: list[np.ndarray]
-    evaluations: list[tuple[int, Any]]
-
-
-class Snapshot(NamedTuple):
-    """A run after some step, as a checkpoint holds it."""
-
-    step: int
-    params: PyTree
-    opt_state: PyTree
-    history: History
 
 
 class Store(NamedTuple):
@@ -144,14 +130,16 @@ def opened(checkpoint: Checkpoint, run: dict[str, Any]) -> Iterator[Store]:
 def save(store: Store, snapshot: Snapshot) -> None:
     """Start writing a checkpoint; waits for the one before."""
     ocp = _orbax()
-    step, params, opt_state, history = snapshot
-    state = contents.named(params=params, opt_state=opt_state)
-    seen = {"losses": np.concatenate(history.losses)} | contents.stacked(history.evaluations)
+    step, place, params, opt_state, history, best = snapshot
+    state = contents.named(params=params, opt_state=opt_state, best=best)
+    seen = histories.arrays(history)
     about = {
         "run": store.run,
         "state": contents.described(state),
         "history": contents.described(seen),
         "evaluation_steps": [at for at, _ in history.evaluations],
+        "place": place,
+        "ends": history.ends,
     }
     score = _score(store, step, history.evaluations, seen["losses"])
     with _writing(store, f"step {step}"):
@@ -170,14 +158,21 @@ def save(store: Store, snapshot: Snapshot) -> None:
 
 
 def restore(
-    store: Store, end: int, begun: Snapshot, eval_fn: Callable[[PyTree], Any] | None
+    store: Store,
+    end: tuple[float, float],
+    begun: Snapshot,
+    eval_fn: Callable[[PyTree], Any] | None,
 ) -> Snapshot:
-    """The latest checkpoint, its arrays placed like those of `begun`; `begun` where it is new."""
+    """The latest checkpoint, its arrays placed like those of `begun`; `begun` where it is new.
+
+    Args:
+        end: The step and the epoch that the run ends with.
+    """
     step = store.manager.latest_step()
     if step is None:
         return begun
     ocp = _orbax()
-    like = contents.named(params=begun.params, opt_state=begun.opt_state)
+    like = contents.named(params=begun.params, opt_state=begun.opt_state, best=begun.best)
     with _reading(store, step):
         wanted = ocp.args.Composite(about=ocp.args.JsonRestore())
         about = store.manager.restore(step, args=wanted)["about"]
@@ -185,18 +180,22 @@ def restore(
     where = f"fit: checkpoint: {_path(store, step)}"
     identity.check(where, run, store.run, store.checkpoint.accept)
     contents.check_state(where, described, contents.described(like))
-    if step > end:
-        raise ValueError(f"{where} is beyond the last step, {end}; ask for more steps")
+    epoch, done = about.get("place", (0, 0))
+    if step > end[0] or (epoch, done) > (end[1], 0):
+        last = f"step, {end[0]}; ask for more steps" if step > end[0] else f"epoch, {end[1]}"
+        raise ValueError(f"{where} is beyond the last {last}")
     with _reading(store, step):
         wanted = ocp.args.Composite(state=_restore_args(like), history=_restore_args(history))
         read = store.manager.restore(step, args=wanted)
     leaves = [read["state"].get(name, leaf) for name, leaf in like.items()]
-    tree = jax.tree.structure((begun.params, begun.opt_state))
-    params, opt_state = jax.tree.unflatten(tree, leaves)
+    tree = jax.tree.structure((begun.params, begun.opt_state, begun.best))
+    params, opt_state, best = jax.tree.unflatten(tree, leaves)
     seen = {name: read["history"].get(name, array) for name, array in history.items()}
-    losses = [seen.pop("losses")]
-    evaluations = contents.unstacked(about["evaluation_steps"], seen, eval_fn, params)
-    return Snapshot(step, params, opt_state, History(losses, evaluations))
+    steps, ends = about["evaluation_steps"], about.get("ends", [])
+    losses, metrics, rest = histories.parted(seen)
+    evaluations = contents.unstacked(steps, rest, eval_fn, params)
+    found = History([losses], metrics, ends, evaluations)
+    return Snapshot(step, (epoch, done), params, opt_state, found, best)
 
 
 def _score(
