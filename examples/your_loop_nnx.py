@@ -114,9 +114,6 @@ def main():
         tuning_seed_count=2,
         baseline="optax:adamw",
         rates=specs.Range("log", 1e-3, 1e-1),
-        steps=loop.steps,
-        batch_size=loop.batch_size,
-        evaluations=loop.evaluations,
     )
     for cell in compare.run([loop], optimizers, protocol).tasks[0].cells:
         rate = cell.hyperparameters["learning_rate"]

@@ -6,7 +6,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lecture_opt.bench.types import Estimate, Results
-from lecture_opt.pages.styles import COLOURS
+from lecture_opt.pages.paper import legend
+from lecture_opt.pages.styles import styles
 
 PANELS = (("trace", "trace"), ("compile", "compile"), ("step", "compiled step"))
 
@@ -25,6 +26,7 @@ def draw(results: Results, path: Path) -> Path:
     axes = figure.subplots(1, len(PANELS))
     for ax, (kind, title) in zip(axes, PANELS, strict=True):
         rows = series(results, kind)
+        look = styles(rows)
         width = 0.8 / len(rows)
         for i, (name, values) in enumerate(rows.items()):
             shown = [(x + (i + 0.5) * width - 0.4, v) for x, v in enumerate(values) if v]
@@ -33,7 +35,10 @@ def draw(results: Results, path: Path) -> Path:
                 [v.value for _, v in shown],
                 width,
                 yerr=[[v.value - v.low for _, v in shown], [v.high - v.value for _, v in shown]],
-                color=COLOURS[i % len(COLOURS)],
+                color=look[name].colour,
+                hatch="//" if look[name].dashes else None,
+                edgecolor="white",
+                linewidth=0,
                 label=name,
             )
         if kind == "step":
@@ -42,7 +47,7 @@ def draw(results: Results, path: Path) -> Path:
         ax.set_xticks(range(len(trees)), trees, rotation=30, ha="right")
         ax.spines[["top", "right"]].set_visible(False)
     handles, labels = axes[-1].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
+    legend(figure, handles, labels)
     figure.savefig(path, dpi=120)
     return path
 

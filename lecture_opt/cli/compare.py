@@ -3,7 +3,7 @@
 import argparse
 import contextlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import jax
@@ -11,6 +11,8 @@ import jax
 from lecture_opt import compare, files, specs
 from lecture_opt.cli import cache, compare_options, kit
 from lecture_opt.compare import expectations
+from lecture_opt.compare.runs import processes
+from lecture_opt.compare.runs.study import OnShare, OnStage
 from lecture_opt.compare.show import report, terminal
 from lecture_opt.environment import check_device
 from lecture_opt.problems import TASKS
@@ -62,36 +64,42 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="TEXT",
     )
     add("--quick", action="store_true", help="fewer tasks, steps, settings and tuning seeds")
-    add("--resume", action="store_true", help="go on from what a killed comparison left")
+    add(
+        "--resume",
+        action="store_true",
+        help="run what the folder lacks alone: after a kill, or with more --seeds or optimizers",
+    )
     add(
         "--distributed",
-        action="store_true",
-        help="share the work with the processes that SLURM, Open MPI or GKE started",
+        nargs="?",
+        const="",
+        metavar="HOST:PORT,PROCESSES,PROCESS",
+        help="share the work with the processes that SLURM, Open MPI or GKE started; without one "
+        "of these, process 0 is at HOST:PORT",
     )
 
 
 def run(args: argparse.Namespace) -> int:
     """Compares and prints; returns the exit status."""
-    if args.distributed:
-        jax.distributed.initialize()
+    if args.distributed is not None:
+        processes.start(args.distributed)
     check_device("compare")
     tasks, optimizers, protocol = compare_options.chosen(args)
     files.make_folder("--output", args.output)
     path = args.output / "results.json"
-    store, earlier = compare.Store(args.output / "unfinished"), _earlier(path)
+    store, earlier = compare.Store(args.output / "runs"), _earlier(path)
     protocol = expectations.continued(protocol, [spec.name for spec in optimizers], earlier)
     if not (args.resume or jax.process_index() > 0):
-        study, most = _look(tasks, optimizers, protocol, store), args.max_seeds
+        store.remove()
+    study, most = _look(tasks, optimizers, protocol, store), args.max_seeds
     while args.until and not expectations.is_clear(study) and protocol.seeds < most:
         protocol = expectations.extended(protocol, min(2 * protocol.seeds, most))
         study = _look(tasks, optimizers, protocol, store)
     if jax.process_index() > 0:
         return kit.OK
     compare.write(study, path)
-    store.remove()
     terminal.show(study, kit.console(80))
     report.write(compare.read(path), args.output)
-    store.remove()  # last: a command killed while it draws only draws again
     kit.say_written(args.output / name for name in WRITTEN)
     refuted, undecided = expectations.unmet(study, compare_options.expected(args))
     for sentence in (*refuted, *undecided):
@@ -107,8 +115,10 @@ def _look(
     protocol: compare.Protocol,
     store: compare.Store,
 ) -> compare.Study:
-    with _go_on_later(), _progress(len(tasks) * len(optimizers)) as on_stage:
-        return compare.run(tasks, optimizers, protocol, store=store, on_stage=on_stage)
+    with _go_on_later(), _progress(len(tasks) * len(optimizers)) as (on_stage, on_share):
+        return compare.run(
+            tasks, optimizers, protocol, store=store, on_stage=on_stage, on_share=on_share
+        )
 
 
 def _earlier(path: Path) -> compare.Study | None:
@@ -129,13 +139,14 @@ def _go_on_later() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _progress(cells: int) -> Iterator[Callable[[str, str, str], None]]:
+def _progress(cells: int) -> Iterator[tuple[OnStage, OnShare]]:
     """A bar for `compare.run`, whose stages are two for each of the cells."""
-    done = 0
+    done, shares = 0, dict[tuple[str, str], float]()
     with kit.progress() as show:
 
         def on_stage(stage: str, task: str, name: str) -> None:
             nonlocal done
+            shares.pop((task, name), None)
             if stage == "checked":
                 show("compiling the first", 0, 2 * cells)
             elif stage.startswith("failed"):
@@ -144,4 +155,10 @@ def _progress(cells: int) -> Iterator[Callable[[str, str, str], None]]:
                 done += 1
                 show(f"{stage} {name} on {task}", done, 2 * cells)
 
-        yield on_stage
+        def on_share(stage: str, task: str, name: str, share: float) -> None:
+            if not stage.startswith("twin"):
+                shares[task, name] = share
+            text = f"{stage} to {share:.0%}: {name} on {task}"
+            show(text, done + sum(list(shares.values())), 2 * cells)
+
+        yield on_stage, on_share

@@ -2,7 +2,7 @@
 
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,9 @@ from typing import Any
 import matplotlib
 from matplotlib.figure import Figure
 
+from lecture_opt.pages.styles import labels
+
+DPI = 200
 FORMATS = ("pdf", "png", "svg")
 
 
@@ -26,9 +29,9 @@ def paper(name: str) -> Iterator[None]:
         "pdf.fonttype": 42,  # TrueType: some venues refuse Type 3
         "font.size": 8,
         "axes.titlesize": 8.5,
-        "axes.labelsize": 7.5,
-        "xtick.labelsize": 7,
-        "ytick.labelsize": 7,
+        "axes.labelsize": 7,
+        "xtick.labelsize": 6.5,
+        "ytick.labelsize": 6.5,
         "axes.linewidth": 0.6,
     }
     logger = logging.getLogger("matplotlib")
@@ -42,6 +45,19 @@ def paper(name: str) -> Iterator[None]:
         logger.setLevel(level)
 
 
+def legend(figure: Figure, handles: Sequence[Any], names: Sequence[str]) -> None:
+    """Names under the panels, cut where they are long, in as many columns as the figure has room.
+
+    A dollar sign in a name starts no mathematics.
+    """
+    short = labels(names)
+    texts = [short[name].replace("$", r"\$") for name in names]
+    inches = 0.5 + 0.085 * max(len(text) for text in texts)
+    columns = max(1, int(figure.get_figwidth() / inches))
+    columns = min(columns, len(texts))
+    figure.legend(handles, texts, loc="outside lower center", ncols=columns, frameon=False)
+
+
 def save(figure: Figure, folder: Path, name: str, caption: str = "") -> list[Path]:
     """Writes the figure in each format, the caption among its metadata; returns the paths."""
     says = {
@@ -51,5 +67,5 @@ def save(figure: Figure, folder: Path, name: str, caption: str = "") -> list[Pat
     }
     paths = [folder / f"{name}.{suffix}" for suffix in FORMATS]
     for path in paths:
-        figure.savefig(path, dpi=200, metadata=says[path.suffix[1:]])
+        figure.savefig(path, dpi=DPI, metadata=says[path.suffix[1:]])
     return paths

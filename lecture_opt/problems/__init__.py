@@ -1,7 +1,7 @@
 """The problems that optimizers are judged on: real data, small models, and your own.
 
 - `loop`: what a `Loop` is; `parts`: its data, such as a `Pool`, which each seed splits
-- `bound`: a loop with its optimizer, as pure functions of arrays
+- `bound`: a loop with its optimizer, as pure functions of arrays; `tracing`: the program of a step
 - `task`: its short form, `Task`, and `split`, which makes data
 - `tables`: handwritten digits, patients, tumours and wines, which scikit-learn carries
 - `text`: Python's own documentation, which every installation carries

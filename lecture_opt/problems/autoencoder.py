@@ -56,4 +56,5 @@ def digits_vae(scale: int = 1) -> Task:
         description="1,797 handwritten digits: a variational autoencoder, minus its bound.",
         batch_size=round(64 * scale**0.5),
         steps=400,
+        target=25.0,
     )

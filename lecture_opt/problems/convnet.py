@@ -86,4 +86,5 @@ def digits_batchnorm(scale: int = 1) -> Loop:
         metric_name="accuracy",
         higher_is_better=True,
         description="1,797 handwritten digits: three convolutions with batch norm, and dropout.",
+        target=0.97,
     )

@@ -183,21 +183,26 @@ def batches(loop: Loop, seed: int) -> Iterator[Batch]:
     """The training batches of a run, without end; one per step.
 
     A stream that ends is asked for anew. A batch of another shape than the first, as the last of
-    an epoch often is, is left out: it would compile the step again.
+    an epoch often is, is left out: it would compile the step again. TaskError where most are.
     """
     train = loop.parts(seed)[0]
     if not callable(train) and not isinstance(train, list):
         for picked in rows(seed, first_axis(train), loop.steps, loop.batch_size):
             yield jax.tree.map(lambda leaf, picked=picked: np.asarray(leaf)[picked], train)
         return
-    shape = None
+    shape, odd, taken = None, 0, 0
     for epoch in range(loop.steps):
         count = 0
         for batch in train(seed) if callable(train) else _shuffled(train, seed, epoch):
             shape = shape or _shape(batch)
             if _shape(batch) == shape:
-                count += 1
+                count, taken = count + 1, taken + 1
                 yield batch
+            elif (odd := odd + 1) > taken + 2:
+                raise TaskError(
+                    f"{loop.name}: most batches of seed {seed} have another shape than the first, "
+                    f"{shape}, as {_shape(batch)}; bring them to one shape"
+                )
         if not count:
             raise TaskError(f"{loop.name}: the stream of seed {seed} has no batch")
 

@@ -87,4 +87,5 @@ def bytes_gru(scale: int = 1) -> Loop:
         evaluations=10,
         metric_name="nats per byte",
         description="Bytes of Python's documentation: a gated recurrent unit.",
+        target=2.1,
     )

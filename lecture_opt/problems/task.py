@@ -113,12 +113,12 @@ def as_loop(problem: Loop | Task) -> Loop:
 def eval_params(optimizer: Any, opt_state: PyTree, params: Params) -> Params:
     """The params to evaluate at: an optimizer that keeps an average offers others than it trains.
 
-    It offers them by an attribute `eval_params(opt_state, params)`, or as optax's schedule-free
-    does, by its state.
+    It offers them by an attribute `eval_params(opt_state, params)`, its own or that of its
+    `update`, or as optax's schedule-free does, by its state.
     """
-    if hasattr(optimizer, "eval_params"):
-        return optimizer.eval_params(opt_state, params)
-
+    for owner in (optimizer, optimizer.update):
+        if hasattr(owner, "eval_params"):
+            return owner.eval_params(opt_state, params)
     states = schedule_free(opt_state)
     return contrib.schedule_free_eval_params(states[0], params) if states else params
 

@@ -75,4 +75,5 @@ def bytes_transformer(scale: int = 1) -> Loop:
         evaluations=10,
         metric_name="nats per byte",
         description="Bytes of Python's documentation: a decoder-only transformer of two layers.",
+        target=2.8,
     )

@@ -12,7 +12,8 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from PIL import Image
 
-from lecture_opt.pages.styles import styles
+from lecture_opt.pages.paper import legend
+from lecture_opt.pages.styles import is_users, styles
 from lecture_opt.race.surfaces import Surface
 from lecture_opt.race.trajectories import Lane, heights
 
@@ -92,7 +93,7 @@ def _figure(
                 *path.walked.T,
                 color=style.colour,
                 linestyle=dashes,
-                linewidth=1.6,
+                linewidth=2.6 if is_users(lane.name) else 1.6,
                 marker="X" if path.diverged else "o",
                 markersize=6,
                 markevery=[len(path.walked) - 1],
@@ -106,12 +107,7 @@ def _figure(
         ax.plot(*begin, "o", markersize=7, mfc="none", mec="#222", mew=1.4, zorder=3)
     for ax in panels[len(surfaces) :]:
         ax.remove()
-    handles, labels = panels[0].get_legend_handles_labels()
-    # A dollar sign in a name starts no mathematics.
-    labels = [label.replace("$", r"\$") for label in labels]
-    figure.legend(
-        handles, labels, loc="outside lower center", ncols=min(6, 2 * columns), frameon=False
-    )
+    legend(figure, *panels[0].get_legend_handles_labels())
     return figure, drawn
 
 

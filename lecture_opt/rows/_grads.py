@@ -54,7 +54,10 @@ class RowGrads:
     values: jax.Array
 
     def __post_init__(self) -> None:
-        check_integers("RowGrads: ids", self.ids)
+        dtype = getattr(self.ids, "dtype", np.int32)
+        if not jnp.issubdtype(dtype, jnp.integer):
+            raise TypeError(f"RowGrads: ids have dtype {dtype}; wanted integers")
+        check_integers("RowGrads: ids", self.ids, np.int32)
 
     def tree_flatten_with_keys(self) -> tuple[tuple[Any, ...], None]:
         """The values first, whose dtype some transformations give to their hyperparameters."""

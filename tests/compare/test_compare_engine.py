@@ -10,7 +10,7 @@ import optax
 import pytest
 
 from lecture_opt import environment, problems, specs
-from lecture_opt.compare.runs import data, engine, entrants, hosted, machine
+from lecture_opt.compare.runs import data, engine, entrants, examine, hosted, machine, pure
 from lecture_opt.environment import lenient
 from lecture_opt.problems import loop as loops
 
@@ -31,7 +31,7 @@ class Runner:
     def __init__(self, loop, constructor, runs=4, settings=({"learning_rate": 0.1},)):
         self.loop, self.data = loop, data.prepare(loop)
         self.entrant = entrants.look(
-            loop, entrants.examine(loop), spec_of(constructor), list(settings)
+            loop, examine.examine(loop), spec_of(constructor), list(settings)
         )
         self.program = engine.build(self.entrant, self.data, runs=runs)
 
@@ -175,10 +175,10 @@ def test_a_loss_that_is_not_finite_is_a_divergence_even_where_the_params_hold(ca
 
 def test_one_bad_number_among_finite_ones_is_found():
     for bad in (jnp.nan, jnp.inf, -jnp.inf):
-        found = engine._finite((jnp.array([1.0, bad]), jnp.ones(2), jnp.arange(3)))
+        found = pure.finite((jnp.array([1.0, bad]), jnp.ones(2), jnp.arange(3)))
         np.testing.assert_array_equal(found, [False, True])
-    assert not engine._finite((jnp.array([jnp.inf, -jnp.inf]),))
-    assert engine._finite((jnp.array([1.0, -2.0]), jnp.zeros(0))).all()
+    assert not pure.finite((jnp.array([jnp.inf, -jnp.inf]),))
+    assert pure.finite((jnp.array([1.0, -2.0]), jnp.zeros(0))).all()
 
 
 def test_a_state_that_holds_infinity_from_the_start_is_no_divergence(cancer):

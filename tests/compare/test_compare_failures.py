@@ -11,7 +11,7 @@ import pytest
 
 from lecture_opt import cli, compare, specs
 from lecture_opt.compare import results as results_module
-from lecture_opt.compare.runs import engine, entrants
+from lecture_opt.compare.runs import engine, errors
 from lecture_opt.compare.show import long_table, report, terminal
 from lecture_opt.compare.show.latex import latex
 from lecture_opt.compare.show.rows import rows
@@ -136,7 +136,7 @@ def test_out_of_memory_is_a_failure_at_any_stage(stage, error, monkeypatch):
 
     monkeypatch.setattr(engine, "train", train)
     (one,) = compare.run([task()], [ADAM, SGD], PROTOCOL).tasks
-    assert one.failures == [results_module.Failure("mine:adam", entrants.reason(error))]
+    assert one.failures == [results_module.Failure("mine:adam", errors.reason(error))]
     assert [cell.optimizer for cell in one.cells] == ["mine:sgd"]
 
 

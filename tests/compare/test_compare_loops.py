@@ -11,7 +11,8 @@ import pytest
 from user_loops import DATA, LOOPS, hand_loop, linen_loop
 
 from lecture_opt import compare, specs
-from lecture_opt.compare.runs import data, engine, entrants, hosted
+from lecture_opt.compare import schedules
+from lecture_opt.compare.runs import data, engine, entrants, examine, hosted
 from lecture_opt.compare.runs.drivers import ONE_BY_ONE, TOGETHER, Driver
 from lecture_opt.environment import lenient
 from lecture_opt.problems import loop as loops
@@ -69,7 +70,7 @@ def in_axis(name):
 
 def train(loop, constructor=clipped, driver=None, rates=RATES, seeds=SEEDS, settings=None):
     given = settings or [{"learning_rate": 0.1}]
-    entrant = entrants.look(loop, entrants.examine(loop), spec_of(constructor), given)
+    entrant = entrants.look(loop, examine.examine(loop), spec_of(constructor), given)
     if driver is not None:
         entrant = entrant._replace(driver=driver)
     held = data.prepare(loop)
@@ -213,13 +214,13 @@ def test_a_step_that_closes_over_its_own_optimizer_is_refused_in_words():
         "closed", start, lambda s, b: step(*s, b), lambda s, p: s[0]["w"].mean(), loop.data
     )
     with pytest.raises(ValueError, match="carry the optimizer in the state"):
-        entrants.examine(bad)
+        examine.examine(bad)
 
 
 def test_what_a_step_returns_without_the_state_is_refused_in_words():
     loop = dataclasses.replace(LOOPS["equinox"](), step=lambda state, batch: jnp.zeros(()))
     with pytest.raises(ValueError, match="no element with the state's tree"):
-        entrants.examine(loop)
+        examine.examine(loop)
 
 
 def test_a_short_batch_of_a_stream_is_left_out():
@@ -285,8 +286,8 @@ def test_a_loop_that_cant_be_traced_runs_from_the_host():
     with contextlib.suppress(UserWarning):
         found = compare.run([host], [spec_of(optax.sgd)], protocol)
     assert found.tasks[0].cells[0].diverged.reporting == 0
-    assert entrants.examine(host).driver.host
-    assert entrants.examine(loop).driver == TOGETHER
+    assert examine.examine(host).driver.host
+    assert examine.examine(loop).driver == TOGETHER
 
 
 def test_a_convolution_goes_step_by_step_on_a_cpu():
@@ -296,7 +297,7 @@ def test_a_convolution_goes_step_by_step_on_a_cpu():
 
     x = np.ones((64, 16), np.float32)
     task = compare.Task("conv", lambda key: jnp.ones((1, 1, 3, 3)), loss, loss, (x, x, x))
-    examined = entrants.examine(compare.as_loop(task))
+    examined = examine.examine(compare.as_loop(task))
     assert examined.driver == (ONE_BY_ONE if jax.default_backend() == "cpu" else TOGETHER)
 
 
@@ -333,6 +334,53 @@ def test_the_average_is_what_schedule_free_is_judged_by():
         averaged = optax.contrib.schedule_free_eval_params(state, w)
     np.testing.assert_allclose(found.validation[0, -1], loss(averaged, x), rtol=1e-5)
     assert abs(loss(averaged, x) - loss(w, x)) > 1e-3
+
+
+class Tail:
+    """An optimizer as a class, judged at half of what it trains."""
+
+    def __init__(self, learning_rate):
+        self.inner = optax.sgd(learning_rate)
+
+    def init(self, params):
+        return self.inner.init(params)
+
+    def update(self, grads, state, params=None):
+        return self.inner.update(grads, state, params)
+
+    def eval_params(self, state, params):
+        return jax.tree.map(lambda p: 0.5 * p, params)
+
+
+def asking_tail(learning_rate):
+    return Tail(learning_rate if learning_rate > 0 else 0.0)
+
+
+@pytest.mark.parametrize("constructor", [Tail, asking_tail], ids=["traced", "by setting"])
+def test_the_eval_params_of_an_optimizer_are_what_it_is_judged_by(constructor):
+    x = np.linspace(-1, 1, 64, dtype=np.float32)
+
+    def loss(w, part):
+        return ((w - part) ** 2).mean()
+
+    task = compare.Task("t", lambda key: np.float32(2.0), loss, lambda w, part: w, (x, x, x))
+    loop = dataclasses.replace(compare.as_loop(task), steps=4, evaluations=1)
+    settings = [{"learning_rate": rate} for rate in (0.1, 0.3, 0.2)]
+    rates = [setting["learning_rate"] for setting in settings]
+    found = train(loop, constructor, rates=rates, seeds=[1] * 3, settings=settings)
+    for run, rate in enumerate(rates):
+        w = jnp.float32(2.0)
+        for batch, _ in zip(loops.batches(loop, 1), range(4), strict=False):
+            w = w - rate * jax.grad(loss)(w, batch)
+        np.testing.assert_allclose(found.validation[run, -1], 0.5 * w, rtol=1e-5)
+
+
+def test_schedule_free_keeps_its_rate_under_a_schedule():
+    loop, shape = LOOPS["equinox"](), schedules.parse("warmup_cosine(0.1)")
+    examined, settings = examine.examine(loop), [{"learning_rate": 0.1}]
+    for name, want in (("schedule_free_adamw", None), ("muon", shape)):
+        spec = specs.parse(f"optax:contrib.{name}")
+        assert entrants.look(loop, examined, spec, settings, shape).schedule == want
 
 
 def test_the_loss_of_a_task_may_take_a_key():

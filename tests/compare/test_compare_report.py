@@ -344,7 +344,9 @@ def test_a_study_where_all_diverged_says_so():
     assert {a.verdict for found in answers(study).values() for a in found} == {"diverged"}
     for row in rows(study.tasks[0]):
         assert row["setting"].text == "diverged"
-        assert row["verdict"].text in ("baseline", "diverged")
+        assert row["verdict"].text == "diverged"
+        assert row["gain"].text == row["p"].text == "–"
+    assert not [chart for chart in charts.charts(study) if chart.kind == "differences"]
     page = report.html(study, charts.charts(study))
     assert "lies on its edge" not in page
     assert "Noise floor" not in page

@@ -9,7 +9,7 @@ import pytest
 
 from lecture_opt import compare, specs
 from lecture_opt.compare import schedules
-from lecture_opt.compare.runs import data, engine, entrants, hosted
+from lecture_opt.compare.runs import data, engine, entrants, examine, hosted
 from lecture_opt.compare.runs.drivers import Driver
 from lecture_opt.compare.show import captions, terminal
 from lecture_opt.environment import lenient
@@ -59,7 +59,7 @@ def by_hand(rate):
 
 def train(loop, spec, peaks, driver=None):
     settings = [{"learning_rate": peak} for peak in peaks]
-    shape, examined = schedules.parse(SHAPE), entrants.examine(loop)
+    shape, examined = schedules.parse(SHAPE), examine.examine(loop)
     examined = examined._replace(driver=driver or examined.driver)
     entrant = entrants.look(loop, examined, spec, settings, shape)
     held, seeds = data.prepare(loop), [3] * len(peaks)
@@ -68,7 +68,7 @@ def train(loop, spec, peaks, driver=None):
         return entrant, hosted.train(entrant, held, given, seeds)
     program = engine.build(entrant, held, runs=len(peaks))
     given = {} if entrant.settings else given
-    return entrant, engine.train(program, entrant, held, given, seeds, with_test=True)
+    return entrant, engine.train(program, entrant, held, given, seeds, test_at="last")
 
 
 @pytest.mark.parametrize("steps", [8, 100, 401])

@@ -1,19 +1,30 @@
 """Every task can be trained, its parts are disjoint, and a user's own is found."""
 
+import functools
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
-from lecture_opt import problems
-from lecture_opt.problems import fetched, synthetic, tables, text
+from lecture_opt import problems, rows
+from lecture_opt.environment import lenient
+from lecture_opt.problems import bound, fetched, synthetic, tables, text
+from lecture_opt.problems import loop as loops
 from lecture_opt.problems.parts import examples
 
 FETCHED = ("mnist-mlp", "fashion-mnist-mlp", "newsgroups")
+SIZES = {
+    "bytes-transformer": 118_656, "bytes-gru": 98_944, "digits-batchnorm": 19_258,
+    "digits-vae": 19_792, "text-glove": None,
+}  # fmt: skip
+"""The modern tasks and their parameters, where these do not depend on Python's documentation."""
 OFFLINE = [
     name if name in problems.DEFAULT else pytest.param(name, marks=pytest.mark.slow)
     for name in problems.TASKS
-    if name not in FETCHED
+    if name not in {*FETCHED, *SIZES}
 ]
 
 
@@ -39,6 +50,82 @@ def test_every_task_has_a_finite_gradient_a_metric_and_three_parts(name, key):
     assert any(np.any(leaf != 0) for leaf in leaves)
     assert examples(train) > 2 * examples(validation)
     assert examples(validation) == examples(test)  # one program serves both
+
+
+def trained_by(problem):
+    with lenient():
+        params, _ = bound.trained_by(problems.as_loop(problem), optax.sgd(0.1))
+    return sum(leaf.size for leaf in jax.tree.leaves(params))
+
+
+@pytest.mark.parametrize("name", problems.MODERN)
+def test_a_modern_task_has_its_sizes_and_three_parts(name):
+    one, four = problems.load(name), problems.load(name, scale=4)
+    assert (one.name, four.name) == (name, f"{name}-x4")
+    assert one.description.endswith(".")
+    assert one.target is not None
+    assert trained_by(one) == (SIZES[name] or trained_by(one))
+    # About so many times the params: biases, embeddings and heads do not grow as kernels do.
+    assert 3 <= trained_by(four) / trained_by(one) <= 4.5
+    train, validation, test = map(examples, one.parts())
+    assert train > 2 * validation
+    assert validation == test  # one program serves both
+
+
+def test_a_task_of_one_size_says_so():
+    with pytest.raises(problems.TaskError, match=r"--scale 4: wine-softmax has one size"):
+        problems.load("wine-softmax", scale=4)
+
+
+@pytest.mark.parametrize("name", ["bytes-transformer", "bytes-gru", "digits-vae"])
+def test_a_modern_task_says_what_to_install(name, monkeypatch):
+    for module in ("transformer", "recurrent", "convnet", "autoencoder"):
+        monkeypatch.delitem(sys.modules, f"lecture_opt.problems.{module}", raising=False)
+        monkeypatch.delattr(problems, module, raising=False)
+    for package in ("flax", "equinox"):
+        monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(ImportError, match=r"pip install 'lecture_opt\[workloads\]'"):
+        problems.load(name)
+
+
+def test_a_transformer_sees_nothing_of_what_comes_after(key):
+    from lecture_opt.problems.transformer import Transformer
+
+    net, tokens = Transformer(width=16), np.arange(32)[None]
+    other = np.where(tokens == 20, 99, tokens)
+    with lenient():
+        params = jax.jit(net.init)(key, tokens)
+        logits = jax.jit(net.apply)(params, np.stack([tokens[0], other[0]]))
+    same = np.isclose(logits[0], logits[1], atol=1e-6).all(axis=-1)
+    assert same[:20].all()
+    assert not same[20:].any()
+
+
+def test_windows_of_bytes_are_the_text():
+    pool = text.byte_windows(33)
+    joined = "\n".join(text for text, _ in text.paragraphs())
+    found = bytes(pool.examples[:2].ravel().tolist()).decode()
+    assert found == joined[:66].encode("ascii", "replace").decode()
+    assert pool.examples.max() < text.BYTES
+
+
+def test_a_rows_optimizer_and_the_dense_one_factorise_alike():
+    """Each lookup is one rounding off; a table's row may be read a few times in a batch."""
+    loop = problems.load("text-glove")
+    steps = list(zip(range(4), loops.batches(loop, 0), strict=False))
+
+    @functools.partial(jax.jit, static_argnums=0)
+    def ends(optimizer, batches):
+        state = loop.start(optimizer, jax.random.key(0))
+        assert state.on_rows == (optimizer is on_rows)
+        for batch in batches:
+            state, _ = loop.step(state, batch)
+        return loop.metric(state, batches[0])
+
+    on_rows, dense = rows.adam(0.01, tables=True), optax.adam(0.01)
+    batches = [batch for _, batch in steps]
+    with lenient():
+        np.testing.assert_allclose(ends(on_rows, batches), ends(dense, batches), rtol=1e-5)
 
 
 @pytest.mark.parametrize("seed", [0, 1, 1_000_000])

@@ -182,6 +182,40 @@ def test_ids_past_32_bits_are_named(use):
         use(jnp.ones((10, 1)))
 
 
+@pytest.mark.parametrize("x64_on", [False, True])
+@pytest.mark.parametrize(
+    "ids",
+    [
+        BIG, BIG.astype(np.uint64), BIG.astype(">i8"), BIG.tolist(), list(BIG), [3, 2**70],
+        np.array([-(2**32)]), np.array([2**32 - 1], np.uint32),
+    ],
+    ids=["int64", "uint64", "swapped", "ints", "scalars", "huge", "negative", "uint32"],
+)  # fmt: skip
+def test_the_ids_of_row_gradients_fit_32_bits(ids, x64_on):
+    with jax.enable_x64(x64_on):
+        with pytest.raises(ValueError, match=r"RowGrads: ids holds .* past int32, the dtype"):
+            rows.RowGrads(ids, jnp.ones((2, 1)))
+        with pytest.raises(ValueError, match="gather: id"):
+            rows.gather(jnp.ones((10, 1)), np.asarray(ids))
+
+
+@pytest.mark.parametrize("ids", [[1.5], [True], np.array([1], object)])
+def test_ids_that_are_no_integers_are_told(ids):
+    ids, table = np.asarray(ids), jnp.ones((10, 1))
+    with pytest.raises(TypeError, match="RowGrads: ids have dtype"):
+        rows.RowGrads(ids, jnp.ones((1, 1)))
+    with pytest.raises(TypeError, match="gather: ids have dtype"):
+        rows.gather(table, ids)
+    if ids.dtype != object:
+        with pytest.raises(TypeError, match="out_of_range: ids have dtype"):
+            rows.out_of_range(table, ids)
+
+
+def test_ids_in_the_other_order_of_bytes_are_read():
+    got = rows.gather(jnp.arange(10.0)[:, None], np.array([3, 7], ">i8"))
+    np.testing.assert_array_equal(got, [[3.0], [7.0]])
+
+
 def test_fit_names_data_past_32_bits():
     with pytest.raises(ValueError, match=r"fit: data\['ids'\] holds 4294967299"):
         lo.fit(jnp.sum, jnp.ones(3), lo.sgd(), {"ids": BIG}, steps=1, key=jax.random.key(0))

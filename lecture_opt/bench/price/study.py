@@ -14,6 +14,7 @@ from lecture_opt.bench.price.types import ARRAY, LAUNCH, Collective, Kernel, Pri
 from lecture_opt.numerics import PyTree
 from lecture_opt.problems import Loop, Task, as_loop, bound
 from lecture_opt.problems.loop import sample_batch
+from lecture_opt.problems.tracing import trace_step
 from lecture_opt.training import zero1
 
 AXIS = "devices"
@@ -78,7 +79,7 @@ def loop(
         return one.start(optimizer, key)
 
     batch = sample_batch(one)
-    layout, _ = bound.look(one, lambda _: make, {}, batch)
+    layout, _ = trace_step(one, lambda _: make, {}, batch)
 
     def train(arrays: PyTree, batch: PyTree, key: jax.Array) -> Any:
         return bound.bind(one, make, layout).step(arrays, batch, key)

@@ -16,7 +16,7 @@ from lecture_opt.compare.results.overall import overall
 from lecture_opt.compare.results.statistics import choice, estimates
 from lecture_opt.compare.results.types import (
     About,
-    Estimate,
+    NoiseFloor,
     Optimizer,
     Study,
     Target,
@@ -31,7 +31,7 @@ def assemble(
     measured: Sequence[Sequence[Measured | Failure]],
     about: About,
     twins: Sequence[Measured | None] = (),
-    floors: Sequence[Estimate | None] = (),
+    floors: Sequence[NoiseFloor | None] = (),
 ) -> Study:
     """The study.
 
@@ -83,7 +83,7 @@ def _task(
     facts: Facts,
     tried: Sequence[Measured | Failure],
     twin: Measured | None,
-    floor: Estimate | None,
+    floor: NoiseFloor | None,
 ) -> Task:
     failures = [one for one in tried if isinstance(one, Failure)]
     pairs = list(zip(optimizers, tried, strict=True))

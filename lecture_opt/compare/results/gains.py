@@ -10,7 +10,7 @@ from lecture_opt.compare.protocol import Protocol
 from lecture_opt.compare.results import verdicts
 from lecture_opt.compare.results.measured import Facts, Measured
 from lecture_opt.compare.results.statistics import choice, paired
-from lecture_opt.compare.results.types import Estimate, Gain, Margin
+from lecture_opt.compare.results.types import Estimate, Gain, Margin, NoiseFloor
 
 
 @dataclass(frozen=True)
@@ -42,10 +42,11 @@ def choice_variance(mine: Side, theirs: Side, tuning_seeds: int) -> float:
     return variance * tuning_seeds / max(tuning_seeds - 1, 1)
 
 
-def noise_floor(baseline: Side, twin: Side | None, protocol: Protocol) -> Estimate:
-    """The baseline against itself under other seeds and another unit of rate: their difference.
+def noise_floor(baseline: Side, twin: Side | None, protocol: Protocol) -> NoiseFloor:
+    """The baseline against itself under other seeds and another unit of rate.
 
-    Without a twin the two are taken to vary alike.
+    The difference of their means, and the standard deviation of one run, that of the choice of the
+    setting included. Without a twin the two are taken to vary alike.
     """
     again = baseline if twin is None else twin
     n = len(baseline.test)
@@ -53,31 +54,37 @@ def noise_floor(baseline: Side, twin: Side | None, protocol: Protocol) -> Estima
     theirs = np.roll(again.choices, 1)  # other seeds: one side's choice says nothing of the other's
     choices = choice.variance(baseline.means, baseline.choices, again.means, theirs)
     count = protocol.tuning_seed_count
-    error = math.sqrt(float(sum(each)) / n + choices * count / max(count - 1, 1))
+    choices *= count / max(count - 1, 1)
+    error = math.sqrt(float(sum(each)) / n + choices)
+    deviation = math.sqrt((float(sum(each)) + choices) / 2)
     mean = float(again.means[0] - baseline.means[0])
     half = paired.half_width(n, level=protocol.level, planned=True) * error
-    return Estimate(mean, mean - half, mean + half)
+    return NoiseFloor(mean, mean - half, mean + half, deviation)
 
 
 def scale(
     names: Sequence[str],
     sides: Sequence[Side],
     twin: Side | None,
-    floor: Estimate | None,
+    floor: NoiseFloor | None,
     protocol: Protocol,
-) -> tuple[Estimate, Margin]:
+) -> tuple[NoiseFloor, Margin]:
     """The noise floor, measured here where it isn't given, and the margin; else of no value."""
     if protocol.baseline not in names:
-        return Estimate(math.nan, math.nan, math.nan), Margin(math.nan, "none")
+        return NoiseFloor(*[math.nan] * 4), Margin(math.nan, "none")
     baseline = sides[names.index(protocol.baseline)]
     floor = floor or noise_floor(baseline, twin, protocol)
     return floor, margin(floor, float(baseline.means[0]), protocol)
 
 
-def margin(floor: Estimate, baseline_mean: float, protocol: Protocol) -> Margin:
-    """As given, or what the baseline may differ from itself by."""
+def margin(floor: NoiseFloor, baseline_mean: float, protocol: Protocol) -> Margin:
+    """As given, or a standard deviation of the baseline's runs.
+
+    With a difference of that size a run of the better one beats one of the other, under another
+    seed, three times in four: what Bouthillier et al. (2021) take to matter.
+    """
     if protocol.margin is None:
-        return Margin(max(abs(floor.low), abs(floor.high)), "noise floor")
+        return Margin(floor.deviation, "noise floor")
     scale = abs(baseline_mean) if protocol.relative else 1.0
     return Margin(protocol.margin * scale, "given")
 

@@ -27,6 +27,13 @@ class Estimate:
 
 
 @dataclass(frozen=True)
+class NoiseFloor(Estimate):
+    """What the baseline differs from itself by; `deviation` is that of one run."""
+
+    deviation: float
+
+
+@dataclass(frozen=True)
 class Sample(Estimate):
     """A mean over reporting seeds, and the `values` per seed."""
 
@@ -205,7 +212,7 @@ class Task(Facts):
     """One task: its facts and its optimizers; of those in `failures` there is no cell."""
 
     target: Target
-    noise_floor: Estimate
+    noise_floor: NoiseFloor
     margin: Margin
     cells: Sequence[Cell]
     failures: Sequence[Failure]

@@ -57,8 +57,9 @@ def noise(task: Task, protocol: Protocol) -> str:
     """What the baseline differs from itself by, and what that makes of small differences."""
     floor = task.noise_floor
     text = (
-        f"Noise floor: {protocol.baseline} against itself, under other seeds and another unit of "
-        f"learning rate, differs by {floor.low:.3g} to {floor.high:.3g} in {task.metric}."
+        f"Noise floor: a run of {protocol.baseline} differs from the next by {floor.deviation:.3g} "
+        f"in {task.metric} (standard deviation), its mean under other seeds and another unit of "
+        f"learning rate by {floor.low:.3g} to {floor.high:.3g}."
     )
     if task.margin.source == "given":
         return f"{text} Differences below {task.margin.value:.3g} do not matter, as given."

@@ -9,7 +9,9 @@ goes through one program of many runs and steps.
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+import jax
 from jax.extend import core
+from jax.sharding import AbstractMesh, Mesh, NamedSharding
 
 from lecture_opt.training.driver import called, equations, prefers_host_steps
 
@@ -51,3 +53,17 @@ def reaches(jaxpr: core.Jaxpr, variable: Any) -> bool:
         if any(v in tainted for v in equation.invars if not hasattr(v, "val")):
             tainted.update(equation.outvars)
     return any(v in tainted for v in jaxpr.outvars if not hasattr(v, "val"))
+
+
+def spread(program: core.ClosedJaxpr) -> set[str]:
+    """The operations that spread arrays over several devices, by name."""
+    found = set()
+    for equation in equations(program):
+        for value in jax.tree.leaves(list(equation.params.values())):
+            shared = isinstance(value, NamedSharding) and any(value.spec)
+            mesh = (
+                value.mesh if shared else value if equation.primitive.name == "shard_map" else None
+            )
+            if isinstance(mesh, Mesh | AbstractMesh) and mesh.size > 1:
+                found.add(equation.primitive.name)
+    return found

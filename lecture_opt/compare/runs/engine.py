@@ -17,37 +17,30 @@ is said of it is NaN.
 import functools
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
+from lecture_opt.compare.runs import pure
 from lecture_opt.compare.runs.data import (
     Data,
     Piece,
     Rows,
     feeds,
-    feeds_batches,
     mean_over,
-    of_run,
     picked,
     taken,
 )  # fmt: skip
 from lecture_opt.compare.runs.drivers import Driver
 from lecture_opt.compare.runs.entrants import Entrant, is_small
+from lecture_opt.compare.runs.guard import users_code
 from lecture_opt.compare.runs.machine import many
-from lecture_opt.environment import fast_jit, lenient
+from lecture_opt.environment import fast_jit
 from lecture_opt.problems import bound
 from lecture_opt.problems.bound import Arrays
-from lecture_opt.problems.loop import (
-    Loop,
-    evaluated_steps,
-    metric_key,
-    start_key,
-    step_key,
-)
-from lecture_opt.problems.parts import PARTS, Batch
+from lecture_opt.problems.loop import Loop, evaluated_steps, metric_key
+from lecture_opt.problems.parts import PARTS
 
 
 class Trained(NamedTuple):
@@ -69,6 +62,10 @@ class Trained(NamedTuple):
     diverged: np.ndarray
 
 
+Keep: TypeAlias = Callable[[object, Callable[[], Trained]], Trained]
+"""What was given to a call, and the call -> what it gives, now or before."""
+
+
 class Program(NamedTuple):
     """The compiled training of `runs` runs.
 
@@ -81,6 +78,7 @@ class Program(NamedTuple):
             weight.
         runs: How many runs a call takes.
         trace_seconds, compile_seconds: What making it took.
+        memory_bytes: What its steps take; 0 where XLA doesn't say.
     """
 
     begin: Callable[..., Arrays]
@@ -90,6 +88,7 @@ class Program(NamedTuple):
     runs: int
     trace_seconds: float
     compile_seconds: float
+    memory_bytes: int
 
 
 def build(entrant: Entrant, data: Data, *, runs: int) -> Program:
@@ -100,10 +99,10 @@ def build(entrant: Entrant, data: Data, *, runs: int) -> Program:
     numbers = np.zeros(runs, np.int32)
     scalars = {name: np.zeros(runs, np.float32) for name in entrant.names}
     arguments = scalars, numbers % max(len(entrant.settings), 1), numbers
-    with lenient():
-        begin = jit(many(_begin(entrant), "rrr", driver)).lower(*arguments)
+    with users_code():
+        begin = jit(many(pure.begin_of(entrant), "rrr", driver)).lower(*arguments)
         arrays = begin.out_info
-        advance = jit(many(_advance(entrant), "rrrrrww", driver), donate_argnums=3)
+        advance = jit(many(pure.advance_of(entrant), "rrrrrww", driver), donate_argnums=3)
         advances = {}
         for stride in {n for gap in _gaps(loop) for n in _strides(driver, gap)}:
             feed = jax.tree.map(
@@ -111,8 +110,8 @@ def build(entrant: Entrant, data: Data, *, runs: int) -> Program:
             )
             given = arrays, feed, np.int32(0), data.train
             advances[stride] = advance.lower(*arguments, *given)
-        look = jit(many(_finite, "r", driver)).lower(arrays)
-        judge = jit(many(_judge(entrant), "rrrrrww", driver))
+        look = jit(many(pure.finite, "r", driver)).lower(arrays)
+        judge = jit(many(pure.judge_of(entrant), "rrrrrww", driver))
         key = metric_key("test")
         cut = () if loop.host_metric else (*data.validation, *data.test)
         pairs = zip(cut, picked(loop, cut, numbers.tolist()), strict=True)
@@ -122,7 +121,14 @@ def build(entrant: Entrant, data: Data, *, runs: int) -> Program:
     compiled = begin.compile(), advanced, look.compile()
     judged = {shape: one.compile() for shape, one in judges.items()}
     seconds = time.perf_counter() - traced
-    return Program(*compiled, judged, runs, traced - began, seconds)
+    memory = max(_bytes_of(one) for one in advanced.values())
+    return Program(*compiled, judged, runs, traced - began, seconds, memory)
+
+
+def _bytes_of(compiled: Any) -> int:
+    stats = compiled.memory_analysis()
+    names = ("argument_size_in_bytes", "output_size_in_bytes", "temp_size_in_bytes")
+    return sum(getattr(stats, name, 0) for name in names)
 
 
 def train(
@@ -133,12 +139,15 @@ def train(
     seeds: Sequence[int],
     *,
     test_at: str | None = None,
-    between: Callable[[], None] = lambda: None,
+    keep: Keep = lambda _, compute: compute(),
+    between: Callable[[float], None] = lambda _: None,
 ) -> Trained:
-    """Trains one run for each entry of the arrays; `between` is called at each evaluation.
+    """Trains one run for each entry of the arrays.
 
-    `test_at` says when the test metric is taken: "last", or "best" by the validation metric.
-    Where the entrant has settings, run i has setting i modulo their count.
+    `test_at` says when the test metric is taken: "last", or "best" by the validation metric. Each
+    call is computed by `keep`, or found by what it was given; `between` is called with the
+    share of it that is done, at each evaluation. Where the entrant has settings, run i has setting
+    i modulo their count.
     """
     parts = []
     for first in range(0, len(seeds), program.runs):
@@ -152,7 +161,8 @@ def train(
             np.asarray(seeds, np.int32)[picked],
         )
         kept = min(program.runs, len(seeds) - first)
-        result = _call(program, entrant, data, given, test_at, between)
+        call = functools.partial(_call, program, entrant, data, given, test_at, between)
+        result = keep((given, entrant.settings), call)
         parts.append(jax.tree.map(lambda leaf, kept=kept: leaf[:kept], result))
     return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
 
@@ -163,12 +173,12 @@ def _call(
     data: Data,
     given: tuple[Any, ...],
     test_at: str | None,
-    between: Callable[[], None],
+    between: Callable[[float], None],
 ) -> Trained:
     """One call's runs from start to end."""
     loop, driver = entrant.loop, entrant.driver
-    arrays = program.begin(*given)
-    seeds = given[-1].tolist()
+    seeds, placed = given[-1].tolist(), jax.device_put(given)  # once, not at each step
+    arrays = program.begin(*placed)
     seen = {
         "validation": (data.validation, picked(loop, data.validation, seeds)),
         "test": (data.test, picked(loop, data.test, seeds)),
@@ -182,11 +192,13 @@ def _call(
     strides = (n for gap in _gaps(loop) for n in _strides(driver, gap))
     feed, step = feeds(loop, seeds, strides), 0
     for gap in _gaps(loop):
-        between()
+        between(step / loop.steps)
         since = []
         for stride in _strides(driver, gap):
-            advance, fed = program.advance[stride], next(feed)
-            arrays, loss = advance(*given, arrays, fed, np.int32(step), data.train)
+            with users_code():
+                fed = next(feed)
+            advance = program.advance[stride]
+            arrays, loss = advance(*placed, arrays, fed, np.int32(step), data.train)
             since.append(loss)
             step += stride
         mean = np.mean([np.asarray(one) for one in since], axis=0, dtype=np.float32)
@@ -244,56 +256,8 @@ def _judged_on_host(entrant: Entrant, given: Any, part: str, arrays: Arrays) -> 
         whole = entrant.loop.parts(seed)[PARTS.index(part)]
         scalars, number = jax.tree.map(lambda leaf, run=run: leaf[run], given[:2])
         own = tuple(leaf[run] for leaf in arrays)
-        with lenient():
+        with users_code():
             make = entrant.start(scalars, number)
             state = bound.state_of(make, entrant.layout, own)
             values.append(bound.measure(entrant.loop, state, whole, metric_key(part))[0])
     return np.asarray(values, np.float32)
-
-
-# ---- one run as pure functions ------------------------------------------------------------------
-
-
-def _begin(entrant: Entrant) -> Callable[..., Arrays]:
-    def begin(scalars: Any, number: Any, seed: jax.Array) -> Arrays:
-        return bound.initial(entrant.start(scalars, number), entrant.layout, start_key(seed))
-
-    return begin
-
-
-def _advance(entrant: Entrant) -> Callable[..., tuple[Arrays, jax.Array]]:
-    def advance(
-        scalars: Any, number: Any, seed: Any, arrays: Arrays, feed: Any, first: Any, train: Any
-    ) -> tuple[Arrays, jax.Array]:
-        run = bound.bind(entrant.loop, entrant.start(scalars, number), entrant.layout)
-
-        def step(arrays: Arrays, given: Any) -> tuple[Arrays, jax.Array]:
-            fed, count = given
-            batch = fed if feeds_batches(entrant.loop) else of_run(train, fed)
-            return run.step(arrays, batch, step_key(start_key(seed), count))
-
-        stride = jax.tree.leaves(feed)[0].shape[0]
-        counts = first + jnp.arange(stride)
-        if stride == 1:  # outside of any loop of XLA's
-            return step(arrays, (jax.tree.map(lambda leaf: leaf[0], feed), first))
-        arrays, losses = jax.lax.scan(step, arrays, (feed, counts))
-        return arrays, losses.mean()
-
-    return advance
-
-
-def _judge(entrant: Entrant) -> Callable[..., tuple[jax.Array, jax.Array]]:
-    def judge(
-        scalars: Any, number: Any, seed: Any, arrays: Arrays, rows: Any, piece: Batch, key: Any
-    ) -> tuple[jax.Array, jax.Array]:
-        del seed
-        run = bound.bind(entrant.loop, entrant.start(scalars, number), entrant.layout)
-        return run.metric(arrays, of_run(piece, rows), key)
-
-    return judge
-
-
-def _finite(arrays: Arrays) -> jax.Array:
-    """Which arrays are finite, by one sum each: not-a-numbers and infinities survive a sum."""
-    inexact = [a for a in arrays if jnp.issubdtype(a.dtype, jnp.inexact)]
-    return jnp.stack([jnp.isfinite(jnp.sum(jnp.abs(a))) for a in inexact] or [jnp.array(True)])

@@ -4,11 +4,11 @@ import dataclasses
 import functools
 import hashlib
 import inspect
-import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 from jax.extend import core
@@ -16,29 +16,19 @@ from jax.extend import core
 from lecture_opt import specs
 from lecture_opt.compare import schedules
 from lecture_opt.compare.runs import drivers
+from lecture_opt.compare.runs.errors import reason, untraced
+from lecture_opt.compare.runs.examine import Examined
+from lecture_opt.compare.runs.guard import users_code
 from lecture_opt.compare.runs.unrolled import unrolled
-from lecture_opt.environment import lenient
 from lecture_opt.numerics import PyTree
 from lecture_opt.problems import bound
 from lecture_opt.problems.loop import Loop, State, batches, sample_batch, start_key, step_key
-from lecture_opt.problems.parts import TaskError
 from lecture_opt.problems.task import schedule_free
+from lecture_opt.problems.tracing import text, trace_step
 
 Setting: TypeAlias = Mapping[str, Any]
 Start: TypeAlias = Callable[..., Callable[[jax.Array], State]]
 _SMALL = 100_000  # params; with more, XLA's quick compile costs more than it saves
-
-
-class Examined(NamedTuple):
-    """What was seen of a loop, trained by optax's SGD.
-
-    Attributes:
-        params: The shapes of what its optimizer trains.
-        driver: How its runs go.
-    """
-
-    params: PyTree
-    driver: drivers.Driver
 
 
 class Entrant(NamedTuple):
@@ -89,33 +79,6 @@ class Entrant(NamedTuple):
         return {**setting, "learning_rate": rate}
 
 
-def examine(loop: Loop) -> Examined:
-    """Looks at a loop; TaskError where it can't train, or ignores the optimizer it is given."""
-
-    def start(scalars: Setting) -> Callable[[jax.Array], State]:
-        optimizer = optax.with_extra_args_support(optax.sgd(scalars["learning_rate"]))
-        return lambda key: loop.start(optimizer, key)
-
-    params: PyTree = ()
-    with lenient():
-        try:
-            params, _ = bound.trained_by(loop, optax.sgd(0.1))
-            scalars = {"learning_rate": np.float32(0.1)}
-            _, step = bound.look(loop, start, scalars, sample_batch(loop))
-        except Exception as error:
-            if why := untraced(error):
-                return Examined(params, drivers.Driver(False, False, why))
-            raise TaskError(f"{loop.name} can't be trained: {reason(error)}") from error
-    if not drivers.reaches(step.jaxpr, step.jaxpr.invars[0]):
-        raise TaskError(
-            f"{loop.name}: the learning rate of the optimizer that `start` is given changes "
-            "nothing. A step that closes over an optimizer of its own trains with that one, "
-            "whatever is compared: carry the optimizer in the state, or make the step in `start` "
-            "and carry that"
-        )
-    return Examined(params, drivers.choose(step, jax.default_backend()))
-
-
 def look(
     loop: Loop,
     examined: Examined,
@@ -146,7 +109,7 @@ def look(
 def _is_schedule_free(entrant: Entrant, params: PyTree, setting: Setting) -> bool:
     if entrant.build is None:
         return False
-    with lenient():
+    with users_code():
         return bool(schedule_free(jax.eval_shape(entrant.made(setting).init, params)))
 
 
@@ -156,15 +119,15 @@ def _traced(entrant: Entrant, settings: Sequence[Setting]) -> Entrant:
     scalars = {name: np.float32(value) for name, value in settings[0].items()}
     built = entrant._replace(names=(), settings=tuple(settings))
     for one, given in () if why else ((entrant, scalars), (built, {})):
-        with lenient():
+        with users_code():
             try:
-                layout, step = bound.look(loop, one.start, given, sample_batch(loop))
+                layout, step = trace_step(loop, one.start, given, sample_batch(loop))
                 return one._replace(layout=layout, identity=digest(step))
             except Exception as error:
                 if not (why := untraced(error)):
                     raise
     if entrant.schedule is not None:
-        with lenient():
+        with users_code():
             state = entrant.start(settings[0])(start_key(0))
             bound.advance(loop, state, next(batches(loop, 0)), step_key(start_key(0), 0))
     return entrant._replace(driver=drivers.Driver(False, False, why))
@@ -173,8 +136,8 @@ def _traced(entrant: Entrant, settings: Sequence[Setting]) -> Entrant:
 def with_settings(entrant: Entrant, settings: Sequence[Setting]) -> Entrant:
     """The entrant with these settings alone, which may need another state."""
     entrant = entrant._replace(settings=tuple(settings))
-    with lenient():
-        layout, _ = bound.look(entrant.loop, entrant.start, {}, sample_batch(entrant.loop))
+    with users_code():
+        layout, _ = trace_step(entrant.loop, entrant.start, {}, sample_batch(entrant.loop))
     return entrant._replace(layout=layout)
 
 
@@ -209,34 +172,16 @@ def _steps(constructor: Callable[..., Any] | None, loop: Loop) -> dict[str, int]
     return {"steps": loop.steps} if asks else {}
 
 
-def untraced(error: BaseException | None) -> str:
-    """Why tracing failed, where a value was asked of a tracer; else empty."""
-    while error is not None:
-        if isinstance(error, bound.UNTRACED):
-            return reason(error)
-        error = error.__cause__ or error.__context__
-    return ""
-
-
-def reason(error: BaseException) -> str:
-    """An error in a line: its kind and the first line of its message.
-
-    The message of an error of a host callback is a traceback, whose last line says what it was.
-    """
-    lines = str(error).strip().splitlines()
-    if any(line.startswith("Traceback") or "Traceback (" in line for line in lines):
-        return lines[-1].strip()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
-
-
 def is_small(entrant: Entrant) -> bool:
     """Whether XLA's quick compile is good enough for its programs."""
     return sum(a.size for a in entrant.layout if a is not None) < _SMALL
 
 
 def digest(program: core.ClosedJaxpr) -> str:
-    """What tells the program from others: its text without addresses, and its constants."""
-    sha = hashlib.sha256(re.sub(r"0x[0-9a-f]+", "", str(program)).encode())
+    """What tells the program from others: its text, and its constants."""
+    sha = hashlib.sha256(text(program).encode())
     for constant in drivers.constants(program):
+        if jnp.issubdtype(jnp.result_type(constant), jax.dtypes.extended):
+            constant = jax.random.key_data(constant)
         sha.update(np.asarray(constant).tobytes())
     return sha.hexdigest()

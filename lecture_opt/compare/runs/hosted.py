@@ -11,9 +11,9 @@ import numpy as np
 
 from lecture_opt import specs
 from lecture_opt.compare.runs.data import Data, Piece, Rows, mean_over, of_run, picked, taken
-from lecture_opt.compare.runs.engine import Trained
+from lecture_opt.compare.runs.engine import Keep, Trained
 from lecture_opt.compare.runs.entrants import Entrant
-from lecture_opt.environment import lenient
+from lecture_opt.compare.runs.guard import users_code
 from lecture_opt.problems import bound
 from lecture_opt.problems import loop as loops
 from lecture_opt.problems.loop import State, metric_key, start_key, step_key
@@ -27,17 +27,17 @@ def train(
     seeds: Sequence[int],
     *,
     test_at: str | None = None,
-    between: Callable[[], None] = lambda: None,
+    keep: Keep = lambda _, compute: compute(),
+    between: Callable[[float], None] = lambda _: None,
 ) -> Trained:
     """Trains one run for each entry of the arrays, as `engine.train` does."""
-    with lenient():
-        runs = [
-            _run(
-                entrant, data, {k: v[i].item() for k, v in scalars.items()}, seed, test_at, between
-            )
-            for i, seed in enumerate(seeds)
-        ]
-    return jax.tree.map(lambda *leaves: np.stack(leaves), *runs)
+    found = []
+    for i, seed in enumerate(seeds):
+        setting = {name: values[i].item() for name, values in scalars.items()}
+        run = functools.partial(_run, entrant, data, setting, seed, test_at, between)
+        with users_code():
+            found.append(keep((setting, seed), run))
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *found)
 
 
 def _run(
@@ -46,7 +46,7 @@ def _run(
     setting: Mapping[str, float],
     seed: int,
     test_at: str | None,
-    between: Callable[[], None],
+    between: Callable[[float], None],
 ) -> Trained:
     loop, key = entrant.loop, start_key(seed)
     state, batches = entrant.start(setting)(key), loops.batches(loop, seed)
@@ -55,7 +55,7 @@ def _run(
     losses, validation, test, alive = [], [], [], True
     first = 0
     for last in loops.evaluated_steps(loop).tolist():
-        between()
+        between(first / loop.steps)
         since = []
         for step in range(first, last):
             state, loss = bound.advance(loop, state, next(batches), step_key(key, step))

@@ -5,13 +5,11 @@ so that the times of the reported runs are theirs alone. Under `jax.distributed`
 share out the optimizers, each on its own devices, and all end with the same results.
 """
 
+import functools
 import math
-import os
-import pickle
 import platform
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 from typing import NamedTuple, TypeAlias
 
@@ -19,25 +17,18 @@ import jax
 import numpy as np
 
 from lecture_opt import specs
-from lecture_opt.compare import results, schedules, space
+from lecture_opt.compare import results
 from lecture_opt.compare.protocol import Protocol
-from lecture_opt.compare.runs import data, entrants, hosted
+from lecture_opt.compare.runs import data, entrants, hosted, processes, workers
 from lecture_opt.compare.runs.cell import Run, facts
+from lecture_opt.compare.runs.errors import from_host, reason
+from lecture_opt.compare.runs.plan import Plan, check
 from lecture_opt.compare.runs.store import Store
-from lecture_opt.environment import check_device
-from lecture_opt.problems import Loop, Task, as_loop
+from lecture_opt.problems import Loop, Task
 from lecture_opt.problems.parts import PARTS
 
 OnStage = Callable[[str, str, str], None]
-
-
-class Plan(NamedTuple):
-    """A task that was looked at with its optimizers, or why one of these can't train it."""
-
-    loop: Loop
-    optimizers: Sequence[specs.OptimizerSpec]
-    examined: entrants.Examined
-    entrants: Sequence[entrants.Entrant | results.Failure]
+OnShare = Callable[[str, str, str, float], None]
 
 
 class Outcome(NamedTuple):
@@ -60,6 +51,7 @@ def run(
     *,
     store: Store | None = None,
     on_stage: OnStage = lambda *_: None,
+    on_share: OnShare = lambda *_: None,
 ) -> results.Study:
     """Compares the optimizers on the tasks. One that raises fails there, and the others go on.
 
@@ -70,11 +62,24 @@ def run(
         store: Keeps what is finished, so that a later call with it goes on from there.
         on_stage: Called with ("checked", "", "") when nothing was found wrong, then with ("tuned"
             or "reported", task, optimizer) when it is, or ("failed: " and why, task, optimizer).
+        on_share: Called within such a stage, with the share of it that is done as well.
 
     Raises:
         ValueError: Before any training, where something is missing, given twice or can't be
             trained by any of the optimizers.
     """
+    with processes.together():
+        return _compared(tasks, optimizers, protocol, store or Store(None), on_stage, on_share)
+
+
+def _compared(
+    tasks: Sequence[Loop | Task],
+    optimizers: Sequence[specs.OptimizerSpec],
+    protocol: Protocol,
+    store: Store,
+    on_stage: OnStage,
+    on_share: OnShare,
+) -> results.Study:
     optimizers = specs.distinct(optimizers)
     plans = check(tasks, optimizers, protocol)
     for plan in plans:
@@ -84,18 +89,23 @@ def run(
     on_stage("checked", "", "")
     found, measured, twins, stopped = [], [], [], threading.Event()
     baseline = [spec.name for spec in optimizers].index(protocol.baseline)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        try:
-            for plan in plans:
-                runs = _runs(plan, protocol, store or Store(None), stopped)
-                outcomes = _measure(plan.loop.name, runs, baseline, pool, on_stage)
-                found.append(_facts(plan, protocol, outcomes))
-                measured.append([o.measured if isinstance(o, Outcome) else o for o in outcomes])
-                twins.append(getattr(outcomes[baseline], "twin", None))
-        except BaseException:
-            stopped.set()
-            pool.shutdown(cancel_futures=True)
-            raise
+    try:
+        for plan in plans:
+
+            def between(stage: str, name: str, share: float, task: str = plan.loop.name) -> None:
+                if stopped.is_set():
+                    raise KeyboardInterrupt
+                on_share(stage, task, name, share)
+
+            runs = _runs(plan, protocol, store, between)
+            outcomes = _measure(plan.loop.name, runs, baseline, on_stage)
+            found.append(_facts(plan, protocol, outcomes))
+            measured.append([o.measured if isinstance(o, Outcome) else o for o in outcomes])
+            twins.append(getattr(outcomes[baseline], "twin", None))
+    except BaseException:
+        stopped.set()
+        workers.leave()
+        raise
     return results.assemble(protocol, optimizers, found, measured, about(), twins)
 
 
@@ -112,79 +122,14 @@ def about() -> results.About:
     )
 
 
-def check(
-    tasks: Sequence[Loop | Task], optimizers: Sequence[specs.OptimizerSpec], protocol: Protocol
-) -> list[Plan]:
-    """Looks at all tasks and optimizers; ValueError for a comparison that can't be made."""
-    check_device("compare")
-    names = [spec.name for spec in optimizers]
-    if not tasks or not optimizers:
-        raise ValueError("run: there must be a task and an optimizer")
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"run: {twice} is given twice")
-    if protocol.baseline not in names:
-        raise ValueError(
-            f"run: the baseline {protocol.baseline} is not among the optimizers; "
-            f"they are {', '.join(names)}"
-        )
-    for spec in optimizers:
-        _check_tunable(spec)
-    plans = [_plan(protocol.applied(as_loop(task)), optimizers, protocol) for task in tasks]
-    found = [one for plan in plans for one in plan.entrants]
-    if all(isinstance(one, results.Failure) for one in found):
-        raise ValueError(getattr(found[0], "why", ""))
-    return plans
-
-
-def _check_tunable(spec: specs.OptimizerSpec) -> None:
-    if not specs.takes(spec, "learning_rate"):
-        raise ValueError(
-            f"{spec.text}: compare tunes the learning rate, so it needs a constructor that takes "
-            "it; write `def my_opt(learning_rate): return ...` and name that"
-        )
-    if "learning_rate" in spec.kwargs:
-        raise ValueError(
-            f"{spec.text}: compare tunes learning_rate; leave it out, or give its range, as in "
-            "learning_rate=log(1e-4, 1)"
-        )
-
-
-def _plan(loop: Loop, optimizers: Sequence[specs.OptimizerSpec], protocol: Protocol) -> Plan:
-    count = loop.sizes()[0]
-    if not data.feeds_batches(loop) and count is not None and loop.batch_size > count:
-        raise ValueError(
-            f"run: batch_size={loop.batch_size} exceeds the {count} training examples of "
-            f"{loop.name}"
-        )
-    examined = entrants.examine(loop)
-    shape = schedules.parse(protocol.schedule) if protocol.schedule else None
-    found: list[entrants.Entrant | results.Failure] = []
-    for spec in optimizers:
-        draws = space.draw(protocol.space(spec), protocol.draws)
-        settings = [
-            {name: values[i].item() for name, values in draws.items()}
-            for i in range(protocol.draws)
-        ]
-        try:
-            found.append(entrants.look(loop, examined, spec, settings, shape))
-        except ValueError as error:
-            found.append(results.Failure(spec.name, str(error)))
-    return Plan(loop, optimizers, examined, found)
-
-
 def _runs(
     plan: Plan,
     protocol: Protocol,
     store: Store,
-    stopped: threading.Event,
+    between: Callable[[str, str, float], None],
 ) -> list[Tried]:
     """The runs of this process's optimizers; `None` for those of another process."""
     shared = data.prepare(plan.loop)
-
-    def between() -> None:
-        if stopped.is_set():
-            raise KeyboardInterrupt
 
     def one(
         spec: specs.OptimizerSpec, entrant: entrants.Entrant | results.Failure
@@ -195,25 +140,24 @@ def _runs(
         computed = [entrant.identity]
         if entrant.settings or entrant.driver.host:
             computed += hosted.source(entrant, spec)
-        ranges = {name: str(where) for name, where in protocol.space(spec).items()}
         identity = [
-            results.plain(about()), computed, shared.digest, ranges, protocol.draws,
-            protocol.tuning_seeds, protocol.reporting_seeds, protocol.planned, protocol.choose,
-            protocol.schedule,
+            results.plain(about()), computed, shared.digest, protocol.choose, protocol.schedule,
             loop.steps, loop.evaluations, loop.batch_size, loop.higher_is_better,
         ]  # fmt: skip
         kept = store.cell(identity)
-        return Run(spec, entrant, plan.examined, shared, protocol, kept, between)
+        return Run(
+            spec, entrant, plan.examined, shared, protocol, kept,
+            lambda stage, share: between(stage, spec.name, share),
+        )  # fmt: skip
 
     pairs = zip(plan.optimizers, plan.entrants, strict=True)
-    return [one(*pair) if _is_ours(i) else None for i, pair in enumerate(pairs)]
+    return [one(*pair) if processes.is_ours(i) else None for i, pair in enumerate(pairs)]
 
 
 def _measure(
     task: str,
     runs: Sequence[Tried],
     baseline: int,
-    pool: ThreadPoolExecutor,
     on_stage: OnStage,
 ) -> list[Outcome | results.Failure]:
     """One task: its optimizers tuned side by side, then reported one by one."""
@@ -225,7 +169,7 @@ def _measure(
         try:
             return work(ours)
         except Exception as error:
-            failure = results.Failure(ours.spec.name, entrants.reason(error))
+            failure = results.Failure(ours.spec.name, reason(error))
             on_stage(f"failed: {failure.why}", task, ours.spec.name)
             return failure
 
@@ -240,9 +184,15 @@ def _measure(
         has_twin = ours is runs[baseline] and len(runs) > 1
         return Outcome(measured, untrained, ours.twin if has_twin else None, ours.data.digest)
 
-    futures = [pool.submit(tried, tune, ours) for ours in runs]
+    futures = [workers.in_background(functools.partial(tried, tune, ours)) for ours in runs]
     tuned = [future.result() for future in futures]
-    return [_shared(tried(report, ours), i) for i, ours in enumerate(tuned)]
+    outcomes: list[Outcome | results.Failure] = []
+    for i, ours in enumerate(tuned):
+        mine = workers.in_background(functools.partial(tried, report, ours)).result()
+        one = processes.shared(mine, i)
+        assert isinstance(one, Outcome | results.Failure)
+        outcomes.append(one)
+    return outcomes
 
 
 def _facts(
@@ -251,40 +201,31 @@ def _facts(
     ran = [one for one in outcomes if isinstance(one, Outcome)]
     untrained = ran[0].untrained if ran else dict.fromkeys(PARTS[1:], math.nan)
     digest = ran[0].fingerprint if ran else ""
-    return facts(plan.loop, plan.examined, untrained, digest, _notes(plan, protocol))
+    notes = [*_notes(plan, protocol), *_alike(ran, protocol)]
+    return facts(plan.loop, plan.examined, untrained, digest, notes)
 
 
 def _notes(plan: Plan, protocol: Protocol) -> list[str]:
     """What to know of how the runs of a task went."""
-    text = "runs go step by step from the host, as it can't be traced:"
-    why = plan.examined.driver.host
-    found = [f"Its {text} {why}."] if why else []
+    found = [f"{plan.loop.name}: {note}." for note in plan.examined.notes]
     for spec, entrant in zip(plan.optimizers, plan.entrants, strict=True):
         if isinstance(entrant, results.Failure):
             continue
-        if entrant.driver.host and not why:
-            found.append(f"{spec.name}: its {text} {entrant.driver.host}.")
+        if (why := entrant.driver.host) and not plan.examined.driver.host:
+            found.append(f"{spec.name}: {from_host(why)}.")
         if protocol.schedule and entrant.schedule is None:
             found.append(f"{spec.name} takes no schedule: its learning rate is constant.")
     return found
 
 
-def _is_ours(index: int) -> bool:
-    return index % jax.process_count() == jax.process_index()
-
-
-def _shared(one: Tried, index: int) -> Outcome | results.Failure:
-    """What the process that has it measured, given to all."""
-    if jax.process_count() == 1:
-        assert isinstance(one, Outcome | results.Failure)
-        return one
-    from jax.experimental import multihost_utils
-
-    def given(value: np.ndarray) -> np.ndarray:
-        return np.asarray(multihost_utils.broadcast_one_to_all(value, is_source=_is_ours(index)))
-
-    packed = np.frombuffer(pickle.dumps(one), np.uint8)
-    size = int(given(np.array(len(packed))))
-    whole = given(np.resize(packed, size))
-    outcome: Outcome | results.Failure = pickle.loads(whole.astype(np.uint8).tobytes())
-    return outcome
+def _alike(ran: Sequence[Outcome], protocol: Protocol) -> list[str]:
+    """Says that seeds gave the same runs, where they did: the loop then ignores its key."""
+    for one in ran:
+        alive = ~one.measured.reported.diverged[0]
+        losses = one.measured.reported.losses[0][alive]
+        if len(losses) > (different := len(np.unique(losses, axis=0))):
+            return [
+                f"{protocol.seeds} seeds gave {different} different runs: `start` and the batches "
+                "ignore their key and seed, so intervals over seeds say too little."
+            ]
+    return []

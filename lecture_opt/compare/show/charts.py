@@ -14,6 +14,7 @@ import numpy as np
 from lecture_opt.compare.protocol import Protocol
 from lecture_opt.compare.results.types import Cell, Curve, Overall, Spread, Study, Task
 from lecture_opt.compare.show.axes import Axis, coinciding, gain_axis, loss_axis, metric_axis
+from lecture_opt.compare.show.rows import compared
 from lecture_opt.pages.styles import users_first
 
 
@@ -231,7 +232,7 @@ def _differences(task: Task, protocol: Protocol) -> Chart:
     gains = [
         (cell.optimizer, cell.gain)
         for cell in task.cells
-        if cell.gain is not None and np.isfinite(cell.gain.mean)
+        if cell.gain is not None and np.isfinite(cell.gain.mean) and compared(task)
     ]
     left = {cell.optimizer for cell in task.cells if cell.diverged.reporting < protocol.seeds}
     ends = [np.nan_to_num([g.mean, g.low, g.high]) for name, g in gains if name in left]

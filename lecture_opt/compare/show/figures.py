@@ -14,7 +14,7 @@ from lecture_opt.compare.show import captions
 from lecture_opt.compare.show.charts import Chart
 from lecture_opt.compare.show.latex import escape
 from lecture_opt.compare.show.lines import QUIET, TYPE, Look, draw_lines
-from lecture_opt.pages.paper import paper, save
+from lecture_opt.pages.paper import DPI, paper, save
 from lecture_opt.pages.styles import is_users, labels, styles
 
 WIDTH = 7.0
@@ -29,7 +29,7 @@ def draw(study: Study, found: Sequence[Chart], folder: Path) -> list[Path]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     names = [series.name for chart in found for series in chart.series]
-    look = Look(styles(names), labels(names))
+    look = Look(styles(names), labels(names, 24))
     written, floats = [], []
     for kind in dict.fromkeys(chart.kind for chart in found):
         panels = [chart for chart in found if chart.kind == kind]
@@ -61,8 +61,8 @@ def panel_figure(panels: Sequence[Chart], look: Look) -> Figure:
     columns = 1 if len(panels) == 1 else 2
     rows = math.ceil(len(panels) / columns)
     width = WIDTH if columns == 2 else 5.0
-    layout: Any = ConstrainedLayoutEngine()
-    figure = Figure(figsize=(width, _height(panels) * rows), layout=layout)
+    layout: Any = ConstrainedLayoutEngine(w_pad=0.06)
+    figure = Figure(figsize=(width, _height(panels) * rows), layout=layout, dpi=DPI)
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     fill: Callable[..., None] = _PANELS.get(panels[0].kind, draw_lines)
     for ax, chart in zip(axes, panels, strict=False):

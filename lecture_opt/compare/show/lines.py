@@ -11,7 +11,7 @@ from lecture_opt.compare.show.axes import Axis, places, values
 from lecture_opt.compare.show.charts import Chart, Series
 from lecture_opt.pages.styles import Style, is_users
 
-TYPE = 6.5
+TYPE = 6.0
 """Points of the type of labels."""
 
 QUIET = "#55606c"
@@ -52,7 +52,7 @@ def draw_lines(ax: Any, chart: Chart, look: Look) -> None:
     _plain_ticks(ax.xaxis, chart.x.scale)
     _plain_ticks(ax.yaxis, chart.y.scale)
     ax.grid(alpha=0.25, linewidth=0.4)
-    ax.set_ylabel(chart.y.label)
+    ax.set_ylabel(chart.y.label.replace(" (", "\n("))
     _label(ax, chart, ends, look)
 
 
@@ -103,10 +103,10 @@ def _label(ax: Any, chart: Chart, ends: Sequence[tuple[Sequence[str], Series]], 
     for at, (_, text, name, i) in zip(spread([row[0] for row in rows], apart), rows, strict=True):
         if i == 0:
             stroke = _stroke(look.style[name], name) if name else _REFERENCE
-            ax.plot([0.06, 0.26], [at, at], transform=place, clip_on=False, **stroke)
+            ax.plot([0.05, 0.2], [at, at], transform=place, clip_on=False, **stroke)
         weight = "bold" if name and is_users(name) else "normal"
         bold = {"fontsize": TYPE, "fontweight": weight, "va": "center"}
-        ax.text(0.3, at, text, transform=place, **bold)
+        ax.text(0.24, at, text, transform=place, **bold)
 
 
 def _height_of(ax: Any, series: Series) -> float:

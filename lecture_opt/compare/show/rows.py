@@ -67,8 +67,8 @@ def compared(task: Task) -> bool:
 
 def rows(task: Task) -> list[Row]:
     """A row for each optimizer, best first, then those that failed: column to entry."""
-    has_baseline = task.margin.source != "none"
-    found = [_row(cell, has_baseline) for cell in task.cells]
+    has_baseline, told = task.margin.source != "none", compared(task)
+    found = [_row(cell, has_baseline, told) for cell in task.cells]
     return found + [_failed(one) for one in task.failures]
 
 
@@ -130,11 +130,15 @@ def _failed(one: Failure) -> Row:
     return {**missing, "optimizer": name, "verdict": verdict, "setting": why}
 
 
-def _row(cell: Cell, has_baseline: bool) -> Row:
-    gain, width, lost = cell.gain, cell.working_range.decades, cell.diverged.tuning
+def _row(cell: Cell, has_baseline: bool, told: bool) -> Row:
+    gain, width, lost = (
+        cell.gain if told else None,
+        cell.working_range.decades,
+        cell.diverged.tuning,
+    )
     by = gain or Estimate(math.nan, math.nan, math.nan)
     alone = "baseline" if has_baseline else "–"
-    verdict = alone if gain is None else "diverged" if diverged(cell) else gain.verdict
+    verdict = "diverged" if diverged(cell) else alone if gain is None else gain.verdict
     reached = cell.steps_to_target.reached
     return {
         "rank": Entry(str(cell.rank), cell.rank),

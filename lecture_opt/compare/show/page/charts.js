@@ -213,7 +213,7 @@ function drawRows(frame) {
   const ends = series.flatMap((one) => [one.x[0], ...(one.low ?? []), ...(one.high ?? [])]);
   const least = Math.min(...series.map((one) => one.x[0]));
   if (ranks && chart.line !== null) ends.push(least + chart.line);
-  if (!ranks) ends.push(0);
+  if (!ranks) ends.push(0, chart.x.low ?? 0, chart.x.high ?? 0);
   const x = scale(extent(ends, "linear", chart.x), box.left, box.right, "linear", 0.05);
   drawGrid(svg, box, x, null, chart);
   if (ranks) drawCritical(svg, box, x, least, chart, series, step);
