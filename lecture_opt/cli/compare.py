@@ -11,6 +11,7 @@ import jax
 from lecture_opt import compare, files, specs
 from lecture_opt.cli import cache, compare_options, kit
 from lecture_opt.compare import expectations
+from lecture_opt.compare.runs import processes
 from lecture_opt.compare.runs.study import OnShare, OnStage
 from lecture_opt.compare.show import report, terminal
 from lecture_opt.environment import check_device
@@ -63,23 +64,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="TEXT",
     )
     add("--quick", action="store_true", help="fewer tasks, steps, settings and tuning seeds")
-    add("--resume", action="store_true", help="go on from what a killed comparison left")
+    add(
+        "--resume",
+        action="store_true",
+        help="run what the folder lacks alone: after a kill, or with more --seeds or optimizers",
+    )
     add(
         "--distributed",
-        action="store_true",
-        help="share the work with the processes that SLURM, Open MPI or GKE started",
+        nargs="?",
+        const="",
+        metavar="HOST:PORT,PROCESSES,PROCESS",
+        help="share the work with the processes that SLURM, Open MPI or GKE started; without one "
+        "of these, process 0 is at HOST:PORT",
     )
 
 
 def run(args: argparse.Namespace) -> int:
     """Compares and prints; returns the exit status."""
-    if args.distributed:
-        jax.distributed.initialize()
+    if args.distributed is not None:
+        processes.start(args.distributed)
     check_device("compare")
     tasks, optimizers, protocol = compare_options.chosen(args)
     files.make_folder("--output", args.output)
     path = args.output / "results.json"
-    store, earlier = compare.Store(args.output / "unfinished"), _earlier(path)
+    store, earlier = compare.Store(args.output / "runs"), _earlier(path)
     protocol = expectations.continued(protocol, [spec.name for spec in optimizers], earlier)
     if not (args.resume or jax.process_index() > 0):
         store.remove()
@@ -92,7 +100,6 @@ def run(args: argparse.Namespace) -> int:
     compare.write(study, path)
     terminal.show(study, kit.console(80))
     report.write(compare.read(path), args.output)
-    store.remove()  # last: a command killed while it draws only draws again
     kit.say_written(args.output / name for name in WRITTEN)
     refuted, undecided = expectations.unmet(study, compare_options.expected(args))
     for sentence in (*refuted, *undecided):

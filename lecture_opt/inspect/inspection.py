@@ -11,9 +11,10 @@ import jax.numpy as jnp
 from lecture_opt import files
 from lecture_opt.check.subject import Subject
 from lecture_opt.environment import environment
-from lecture_opt.inspect import findings, measuring, probing, trees
+from lecture_opt.inspect import findings, judging, parts, states, trees
 from lecture_opt.inspect.findings import Finding
-from lecture_opt.inspect.leaf import Clip, Leaf, Piece
+from lecture_opt.inspect.leaf import Leaf
+from lecture_opt.inspect.measured import measured
 
 MASKED_DECAY = re.compile(r"MaskedState\], \[CustomNode\(namedtuple\[EmptyState")
 
@@ -62,7 +63,7 @@ class Inspection:
         lines = [f"{path}: only in the first" for path in mine.keys() - theirs.keys()]
         lines += [f"{path}: only in the second" for path in theirs.keys() - mine.keys()]
         for path, leaf in mine.items():
-            words = path in theirs and findings.difference(leaf, theirs[path])
+            words = path in theirs and parts.difference(leaf, theirs[path])
             lines += [f"{path}: {words}"] if words else []
         return lines
 
@@ -93,7 +94,9 @@ def as_data(leaf: Leaf) -> dict[str, Any]:
     }
 
 
-def run(optimizer: Any, params: Any, *, steps: int = 1000) -> Inspection:
+def run(
+    optimizer: Any, params: Any, *, steps: int = 1000, full: bool = False, state: Any = None
+) -> Inspection:
     """Measure what an optimizer does to each leaf of params.
 
     >>> import jax, optax
@@ -105,74 +108,49 @@ def run(optimizer: Any, params: Any, *, steps: int = 1000) -> Inspection:
     Args:
         optimizer: An `(init, update)` pair.
         params: Arrays, or shapes of arrays as from `jax.eval_shape`; nothing of their size is made.
-        steps: The length of the schedule.
+        steps: The length of the run in gradients.
+        full: Probe leaves of their real sizes, in float64 and eight times over.
+        state: The optimizer's state for these params, to see how it lies on the devices; without
+            it that of small params is looked at, which are cut as the real ones are.
 
     Raises:
         TypeError: `optimizer` is not a pair, or params hold no floating leaf.
+        ValueError: `steps` is not positive.
     """
     if not (hasattr(optimizer, "init") and hasattr(optimizer, "update")):
         raise TypeError(f"inspect: optimizer must have init and update, got {optimizer!r:.60}")
     places = trees.places(params)
     if not any(place.floating for place in places):
         raise TypeError("inspect: params hold no floating leaf")
+    if steps < 1:
+        raise ValueError(f"inspect: steps={steps}; wanted 1 at least")
     with environment():
         asked = Subject("the optimizer", optimizer)  # which gives the loss to one that needs it
-        small = trees.to_probe(optimizer, params, "float64")
+        small = trees.to_probe(optimizer, params, "float64", full=full)
         leaves = measured(asked, small, places, steps)
         dtypes = update_dtypes(asked, params)
-        states = state_pieces(optimizer, params, places)
-    leaves = tuple(
-        replace(leaf, update_dtype=dtype, state=pieces)
-        for leaf, dtype, pieces in zip(leaves, dtypes, states, strict=True)
-    )
-    trained = [leaf for leaf, place in zip(leaves, places, strict=True) if place.floating]
-    with environment():
-        in_vain = asks_in_vain(optimizer, params, trained)
-    found = findings.judge(trained, steps=steps, asks_in_vain=in_vain)
+        pieces = states.pieces(optimizer, params, small, places, state)
+        trained = [
+            replace(leaf, update_dtype=dtype, state=some, sharding=states.cut(real))
+            for leaf, dtype, some, real, place in zip(
+                leaves, dtypes, pieces, jax.tree.leaves(params), places, strict=True
+            )
+            if place.floating
+        ]
+        found = judge(trained, steps) + in_vain(optimizer, params, small, trained)
     serious = sorted((f for f in found if f.serious), key=lambda f: -f.weight)
     notes = tuple(f for f in found if not f.serious)
     return Inspection(tuple(trained), tuple(serious), notes, steps)
 
 
-def measured(
-    optimizer: Any, small: Any, places: Sequence[trees.Place], steps: int
-) -> tuple[Leaf, ...]:
-    """The leaves with all that the probes tell."""
-    asked = probing.probe(optimizer, small)
-    _, first = probing.over_amplitudes(asked)
-    micro = measuring.period(first)
-    motions = measuring.motions(asked, micro)
-    rates = measuring.schedules(asked, motions, steps, micro)
-    rules = [motion.text for motion in motions]
-    restless = any("without a gradient" in rule for rule in rules)
-    clips = measuring.clips(asked, [rule != "frozen" and not restless for rule in rules], micro)
-    if "unknown" in rules:
-        for index, text in measuring.matrices(asked, micro).items():
-            rules[index] = text if rules[index] == "unknown" else rules[index]
-    members = [clip.group for clip in clips if clip]
-
-    def together(clip: Clip | None, motion: measuring.Motion) -> Clip | None:
-        alone = clip is not None and members.count(clip.group) == 1
-        return None if alone and motion.identity is None else clip
-
-    measures = zip(places, rules, rates, motions, clips, strict=True)
-    return tuple(
-        Leaf(
-            path=place.path,
-            role=trees.role_of(place),
-            kind=trees.kind_of(place.path),
-            shape=place.shape,
-            dtype=str(place.dtype),
-            rule=rule,
-            rates=rate,
-            decay=motion.decay,
-            clip=together(clip, motion),
-            every=micro,
-            update_dtype="",
-            state=(),
-        )
-        for place, rule, rate, motion, clip in measures
-    )
+def judge(leaves: Sequence[Leaf], steps: int) -> list[Finding]:
+    """All findings and notes."""
+    looks = (
+        judging.frozen, judging.uphill, judging.rules, judging.rates, judging.decays,
+        parts.clipping, parts.dtypes, parts.tables, parts.transposed, parts.devices, parts.others,
+    )  # fmt: skip
+    found = [finding for look in looks for finding in look(leaves)]
+    return found + list(parts.schedule(leaves, steps))
 
 
 def update_dtypes(optimizer: Any, params: Any) -> list[str]:
@@ -185,32 +163,36 @@ def update_dtypes(optimizer: Any, params: Any) -> list[str]:
     return [str(leaf.dtype) for leaf in jax.tree.leaves(jax.eval_shape(update, shapes))]
 
 
-def state_pieces(
-    optimizer: Any, params: Any, places: Sequence[trees.Place]
-) -> list[tuple[Piece, ...]]:
-    """The arrays of the state that belong to each leaf: those whose path ends in the leaf's."""
-    state = jax.eval_shape(optimizer.init, params)
-    named = [
-        (keys, leaf)
-        for keys, leaf in jax.tree_util.tree_leaves_with_path(state)
-        if hasattr(leaf, "shape") and not jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-    ]
-    return [
-        tuple(
-            Piece(trees.path_of(keys[: -len(place.keys)]), str(leaf.dtype), tuple(leaf.shape))
-            for keys, leaf in named
-            if len(keys) > len(place.keys) and keys[-len(place.keys) :] == place.keys
-        )
-        if place.keys
-        else ()
-        for place in places
-    ]
+def in_vain(optimizer: Any, params: Any, small: Any, leaves: Sequence[Leaf]) -> list[Finding]:
+    """A weight decay that is said and never applied: a mask of no leaf, a number without use."""
+    if any(leaf.decay.kind != "no" or not leaf.known for leaf in leaves if leaf.moves):
+        return []
+    cause = "a weight decay whose mask leaves out every leaf"
+    said = {
+        trees.path_of(keys): float(value)
+        for keys, value in jax.tree_util.tree_leaves_with_path(real_state(optimizer, small))
+        if "weight_decay" in trees.path_of(keys) and jnp.ndim(value) == 0
+    }
+    for name, value in said.items():
+        if value:
+            text = f"the state says {name.rpartition('/')[2]} {value:g}, and no leaf decays"
+            return [Finding(text, cause, findings.paths(leaves), 6)]
+    if asks_in_vain(optimizer, params):
+        text = "the optimizer asks for params, and no leaf's update depends on them"
+        return [Finding(text, cause, findings.paths(leaves), 6)]
+    return []
 
 
-def asks_in_vain(optimizer: Any, params: Any, leaves: Sequence[Leaf]) -> bool:
-    """Whether a masked optimizer asks for params although no leaf's update depends on them."""
-    if any(leaf.decay.kind != "no" or not leaf.rule.endswith(")") for leaf in leaves):
-        return False
+def real_state(optimizer: Any, small: Any) -> Any:
+    """The state for small params of 1; empty where it can't be made."""
+    try:
+        return optimizer.init(jax.tree.map(lambda leaf: jnp.ones(leaf.shape), small))
+    except Exception:  # what asks for the user's own mesh
+        return ()
+
+
+def asks_in_vain(optimizer: Any, params: Any) -> bool:
+    """Whether a masked optimizer asks for params."""
     state = jax.eval_shape(optimizer.init, params)
     masked = MASKED_DECAY.search(str(jax.tree.structure(state))) is not None
 

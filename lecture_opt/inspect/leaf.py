@@ -10,13 +10,13 @@ class Decay(NamedTuple):
     """How a leaf decays.
 
     Attributes:
-        kind: Not at all, beside the update, through the gradient, by the norm, or in another way.
-        amount: The weight decay, in units of the learning rate; the share per step where the
-            decay does not follow the schedule.
+        kind: Not at all, beside the update, through the gradient, or in another way.
+        amount: The weight decay in units of the learning rate. Of a rule without a known rate, and
+            where the decay does not follow the schedule: the share of the leaf per step.
         scheduled: Whether it follows the learning rate's schedule.
     """
 
-    kind: Literal["no", "decoupled", "coupled", "norm ratio", "unknown"] = "no"
+    kind: Literal["no", "decoupled", "coupled", "unknown"] = "no"
     amount: float = 0.0
     scheduled: bool = True
 
@@ -32,11 +32,22 @@ class Clip(NamedTuple):
 
 
 class Piece(NamedTuple):
-    """One array of the state that belongs to a leaf."""
+    """One array of the state that belongs to a leaf.
+
+    Attributes:
+        name: Its path in the state, without that of the leaf.
+        dtype: Its dtype.
+        shape: Its shape.
+        sharding: How it is cut, "" on one device.
+        shared: Whether it is another array's buffer until the first step, so that the state and
+            the params can't be donated together.
+    """
 
     name: str
     dtype: str
     shape: tuple[int, ...]
+    sharding: str = ""
+    shared: bool = False
 
     @property
     def size(self) -> int:
@@ -55,12 +66,19 @@ class Leaf:
         shape: Its shape.
         dtype: Its dtype.
         rule: The rule that moves it, as a call without a learning rate; "frozen" or "unknown".
-        rates: The learning rate of each step; for an unknown rule the relative size of the step.
+        rates: The learning rate of each step. Of an orthogonalising rule the largest singular
+            value of the step, of another unknown rule the size of an element's step.
         decay: How it decays.
         clip: With which leaves it is clipped; `None` where it is not.
         every: How many gradients it takes to a step.
+        accumulates: How those enter the step: "" for one, "mean", "sum", or "last".
+        noise: The standard deviation of what is added at random to a step, at most.
+        keeps: What the state keeps of the params: "", "a copy", or their average with its decay.
         update_dtype: The dtype of its update.
+        sharding: How it is cut, "" on one device.
         state: Its state.
+        share: The share of it that decays per step, at most.
+        needs: How many gradients the schedule takes to its end, where the run is shorter.
     """
 
     path: str
@@ -71,15 +89,28 @@ class Leaf:
     rule: str
     rates: Any = field(repr=False)
     decay: Decay
-    clip: Clip | None
-    every: int
-    update_dtype: str
-    state: tuple[Piece, ...]
+    clip: Clip | None = None
+    every: int = 1
+    accumulates: str = ""
+    noise: float = 0.0
+    keeps: str = ""
+    update_dtype: str = ""
+    sharding: str = ""
+    state: tuple[Piece, ...] = ()
+    share: float = 0.0
+    needs: int | None = None
 
     @property
     def moves(self) -> bool:
         """Whether some gradient moves it."""
         return self.rule != "frozen"
+
+    @property
+    def known(self) -> bool:
+        """Whether its rates are learning rates: the rule is a known one."""
+        return self.rule.endswith(")") and not self.rule.startswith(
+            ("unknown", "orthogonalised", "factored")
+        )
 
     @property
     def weight_decay(self) -> float:
@@ -92,13 +123,26 @@ class Leaf:
         return float(self.rates[np.argmax(np.abs(self.rates))]) if len(self.rates) else 0.0
 
     @property
+    def ends(self) -> int | None:
+        """The gradient from which on the rate is 0; `None` where it is not at the end."""
+        moving = np.flatnonzero(np.abs(self.rates) > 1e-6 * abs(self.peak))
+        last = int(moving[-1]) + 1 if len(moving) else 0
+        return last * self.every if last < len(self.rates) else None
+
+    @property
     def state_bytes(self) -> int:
         """The bytes of its state."""
         return sum(piece.size for piece in self.state)
 
     @property
+    def donatable(self) -> bool:
+        """Whether its params and state may be donated to a step together."""
+        return not any(piece.shared for piece in self.state)
+
+    @property
     def treatment(self) -> tuple[Any, ...]:
         """What leaves that are treated alike have in common."""
         rates = tuple(f"{rate:.3g}" for rate in (*self.rates[:1], self.peak, *self.rates[-1:]))
-        pieces = tuple((piece.name, piece.dtype) for piece in self.state)
-        return (self.rule, rates, self.decay, self.clip, self.every, self.update_dtype, pieces)
+        pieces = tuple((p.name, p.dtype, p.sharding, p.shared) for p in self.state)
+        traits = (self.every, self.accumulates, f"{self.noise:.2g}", self.keeps, self.sharding)
+        return (self.rule, rates, self.decay, self.clip, *traits, self.update_dtype, pieces)

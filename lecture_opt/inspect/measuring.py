@@ -1,4 +1,4 @@
-"""The measurements: rules and decays, schedules, clipping, matrices that are orthogonalised."""
+"""The measurements of rules, decays and schedules."""
 
 from typing import Any, NamedTuple
 
@@ -6,13 +6,14 @@ import numpy as np
 
 from lecture_opt.check.diagnosis.rules import simulate
 from lecture_opt.inspect import probing, rules
-from lecture_opt.inspect.leaf import Clip, Decay
-from lecture_opt.inspect.probing import Probe
+from lecture_opt.inspect.leaf import Decay
+from lecture_opt.inspect.probing import COPIES, WATCHED, Probe
 from lecture_opt.inspect.rules import Identity
 
-COPIES = 2 * len(probing.AMPLITUDES)
-QUIET, LOUD, WARM = 1e-7, 1e3, 3
-FLAT = 0.4  # the smallest singular value over the largest, of an orthogonalised update
+MOVED, PULLED, BOTH, REST = range(4)  # the copies of the run over the whole schedule
+
+
+TRIES = 2  # leaves with noise of their own that are fitted in vain
 
 
 class Motion(NamedTuple):
@@ -21,6 +22,20 @@ class Motion(NamedTuple):
     text: str
     identity: Identity | None
     decay: Decay
+
+
+class Course(NamedTuple):
+    """A leaf over the whole schedule.
+
+    Attributes:
+        rates: The learning rate of each step, or its size where the rule is unknown.
+        pulls: The share of params of 1 that each step takes off without a gradient.
+        noise: The standard deviation of steps at rest.
+    """
+
+    rates: Any
+    pulls: Any
+    noise: float
 
 
 def period(answers: list[Any]) -> int:
@@ -33,27 +48,36 @@ def period(answers: list[Any]) -> int:
 
 
 def motions(asked: Probe, micro: int) -> list[Motion]:
-    """What moves each leaf; leaves with the same answers are measured once."""
+    """What moves each leaf; leaves with the same answers are measured once.
+
+    What a leaf does without a gradient is taken off its answers first.
+    """
     grads, answers = probing.over_amplitudes(asked, micro=micro)
+    alone = at_rest(asked, micro)
     known: dict[Any, Motion] = {}
     found = []
-    restless = moves_alone(asked)
-    for index, (shape, seen) in enumerate(zip(asked.shapes, answers, strict=True)):
-        if index in restless:
-            found.append(Motion("unknown (moves without a gradient)", None, Decay("unknown")))
-            continue
-        key = (seen.shape, np.round(seen / (np.abs(seen).max() + 1e-300), 9).tobytes())
-        if key not in known:
-            known[key] = motion(probing.columns(grads, shape), seen)
-        found.append(known[key])
+    for shape, seen, base in zip(asked.shapes, answers, alone, strict=True):
+        restless = bool(np.any(base))
+        own = seen - np.tile(base, (1, 1, len(probing.AMPLITUDES))) if restless else seen
+        key = (own.shape, np.round(own / (np.abs(own).max() + 1e-300), 9).tobytes())
+        tired = restless and sum(each.identity is None for each in known.values()) >= TRIES
+        if key not in known and not tired:
+            known[key] = motion(probing.columns(grads, shape), own)
+        this = known.get(key, Motion("unknown", None, Decay("unknown")))
+        if restless and this.identity is None and not asked.random:
+            this = Motion("unknown (moves without a gradient)", None, Decay("unknown"))
+        elif restless and asked.random:
+            this = this._replace(text=f"{this.text} with noise")
+        found.append(this)
     return found
 
 
-def moves_alone(asked: Probe) -> set[int]:
-    """The leaves that move at params of zero without a gradient: by noise, or by an average."""
-    rest = [probing.first_elements(s, np.zeros((COPIES, probing.WATCHED))) for s in asked.shapes]
-    answers = probing.answers(asked, [rest] * 3, probing.full(asked, np.zeros(COPIES)))
-    return {index for index, seen in enumerate(answers) if np.any(seen)}
+def at_rest(asked: Probe, micro: int) -> list[Any]:
+    """What each leaf does at params of zero without a gradient: (1, steps, watched)."""
+    rest = [probing.first_elements(s, np.zeros((COPIES, WATCHED))) for s in asked.shapes]
+    steps = probing.STEPS * micro
+    answers = probing.answers(asked, [rest] * steps, probing.full(asked, np.zeros(COPIES)))
+    return [np.nan_to_num(seen[micro - 1 :: micro, 0])[None] for seen in answers]
 
 
 def motion(grads: Any, seen: Any) -> Motion:
@@ -62,11 +86,12 @@ def motion(grads: Any, seen: Any) -> Motion:
     if not np.any(still):
         return Motion("frozen", None, Decay() if not np.any(moved) else decay_alone(moved))
     identity = rules.identify(grads, still)
-    if identity is None:
-        return Motion("unknown", None, Decay() if np.allclose(still, moved) else Decay("unknown"))
     how = decay(identity, grads, still, moved)
-    if how.kind == "norm ratio":
-        return Motion(f"{identity.text} * norm ratio", identity, Decay())
+    if identity is None:
+        return Motion("unknown", None, how)
+    if how.kind == "unknown" and (amount := ratio_decay(identity, still, moved)) is not None:
+        how = Decay("decoupled", amount) if amount else Decay()
+        return Motion(f"{identity.text} * norm ratio", identity, how)
     if how.kind == "unknown":
         return Motion(f"{identity.text} * an unknown function of params", identity, how)
     return Motion(identity.text, identity, how)
@@ -74,41 +99,59 @@ def motion(grads: Any, seen: Any) -> Motion:
 
 def decay_alone(moved: Any) -> Decay:
     """The decay of a leaf that its gradients do not move."""
-    return Decay("decoupled", float(f"{-np.mean(moved[-1]):.3g}"), scheduled=False)
+    return Decay("decoupled", short(-np.mean(moved[-1])), scheduled=False)
 
 
-def decay(identity: Identity, grads: Any, still: Any, moved: Any) -> Decay:
+def short(value: Any) -> float:
+    """A number to three digits."""
+    return float(f"{value:.3g}")
+
+
+def decay(identity: Identity | None, grads: Any, still: Any, moved: Any) -> Decay:
     """How params of 1 change the answers."""
     gap = moved - still
     if np.abs(gap).max() <= 1e-11 * np.abs(still).max():
         return Decay()
     per_step = -gap.mean(axis=1)
     if np.abs(gap + per_step[:, None]).max() < 1e-4 * np.abs(gap).max():
+        if identity is None:
+            return Decay("decoupled", short(per_step[np.argmax(np.abs(per_step))]))
         rates = identity.rates
         on = np.abs(rates) > 1e-3 * np.abs(rates).max()
         ratio = per_step[on] / rates[on]
         if np.ptp(ratio) < 1e-3 * abs(ratio.mean()):
-            return Decay("decoupled", float(f"{ratio.mean():.3g}"))
+            return Decay("decoupled", short(ratio.mean()))
         through = through_the_moment(identity, per_step)
         if through is not None:
             return Decay("coupled", through)
-        return Decay("decoupled", float(f"{per_step.mean():.3g}"), scheduled=False)
-    if by_norm_ratio(still, moved):
-        return Decay("norm ratio")
-    amount = rules.coupled(identity.rule, grads, moved)
+        return Decay("decoupled", short(per_step.mean()), scheduled=False)
+    amount = rules.coupled(identity.rule, grads, moved) if identity is not None else None
     return Decay("unknown") if amount is None else Decay("coupled", amount)
 
 
-def by_norm_ratio(still: Any, moved: Any) -> bool:
-    """Whether params of 1 only multiply each step, as the norm of the params does in LAMB."""
+def ratio_decay(identity: Identity, still: Any, moved: Any) -> float | None:
+    """The decay inside a norm ratio as LAMB's; `None` where params do not enter as a factor.
+
+    A step at params of 1 is then a factor times (the step at params of 0, less rate * decay).
+    """
+    amounts = []
     blocks = (np.split(each, len(probing.AMPLITUDES), axis=1) for each in (still, moved))
     for a, b in zip(*blocks, strict=True):
-        if a.shape[1] < 2 or not np.any(a):
-            return False
-        factor = np.sum(a * b, axis=1) / (np.sum(a * a, axis=1) + 1e-300)
-        if np.abs(b - factor[:, None] * a).max() > 1e-4 * np.abs(b).max():
-            return False
-    return True
+        if a.shape[1] < 3 or not np.any(a):
+            return None
+        for before, after, rate in zip(a, b, identity.rates, strict=True):
+            if not np.any(before) or not rate:
+                continue
+            parts = np.stack([before, np.full_like(before, -rate)], axis=1)
+            (factor, pull), *_ = np.linalg.lstsq(parts / np.abs(parts).max(0), after, rcond=None)
+            factor, pull = np.array([factor, pull]) / np.abs(parts).max(0)
+            if np.abs(parts @ [factor, pull] - after).max() > 1e-4 * np.abs(after).max():
+                return None
+            amounts.append(pull / factor if factor else np.inf)
+    spread = np.ptp(amounts) if amounts else np.inf
+    if spread > 1e-3 * max(np.abs(amounts).max(), 1e-6):
+        return None
+    return 0.0 if np.abs(amounts).max() < 1e-9 else short(np.median(amounts))
 
 
 def through_the_moment(identity: Identity, per_step: Any) -> float | None:
@@ -118,123 +161,44 @@ def through_the_moment(identity: Identity, per_step: Any) -> float | None:
     ones = simulate(identity.rule, np.ones((len(per_step), 1)))[:, 0] * -identity.rates
     amount = float(np.sum(ones * per_step) / (np.sum(ones**2) + 1e-300))
     close = np.abs(per_step - amount * ones).max() < 1e-3 * np.abs(per_step).max()
-    return float(f"{amount:.3g}") if close else None
+    return short(amount) if close else None
 
 
-def schedules(asked: Probe, motions: list[Motion], steps: int, micro: int) -> list[Any]:
-    """The rate of each of many steps, for each leaf."""
-    base = probing.AMPLITUDES[0] * np.ones((COPIES, probing.WATCHED))
-    tree = [probing.first_elements(shape, base) for shape in asked.shapes]
-    at = probing.full(asked, np.zeros(COPIES))
-    answers = probing.answers(asked, [tree] * steps, at)
+def courses(asked: Probe, motions: list[Motion], steps: int, micro: int) -> list[Course]:
+    """Each leaf over the whole schedule, under one gradient that comes at every step."""
+    size = probing.AMPLITUDES[0]
+    gradient = np.zeros((COPIES, WATCHED))
+    gradient[[MOVED, BOTH]] = size
+    params = np.zeros(COPIES)
+    params[[PULLED, BOTH]] = 1.0
+    tree = [probing.first_elements(shape, gradient) for shape in asked.shapes]
+    answers = probing.answers(asked, [tree] * steps, probing.full(asked, params))
     computed: dict[Any, Any] = {}
     found = []
     for motion, seen in zip(motions, answers, strict=True):
-        updates = seen[micro - 1 :: micro, 0, :1]
+        seen = np.nan_to_num(seen[micro - 1 :: micro, :, :1])
+        moved, rest = seen[:, MOVED] - seen[:, REST], seen[:, REST]
+        pulls = -(seen[:, PULLED] - rest)[:, 0]
+        noise = float(np.std(rest)) if "noise" in motion.text else 0.0
         if motion.identity is None:
-            rates = np.abs(updates[:, 0])
-            found.append(rates / (rates.max(initial=0.0) or 1.0))
+            found.append(Course(-moved[:, 0], pulls, noise))
             continue
-        key = (motion.text, updates.tobytes())
+        key = (motion.text, moved.tobytes())
         if key not in computed:
-            grads = np.full((len(updates), 1), probing.AMPLITUDES[0])
-            computed[key] = rules.rates_of(motion.identity.rule, grads, updates)
-        found.append(computed[key])
+            grads = np.full((len(moved), 1), size)
+            computed[key] = rules.rates_of(motion.identity.rule, grads, moved)
+        found.append(Course(computed[key], pulls, noise))
     return found
 
 
-def clips(asked: Probe, moving: list[bool], micro: int) -> list[Clip | None]:
-    """With which others each leaf is clipped, from what a spike in one leaf does to them."""
-    found: list[Clip | None] = [None] * len(moving)
-    waiting = [index for index, moves in enumerate(moving) if moves]
-    group = 0
-    while waiting:
-        batch = waiting[: COPIES - 1]
-        touched = touched_by(asked, [(index, LOUD) for index in batch], micro)
-        for index, members in zip(batch, touched, strict=True):
-            if index not in waiting:
-                continue
-            waiting.remove(index)
-            if members:
-                norm = clip_norm(asked, index, micro)
-                for member in members & {*waiting, index} | {index}:
-                    found[member] = Clip(norm, group)
-                waiting = [other for other in waiting if other not in members]
-                group += 1
-    return found
-
-
-def touched_by(asked: Probe, spikes: list[tuple[int, float]], micro: int) -> list[set[int]]:
-    """For each spike (leaf, size), the leaves of which other elements change their update."""
-    rows = probing.normal_grads()[:WARM]
-    trees = [
-        [probing.first_elements(s, np.tile(QUIET * row, (COPIES, 1))) for s in asked.shapes]
-        for row in rows
-    ]
-    trees = [tree for tree in trees[:-1] for _ in range(micro)] + [trees[-1]] * micro
-    spiked = [leaf.copy() for leaf in trees[-1]]
-    for copy, (index, size) in enumerate(spikes):
-        spiked[index][copy].reshape(-1)[0] = size
-    trees[-micro:] = [spiked] * micro
-    answers = probing.answers(asked, trees, probing.full(asked, np.zeros(COPIES)))
-    found = []
-    for copy, (index, _) in enumerate(spikes):
-        members = set()
-        for other, seen in enumerate(answers):
-            now, usual = seen[-1, copy], seen[-1, COPIES - 1]
-            if other == index:
-                now, usual = now[1:], usual[1:]
-            if np.any(np.abs(now - usual) > 1e-5 * np.abs(usual).max(initial=0.0)):
-                members.add(other)
-        found.append(members)
-    return found
-
-
-def clip_norm(asked: Probe, index: int, micro: int) -> float:
-    """The size of a spike from which on others notice it; 0 where they always do."""
-    low, high = 1e-4, LOUD
-    for _ in range(4):
-        sizes = np.geomspace(low, high, COPIES - 1)
-        touched = touched_by(asked, [(index, float(size)) for size in sizes], micro)
-        noticed = [bool(members) for members in touched]
-        first = noticed.index(True) if any(noticed) else len(sizes) - 1
-        if first == 0:
-            return 0.0 if low == 1e-4 else float(f"{low:.2g}")
-        low, high = float(sizes[first - 1]), float(sizes[first])
-    return float(f"{np.sqrt(low * high):.2g}")
-
-
-def matrices(asked: Probe, micro: int) -> dict[int, str]:
-    """The leaves whose updates have singular values all alike, and the axes taken as rows."""
-    rng = np.random.default_rng(16)
-    one = [uneven(rng, shape.shape) for shape in asked.shapes]
-    grads = [np.tile(leaf, (COPIES, *[1] * leaf.ndim)).astype(leaf.dtype) for leaf in one]
-    updates = probing.whole_updates(asked, grads, probing.full(asked, np.zeros(COPIES)), 6 * micro)
-    found = {}
-    for index, (update, gradient) in enumerate(zip(updates, one, strict=True)):
-        splits = [
-            (spread(update[0], axis), spread(gradient, axis), axis)
-            for axis in range(1, gradient.ndim)
-        ]
-        flat, before, axis = max(splits, default=(0.0, 0.0, 0))
-        if flat > max(FLAT, 1.5 * before):
-            rows, columns = (range(axis), range(axis, gradient.ndim))
-            found[index] = f"orthogonalised(rows={[*rows]}, columns={[*columns]})"
-    return found
-
-
-def uneven(rng: np.random.Generator, shape: tuple[int, ...]) -> Any:
-    """A random array, as a matrix with singular values from 1 to 0.1."""
-    array = rng.normal(size=shape)
-    if array.ndim < 2 or array.size == 0:
-        return array
-    left, values, right = np.linalg.svd(array.reshape(shape[0], -1), full_matrices=False)
-    return (left * np.geomspace(1.0, 0.1, len(values)) @ right).reshape(shape)
-
-
-def spread(array: Any, axis: int) -> float:
-    """The smallest singular value over the largest, with the axes before `axis` as rows."""
-    rows = int(np.prod(array.shape[:axis]))
-    values = np.linalg.svd(array.reshape(rows, -1), compute_uv=False)
-    alone = len(values) < 2 or not values[0]
-    return 0.0 if alone else float(values[-1] / values[0])
+def over_the_schedule(how: Decay, course: Course, known: bool) -> Decay:
+    """A decoupled decay, told by the whole schedule whether it follows the rate."""
+    if how.kind != "decoupled" or not known or not np.any(course.pulls):
+        return how
+    on = np.abs(course.rates) > 1e-3 * np.abs(course.rates).max(initial=0.0)
+    ratio = course.pulls[on] / course.rates[on]
+    if len(ratio) and np.ptp(ratio) < 1e-3 * abs(ratio.mean()):
+        return Decay("decoupled", short(ratio.mean()))
+    if np.ptp(course.pulls) < 1e-3 * np.abs(course.pulls).max():
+        return Decay("decoupled", short(course.pulls.mean()), scheduled=False)
+    return how

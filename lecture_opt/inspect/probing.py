@@ -13,10 +13,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lecture_opt.environment import environment
+from lecture_opt.environment import environment, fast_jit
+from lecture_opt.inspect import trees
 
 STEPS, WATCHED = 40, 3
 AMPLITUDES = (1e-4, 1e-6, 1e-8, 1e-10)
+COPIES = 2 * len(AMPLITUDES)
 
 
 class Probe(NamedTuple):
@@ -24,37 +26,54 @@ class Probe(NamedTuple):
 
     Attributes:
         shapes: The leaves.
+        shardings: How copies of each leaf are cut, `None` on one device.
         init: From the leaves of the params to the state.
-        step: From grads, state and params to the first elements of all updates and the state.
-        whole: The same with the updates themselves.
+        step: From grads, state and params to the first elements of all updates, the updates
+            themselves, and the state.
+        random: Whether the state holds a PRNG key.
     """
 
     shapes: list[Any]
+    shardings: list[Any]
     init: Callable[..., Any]
     step: Callable[..., Any]
-    whole: Callable[..., Any]
+    random: bool
 
 
 def probe(optimizer: Any, tree: Any) -> Probe:
     """Compile the optimizer for a tree of shapes."""
     leaves, structure = jax.tree.flatten(tree)
 
-    def whole(grads: Any, state: Any, params: Any) -> Any:
+    def step(grads: Any, state: Any, params: Any) -> Any:
         updates, state = optimizer.update(
             jax.tree.unflatten(structure, grads), state, jax.tree.unflatten(structure, params)
         )
-        return jax.tree.leaves(updates), state
-
-    def step(grads: Any, state: Any, params: Any) -> Any:
-        updates, state = whole(grads, state, params)
+        updates = jax.tree.leaves(updates)
         first = [u.ravel()[: count(s)] for u, s in zip(updates, leaves, strict=True)]
-        return jnp.concatenate(first), state
+        return jnp.concatenate(first), updates, state
 
     def init(params: Any) -> Any:
         return optimizer.init(jax.tree.unflatten(structure, params))
 
-    compiled = [jax.jit(jax.vmap(function)) for function in (init, step, whole)]
-    return Probe(leaves, *compiled)
+    compiled = fast_jit(jax.vmap(init)), fast_jit(jax.vmap(step))
+    random = any(map(is_key, jax.tree.leaves(jax.eval_shape(optimizer.init, tree))))
+    return Probe(leaves, [of_copies(leaf) for leaf in leaves], *compiled, random)
+
+
+def is_key(leaf: Any) -> bool:
+    """Whether a leaf of a state is a PRNG key, typed or not."""
+    if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        return True
+    return bool(leaf.shape == (2,) and leaf.dtype == jnp.uint32)
+
+
+def of_copies(leaf: Any) -> Any:
+    """The sharding of several copies of a leaf, side by side on a first axis."""
+    sharding = trees.sharding_of(leaf)
+    if not isinstance(sharding, jax.sharding.NamedSharding):
+        return None
+    spec = jax.sharding.PartitionSpec(None, *sharding.spec)
+    return jax.sharding.NamedSharding(sharding.mesh, spec)
 
 
 def count(shape: Any) -> int:
@@ -96,22 +115,50 @@ def answers(asked: Probe, grads: Any, params: list[Any]) -> list[Any]:
     """
     seen = []
     with environment(x64=True):
-        params = [jnp.asarray(leaf) for leaf in params]
+        params = placed(asked, params)
         state = asked.init(params)
+        last: Any = None
         for gradient in grads:
-            updates, state = asked.step(gradient, state, params)
+            if gradient is not last:  # the same one is sent once
+                last, sent = gradient, placed(asked, gradient)
+            updates, _, state = asked.step(sent, state, params)
             seen.append(updates)
         together = np.stack([np.asarray(update, np.float64) for update in seen])
     ends = np.cumsum([count(shape) for shape in asked.shapes])
     return np.split(together, ends[:-1], axis=2)
 
 
+def placed(asked: Probe, leaves: list[Any]) -> list[Any]:
+    """Copies of the leaves on the devices, cut as the leaves are."""
+    return [
+        jnp.asarray(leaf) if sharding is None else jax.device_put(leaf, sharding)
+        for leaf, sharding in zip(leaves, asked.shardings, strict=True)
+    ]
+
+
+def states(asked: Probe, grads: list[Any], first: float, then: float) -> list[Any]:
+    """The state from params of one value, and after each step at params of another."""
+    with environment(x64=True):
+        state = asked.init(placed(asked, full(asked, np.full(COPIES, first))))
+        params, seen = placed(asked, full(asked, np.full(COPIES, then))), [state]
+        for gradient in grads:
+            *_, state = asked.step(placed(asked, gradient), state, params)
+            seen.append(state)
+        return [jax.tree.map(as_array, state) for state in seen]
+
+
+def as_array(leaf: Any) -> Any:
+    """A leaf of a state in NumPy; a key stays what it is."""
+    return leaf if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) else np.asarray(leaf)
+
+
 def whole_updates(asked: Probe, grads: list[Any], params: list[Any], steps: int) -> list[Any]:
     """All elements of the last update after some steps of one gradient, for each leaf."""
     with environment(x64=True):
+        grads, params = placed(asked, grads), placed(asked, params)
         state = asked.init(params)
         for _ in range(steps):
-            updates, state = asked.whole(grads, state, params)
+            _, updates, state = asked.step(grads, state, params)
         return [np.asarray(update, np.float64) for update in updates]
 
 

@@ -43,12 +43,15 @@ def row(group: Sequence[Leaf]) -> list[str]:
     more = f"\n{len(kinds) - 8} more kinds" if len(kinds) > 8 else ""
     first, last = (leaf.rates[0], leaf.rates[-1]) if len(leaf.rates) else (0.0, 0.0)
     rates = f"{first:.3g}, {leaf.peak:.3g}, {last:.3g}"
+    rates += f"\n0 from step {leaf.ends:,}" if leaf.ends else ""
     decay = "" if leaf.decay.kind == "no" else f"{leaf.decay.amount:g} {leaf.decay.kind}"
-    each = f"every {leaf.every} gradients" if leaf.every > 1 else ""
+    how = {"": "", "sum": ", their sum", "mean": ", their mean"}[leaf.accumulates]
+    each = f"every {leaf.every} gradients{how}" if leaf.every > 1 else ""
+    keeps = f"keeps {leaf.keeps} of the params" if leaf.keeps else ""
     return [
         f"{names}{more}",
         in_bytes(sum(map(bytes_of, group))),
-        "\n".join(filter(None, (leaf.rule, each))),
+        "\n".join(filter(None, (leaf.rule, each, keeps))),
         rates if leaf.moves else "",
         decay,
         f"{leaf.clip.norm:g}" if leaf.clip else "",

@@ -51,7 +51,7 @@ MATRIX = lambda p, x: "kernel" in p and "head" not in p  # noqa: E731
 FAULTS = {
     "biases decay, kernels do not": (
         optax.adamw(1e-3, mask=mask(lambda p, x: x.ndim < 2)),
-        "decay by 0.0001, and no kernel does",
+        "decay by 1e-07 a step, and no kernel does",
         "block_0/attn/wq/bias",
     ),
     "one kernel is not decayed": (
@@ -152,12 +152,12 @@ FAULTS = {
     ),
     "a decay that grows": (
         optax.chain(optax.scale_by_adam(), optax.add_decayed_weights(-0.1), optax.scale(-1e-3)),
-        "grow by their decay",
+        "grow by 0.0001 a step",
         "head/kernel",
     ),
     "a decay of a tenth per step": (
         optax.chain(optax.adam(1e-3), optax.add_decayed_weights(-0.2, mask=KERNELS)),
-        "lose 20% of themselves at each step",
+        "lose 20% at a step",
         "head/kernel",
     ),
     "second moments in 16 bits": (

@@ -167,6 +167,24 @@ def what_was_made_inside_another_mesh_is_moved(axes):
         np.testing.assert_allclose(result.losses[0], 9.0)
 
 
+def a_stream_trains_on_a_mesh(axes):
+    mesh, params = mesh_of(axes), many_processes.parameters()
+    x, labels = many_processes.data()
+
+    def stream(epoch):
+        return [(x[i : i + 8], labels[i : i + 8]) for i in (epoch % 2, 8)]
+
+    def placed(epoch):
+        return (lo.shard_data(batch, mesh) for batch in stream(epoch))
+
+    alone = lo.fit(many_processes.loss_fn, params, lo.adam(), stream, epochs=3)
+    layouts = (params, lo.adam()), (lo.shard_params(params, mesh), lo.zero1(lo.adam(), mesh))
+    for p, optimizer in layouts:
+        result = lo.fit(many_processes.loss_fn, p, optimizer, placed, epochs=3)
+        np.testing.assert_allclose(result.losses, alone.losses, rtol=ROUNDING)
+        assert typed((result.params, result.opt_state), axes)
+
+
 def a_mesh_that_is_set_around_fit_is_left(axes, alone):
     for other in many_processes.AXES:
         with jax.set_mesh(jax.make_mesh((4, 2), ("a", "b"), axis_types=(other,) * 2)):
@@ -237,6 +255,7 @@ def main(folder):
             a_mesh_that_is_set_around_fit_is_left(axes, alone)
             what_was_made_inside_another_mesh_is_moved(axes)
         zero1_in_a_loop_of_ones_own(axes)
+        a_stream_trains_on_a_mesh(axes)
         resumed_on_other_devices(axes, f"{folder}/{axes}", alone)
     if AxisType.Explicit in many_processes.AXES:
         models_and_losses_on_explicit_axes()

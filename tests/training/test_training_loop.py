@@ -16,7 +16,7 @@ import lecture_opt as lo
 from lecture_opt.losses import softmax_cross_entropy
 from lecture_opt.training import FitResult, batches, fit, sharding
 from lecture_opt.training.programs import kept
-from lecture_opt.training.steps import Carry, build
+from lecture_opt.training.steps import Carry, Static, build
 from lecture_opt.training.watches import chunk_length
 
 BATCH_KEY = jax.random.key(11)
@@ -457,12 +457,11 @@ def test_a_state_may_share_arrays_with_the_parameters():
 
 def chunk_arguments(optimizer):
     params = zeros()
-    source = batches.source(regression(), 4, BATCH_KEY)
+    source = batches.source(regression(), 4, BATCH_KEY, 0)
     carry = Carry(params, optimizer.init(params), batches.start(source, step=0))
     program = kept(build, squared_error, optimizer.update, None)
-    return program.chunk, (carry, source.data, source.key), (
-        4, sharding.placement(carry, source.data), 10,
-    )  # fmt: skip
+    static = Static(4, has_aux=False, where=sharding.placement(carry, source.data))
+    return program.chunk, (carry, source.data, source.key), (static, 10)
 
 
 def test_the_compiled_loop_reuses_its_buffers():
@@ -608,7 +607,13 @@ def good_arguments(**changes):
     [
         ({"steps": 0}, ValueError, "fit: steps is 0; wanted at least 1"),
         ({"steps": 2.5}, TypeError, "fit: steps is 2.5; wanted an integer"),
-        ({"steps": None}, TypeError, "fit: steps is None; wanted an integer"),
+        ({"steps": None}, TypeError, "fit: steps or epochs says how long to train, and neither is"),
+        ({"epochs": 2}, TypeError, "fit: steps or epochs says how long to train, and both are giv"),
+        ({"steps": None, "epochs": 0}, ValueError, "fit: epochs is 0; wanted at least 1"),
+        ({"steps": None, "epochs": 1.5}, TypeError, "fit: epochs is 1.5; wanted an integer"),
+        ({"patience": 0, "eval_every": 1}, ValueError, "fit: patience is 0; wanted at least 1"),
+        ({"patience": 3}, ValueError, "fit: patience is given with steps, and eval_every is not"),
+        ({"patience": 3, "eval_fn": None}, ValueError, "fit: patience is given and eval_fn is not"),
         ({"start_step": -1}, ValueError, "fit: start_step is -1; wanted at least 0"),
         ({"chunk": 0}, ValueError, "fit: chunk is 0; wanted at least 1"),
         ({"eval_every": 0}, ValueError, "fit: eval_every is 0; wanted at least 1"),
@@ -687,6 +692,7 @@ def test_data_of_text_is_told_in_one_sentence():
     [
         (lambda p, b: b["y"] - p["b"], "fit: loss_fn gives shape (12,); wanted a scalar"),
         (lambda p, b: (p["b"], b["y"]), "fit: loss_fn gives shape ((), (12,)); wanted a scalar"),
+        (lambda p, b: (p["b"], {}), "or with has_aux=True a pair of it and a dict of metrics"),
         (lambda p, b: None, "fit: loss_fn gives shape None; wanted a scalar"),
         (lambda p, b: 3, "fit: loss_fn gives dtype int32; wanted a float"),
         (lambda p, b: jnp.complex64(1j), "fit: loss_fn gives dtype complex64; wanted a float"),
@@ -705,7 +711,7 @@ def test_a_constant_loss_is_a_loss():
 
 
 def test_the_result_is_a_named_tuple():
-    fields = ("params", "opt_state", "losses", "evaluations", "step", "reached")
+    fields = ("params", "opt_state", "losses", "evaluations", "step", "reached", "metrics", "best")
     assert FitResult._fields == fields
 
 

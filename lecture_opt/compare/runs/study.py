@@ -17,28 +17,18 @@ import jax
 import numpy as np
 
 from lecture_opt import specs
-from lecture_opt.compare import results, schedules, space
+from lecture_opt.compare import results
 from lecture_opt.compare.protocol import Protocol
 from lecture_opt.compare.runs import data, entrants, hosted, processes, workers
 from lecture_opt.compare.runs.cell import Run, facts
 from lecture_opt.compare.runs.errors import from_host, reason
-from lecture_opt.compare.runs.examine import Examined, examine
+from lecture_opt.compare.runs.plan import Plan, check
 from lecture_opt.compare.runs.store import Store
-from lecture_opt.environment import check_device
-from lecture_opt.problems import Loop, Task, as_loop
+from lecture_opt.problems import Loop, Task
 from lecture_opt.problems.parts import PARTS
 
 OnStage = Callable[[str, str, str], None]
 OnShare = Callable[[str, str, str, float], None]
-
-
-class Plan(NamedTuple):
-    """A task that was looked at with its optimizers, or why one of these can't train it."""
-
-    loop: Loop
-    optimizers: Sequence[specs.OptimizerSpec]
-    examined: Examined
-    entrants: Sequence[entrants.Entrant | results.Failure]
 
 
 class Outcome(NamedTuple):
@@ -78,6 +68,18 @@ def run(
         ValueError: Before any training, where something is missing, given twice or can't be
             trained by any of the optimizers.
     """
+    with processes.together():
+        return _compared(tasks, optimizers, protocol, store or Store(None), on_stage, on_share)
+
+
+def _compared(
+    tasks: Sequence[Loop | Task],
+    optimizers: Sequence[specs.OptimizerSpec],
+    protocol: Protocol,
+    store: Store,
+    on_stage: OnStage,
+    on_share: OnShare,
+) -> results.Study:
     optimizers = specs.distinct(optimizers)
     plans = check(tasks, optimizers, protocol)
     for plan in plans:
@@ -95,7 +97,7 @@ def run(
                     raise KeyboardInterrupt
                 on_share(stage, task, name, share)
 
-            runs = _runs(plan, protocol, store or Store(None), between)
+            runs = _runs(plan, protocol, store, between)
             outcomes = _measure(plan.loop.name, runs, baseline, on_stage)
             found.append(_facts(plan, protocol, outcomes))
             measured.append([o.measured if isinstance(o, Outcome) else o for o in outcomes])
@@ -120,68 +122,6 @@ def about() -> results.About:
     )
 
 
-def check(
-    tasks: Sequence[Loop | Task], optimizers: Sequence[specs.OptimizerSpec], protocol: Protocol
-) -> list[Plan]:
-    """Looks at all tasks and optimizers; ValueError for a comparison that can't be made."""
-    check_device("compare")
-    names = [spec.name for spec in optimizers]
-    if not tasks or not optimizers:
-        raise ValueError("run: there must be a task and an optimizer")
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"run: {twice} is given twice")
-    if protocol.baseline not in names:
-        raise ValueError(
-            f"run: the baseline {protocol.baseline} is not among the optimizers; "
-            f"they are {', '.join(names)}"
-        )
-    for spec in optimizers:
-        _check_tunable(spec)
-    plans = [_plan(protocol.applied(as_loop(task)), optimizers, protocol) for task in tasks]
-    found = [one for plan in plans for one in plan.entrants]
-    if all(isinstance(one, results.Failure) for one in found):
-        raise ValueError(getattr(found[0], "why", ""))
-    return plans
-
-
-def _check_tunable(spec: specs.OptimizerSpec) -> None:
-    if not specs.takes(spec, "learning_rate"):
-        raise ValueError(
-            f"{spec.text}: compare tunes the learning rate, so it needs a constructor that takes "
-            "it; write `def my_opt(learning_rate): return ...` and name that"
-        )
-    if "learning_rate" in spec.kwargs:
-        raise ValueError(
-            f"{spec.text}: compare tunes learning_rate; leave it out, or give its range, as in "
-            "learning_rate=log(1e-4, 1)"
-        )
-
-
-def _plan(loop: Loop, optimizers: Sequence[specs.OptimizerSpec], protocol: Protocol) -> Plan:
-    count = loop.sizes()[0]
-    if not data.feeds_batches(loop) and count is not None and loop.batch_size > count:
-        raise ValueError(
-            f"run: batch_size={loop.batch_size} exceeds the {count} training examples of "
-            f"{loop.name}"
-        )
-    examined = examine(loop)
-    loop = examined.loop
-    shape = schedules.parse(protocol.schedule) if protocol.schedule else None
-    found: list[entrants.Entrant | results.Failure] = []
-    for spec in optimizers:
-        draws = space.draw(protocol.space(spec), protocol.draws)
-        settings = [
-            {name: values[i].item() for name, values in draws.items()}
-            for i in range(protocol.draws)
-        ]
-        try:
-            found.append(entrants.look(loop, examined, spec, settings, shape))
-        except ValueError as error:
-            found.append(results.Failure(spec.name, str(error)))
-    return Plan(loop, optimizers, examined, found)
-
-
 def _runs(
     plan: Plan,
     protocol: Protocol,
@@ -200,13 +140,8 @@ def _runs(
         computed = [entrant.identity]
         if entrant.settings or entrant.driver.host:
             computed += hosted.source(entrant, spec)
-        ranges = {name: str(where) for name, where in protocol.space(spec).items()}
-        tuning = len(protocol.tuning_seeds)
-        planned = min(protocol.planned or tuning, tuning)
         identity = [
-            results.plain(about()), computed, shared.digest, ranges, protocol.draws,
-            protocol.tuning_seeds, protocol.reporting_seeds, planned, protocol.choose,
-            protocol.schedule,
+            results.plain(about()), computed, shared.digest, protocol.choose, protocol.schedule,
             loop.steps, loop.evaluations, loop.batch_size, loop.higher_is_better,
         ]  # fmt: skip
         kept = store.cell(identity)

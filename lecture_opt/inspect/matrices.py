@@ -1,0 +1,105 @@
+"""Leaves whose update is made of a whole matrix: orthogonalised, or divided by factors."""
+
+import itertools
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from lecture_opt.inspect import probing
+from lecture_opt.inspect.probing import COPIES, Probe
+
+FLAT = 0.4  # the smallest singular value over the largest, of an orthogonalised update
+
+
+class Matrix(NamedTuple):
+    """How an update treats a leaf as matrices.
+
+    Attributes:
+        text: The rule in words.
+        rows: The axes taken as rows.
+        columns: The axes taken as columns.
+        size: The largest singular value of a step.
+    """
+
+    text: str
+    rows: tuple[int, ...] = ()
+    columns: tuple[int, ...] = ()
+    size: float = 0.0
+
+
+def matrices(asked: Probe, micro: int) -> dict[int, Matrix]:
+    """The leaves whose updates have singular values all alike, or that are divided by factors."""
+    rng = np.random.default_rng(16)
+    one = [uneven(rng, shape.shape) for shape in asked.shapes]
+    grads = [np.tile(leaf, (COPIES, *[1] * leaf.ndim)).astype(leaf.dtype) for leaf in one]
+    updates = probing.whole_updates(asked, grads, probing.full(asked, np.zeros(COPIES)), 6 * micro)
+    found = {}
+    for index, (update, gradient) in enumerate(zip(updates, one, strict=True)):
+        how = orthogonalised(update[0], gradient) or factored(update[0], gradient)
+        if how is not None:
+            found[index] = how
+    return found
+
+
+def orthogonalised(update: Any, gradient: Any) -> Matrix | None:
+    """The axes over which an update is orthogonal and its gradient is not."""
+    best, found = FLAT, None
+    for rows, columns in splits(gradient.ndim):
+        values = singular_values(update, rows, columns)
+        flat, before = flatness(values), flatness(singular_values(gradient, rows, columns))
+        if flat > max(best, 1.5 * before):
+            words = f"orthogonalised(rows={[*rows]}, columns={[*columns]})"
+            best, found = flat, Matrix(words, rows, columns, float(values.max()))
+    return found
+
+
+def splits(axes: int) -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:
+    """All ways to take some axes as rows and some as columns; the others are a batch of matrices.
+
+    Rows have the first axis of those that are no batch, so that no way comes twice.
+    """
+    for what in itertools.product("rcb", repeat=axes):
+        rows, columns = (tuple(i for i, kind in enumerate(what) if kind == k) for k in "rc")
+        if rows and columns and rows[0] < columns[0]:
+            yield rows, columns
+
+
+def singular_values(array: Any, rows: tuple[int, ...], columns: tuple[int, ...]) -> Any:
+    """Those of each matrix of a batch: (batch, the shorter side)."""
+    batch = tuple(i for i in range(array.ndim) if i not in rows + columns)
+    shape = [int(np.prod([array.shape[i] for i in axes])) for axes in (batch, rows, columns)]
+    if not np.all(np.isfinite(array)) or 0 in shape:
+        return np.zeros((1, 1))
+    return np.linalg.svd(array.transpose(batch + rows + columns).reshape(shape), compute_uv=False)
+
+
+def flatness(values: Any) -> float:
+    """The smallest singular value over the largest, of the matrix where it is least."""
+    if values.shape[1] < 2 or not np.all(values[:, 0]):
+        return 0.0
+    return float(np.min(values[:, -1] / values[:, 0]))
+
+
+def factored(update: Any, gradient: Any) -> Matrix | None:
+    """Whether a gradient is divided by a row's times a column's factor, as in Adafactor."""
+    for rows, columns in splits(gradient.ndim):
+        if gradient.ndim - len(rows) - len(columns) != gradient.ndim - 2 or not np.all(update):
+            continue
+        ratio = np.abs(gradient / update)
+        values = singular_values(ratio, rows, columns)
+        uneven = all(
+            np.any(np.ptp(ratio, axis=axes) > 1e-3 * ratio.max()) for axes in (rows, columns)
+        )
+        if uneven and np.all(values[:, 1:2] < 1e-4 * values[:, :1]) and values.shape[1] > 2:
+            return Matrix(f"factored(rows={[*rows]}, columns={[*columns]})", rows, columns)
+    return None
+
+
+def uneven(rng: np.random.Generator, shape: tuple[int, ...]) -> Any:
+    """A random array, as a matrix with singular values from 1 to 0.1."""
+    array = rng.normal(size=shape)
+    if array.ndim < 2 or array.size == 0:
+        return array
+    left, values, right = np.linalg.svd(array.reshape(shape[0], -1), full_matrices=False)
+    return (left * np.geomspace(1.0, 0.1, len(values)) @ right).reshape(shape)
