@@ -17,28 +17,19 @@ import jax
 import numpy as np
 
 from lecture_opt import specs
-from lecture_opt.compare import results, schedules, space
+from lecture_opt.compare import results
+from lecture_opt.compare.ledger import Ledger
 from lecture_opt.compare.protocol import Protocol
-from lecture_opt.compare.runs import data, entrants, hosted, processes, workers
+from lecture_opt.compare.runs import data, entrants, processes, workers
 from lecture_opt.compare.runs.cell import Run, facts
 from lecture_opt.compare.runs.errors import from_host, reason
-from lecture_opt.compare.runs.examine import Examined, examine
+from lecture_opt.compare.runs.plans import Plan, check, computed, standings
 from lecture_opt.compare.runs.store import Store
-from lecture_opt.environment import check_device
-from lecture_opt.problems import Loop, Task, as_loop
+from lecture_opt.problems import Loop, Task
 from lecture_opt.problems.parts import PARTS
 
 OnStage = Callable[[str, str, str], None]
 OnShare = Callable[[str, str, str, float], None]
-
-
-class Plan(NamedTuple):
-    """A task that was looked at with its optimizers, or why one of these can't train it."""
-
-    loop: Loop
-    optimizers: Sequence[specs.OptimizerSpec]
-    examined: Examined
-    entrants: Sequence[entrants.Entrant | results.Failure]
 
 
 class Outcome(NamedTuple):
@@ -60,6 +51,7 @@ def run(
     protocol: Protocol,
     *,
     store: Store | None = None,
+    ledger: Ledger | None = None,
     on_stage: OnStage = lambda *_: None,
     on_share: OnShare = lambda *_: None,
 ) -> results.Study:
@@ -70,6 +62,7 @@ def run(
         optimizers: From `specs.parse`; each must take a `learning_rate`.
         protocol: What is the same for all.
         store: Keeps what is finished, so that a later call with it goes on from there.
+        ledger: Knows who was judged before, so that all verdicts together keep the error rate.
         on_stage: Called with ("checked", "", "") when nothing was found wrong, then with ("tuned"
             or "reported", task, optimizer) when it is, or ("failed: " and why, task, optimizer).
         on_share: Called within such a stage, with the share of it that is done as well.
@@ -104,7 +97,10 @@ def run(
         stopped.set()
         workers.leave()
         raise
-    return results.assemble(protocol, optimizers, found, measured, about(), twins)
+    stands = [
+        standings(plan, fact, protocol, ledger) for plan, fact in zip(plans, found, strict=True)
+    ]
+    return results.assemble(protocol, optimizers, found, measured, about(), twins, standings=stands)
 
 
 def about() -> results.About:
@@ -118,68 +114,6 @@ def about() -> results.About:
             device.platform, device.device_kind, jax.device_count(), jax.process_count()
         ),
     )
-
-
-def check(
-    tasks: Sequence[Loop | Task], optimizers: Sequence[specs.OptimizerSpec], protocol: Protocol
-) -> list[Plan]:
-    """Looks at all tasks and optimizers; ValueError for a comparison that can't be made."""
-    check_device("compare")
-    names = [spec.name for spec in optimizers]
-    if not tasks or not optimizers:
-        raise ValueError("run: there must be a task and an optimizer")
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"run: {twice} is given twice")
-    if protocol.baseline not in names:
-        raise ValueError(
-            f"run: the baseline {protocol.baseline} is not among the optimizers; "
-            f"they are {', '.join(names)}"
-        )
-    for spec in optimizers:
-        _check_tunable(spec)
-    plans = [_plan(protocol.applied(as_loop(task)), optimizers, protocol) for task in tasks]
-    found = [one for plan in plans for one in plan.entrants]
-    if all(isinstance(one, results.Failure) for one in found):
-        raise ValueError(getattr(found[0], "why", ""))
-    return plans
-
-
-def _check_tunable(spec: specs.OptimizerSpec) -> None:
-    if not specs.takes(spec, "learning_rate"):
-        raise ValueError(
-            f"{spec.text}: compare tunes the learning rate, so it needs a constructor that takes "
-            "it; write `def my_opt(learning_rate): return ...` and name that"
-        )
-    if "learning_rate" in spec.kwargs:
-        raise ValueError(
-            f"{spec.text}: compare tunes learning_rate; leave it out, or give its range, as in "
-            "learning_rate=log(1e-4, 1)"
-        )
-
-
-def _plan(loop: Loop, optimizers: Sequence[specs.OptimizerSpec], protocol: Protocol) -> Plan:
-    count = loop.sizes()[0]
-    if not data.feeds_batches(loop) and count is not None and loop.batch_size > count:
-        raise ValueError(
-            f"run: batch_size={loop.batch_size} exceeds the {count} training examples of "
-            f"{loop.name}"
-        )
-    examined = examine(loop)
-    loop = examined.loop
-    shape = schedules.parse(protocol.schedule) if protocol.schedule else None
-    found: list[entrants.Entrant | results.Failure] = []
-    for spec in optimizers:
-        draws = space.draw(protocol.space(spec), protocol.draws)
-        settings = [
-            {name: values[i].item() for name, values in draws.items()}
-            for i in range(protocol.draws)
-        ]
-        try:
-            found.append(entrants.look(loop, examined, spec, settings, shape))
-        except ValueError as error:
-            found.append(results.Failure(spec.name, str(error)))
-    return Plan(loop, optimizers, examined, found)
 
 
 def _runs(
@@ -197,11 +131,9 @@ def _runs(
         if isinstance(entrant, results.Failure):
             return entrant
         loop = plan.loop
-        computed = [entrant.identity]
-        if entrant.settings or entrant.driver.host:
-            computed += hosted.source(entrant, spec)
         identity = [
-            results.plain(about()), computed, shared.digest, protocol.choose, protocol.schedule,
+            results.plain(about()), computed(spec, entrant), shared.digest, protocol.choose,
+            protocol.schedule,
             loop.steps, loop.evaluations, loop.batch_size, loop.higher_is_better,
         ]  # fmt: skip
         kept = store.cell(identity)
