@@ -64,7 +64,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="TEXT",
     )
     add("--quick", action="store_true", help="fewer tasks, steps, settings and tuning seeds")
-    add("--resume", action="store_true", help="go on from what a killed comparison left")
+    add(
+        "--resume",
+        action="store_true",
+        help="run what the folder lacks alone: after a kill, or with more --seeds or optimizers",
+    )
     add(
         "--distributed",
         nargs="?",
@@ -83,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
     tasks, optimizers, protocol = compare_options.chosen(args)
     files.make_folder("--output", args.output)
     path = args.output / "results.json"
-    store, earlier = compare.Store(args.output / "unfinished"), _earlier(path)
+    store, earlier = compare.Store(args.output / "runs"), _earlier(path)
     protocol = expectations.continued(protocol, [spec.name for spec in optimizers], earlier)
     if not (args.resume or jax.process_index() > 0):
         store.remove()
@@ -96,7 +100,6 @@ def run(args: argparse.Namespace) -> int:
     compare.write(study, path)
     terminal.show(study, kit.console(80))
     report.write(compare.read(path), args.output)
-    store.remove()  # last: a command killed while it draws only draws again
     kit.say_written(args.output / name for name in WRITTEN)
     refuted, undecided = expectations.unmet(study, compare_options.expected(args))
     for sentence in (*refuted, *undecided):

@@ -14,7 +14,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "folder",
         type=Path,
         nargs="+",
-        help="what `lecture-opt compare` wrote, with the same protocol and seeds",
+        help="what `lecture-opt compare` wrote: of one protocol, with other optimizers or tasks, "
+        "or with other seeds (--first-seed) of the same",
     )
     kit.add_folder(parser, "merged")
 

@@ -1,5 +1,6 @@
 """What is fixed before any run: one frozen object, saved with the results."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -34,9 +35,11 @@ class Protocol:
             floor of each task.
         relative: Whether `margin` is a share of the baseline's metric.
         planned: Seeds of the first look, where this study extends an earlier one.
-        first_seed: Where the seeds start, so that several machines may take different ones.
+        first_seed: Where the reporting seeds start, so that several machines may take different
+            ones. All tune on the same seeds, and so report the same settings.
         choose: When the metric of a run is taken, in tuning and in the report: "last", after the
             last step, or "best", at the run's best validation metric.
+        joined: (first, count) of the reporting seeds of studies that were merged into this one.
         family: How many sets of candidates were judged in this folder, this one included.
     """
 
@@ -56,6 +59,7 @@ class Protocol:
     planned: int | None = None
     first_seed: int = 0
     choose: str = "last"
+    joined: Sequence[Sequence[int]] = ()
     family: int = 1
 
     def __post_init__(self) -> None:
@@ -82,13 +86,19 @@ class Protocol:
     @property
     def tuning_seeds(self) -> tuple[int, ...]:
         """Seeds that choose the setting, by the validation metric."""
-        return tuple(range(self.first_seed, self.first_seed + self.tuning_seed_count))
+        return tuple(range(self.tuning_seed_count))
 
     @property
     def reporting_seeds(self) -> tuple[int, ...]:
         """Seeds that give every number reported at the chosen setting."""
-        first = FIRST_REPORTING_SEED + self.first_seed
-        return tuple(range(first, first + self.seeds))
+        return tuple(
+            FIRST_REPORTING_SEED + first + i for first, count in self.ranges for i in range(count)
+        )
+
+    @property
+    def ranges(self) -> Sequence[Sequence[int]]:
+        """(first, count) of the reporting seeds of each study that was joined."""
+        return self.joined or ((self.first_seed, self.seeds),)
 
     @property
     def refined(self) -> int:

@@ -137,6 +137,7 @@ def plain(names):
             "planned": None,
             "first_seed": 0,
             "choose": "last",
+            "joined": [],
             "family": 1,
             "seeds": 3,
             "tuning_seed_count": 2,

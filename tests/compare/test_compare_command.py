@@ -58,10 +58,10 @@ def test_tables_and_verdicts_are_printed(ran):
     assert "Against optax:adam, equivalent on 2 of 2 tasks: lecture:adam." in shown
 
 
-def test_nothing_unfinished_is_left(ran):
+def test_all_is_written_and_the_runs_are_kept(ran):
     names = {path.name for path in ran[0].iterdir()}
     assert set(command.WRITTEN) <= names
-    assert "unfinished" not in names
+    assert list((ran[0] / "runs").glob("*.npz"))
     assert not any(name.startswith(".") for name in names)
 
 

@@ -2,9 +2,9 @@
 
 import functools
 import hashlib
-import time
+import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -19,6 +19,7 @@ from lecture_opt.compare.runs.data import Data
 from lecture_opt.compare.runs.entrants import Entrant
 from lecture_opt.compare.runs.examine import Examined
 from lecture_opt.compare.runs.guard import users_code
+from lecture_opt.compare.runs.stage import Stage
 from lecture_opt.compare.runs.store import Kept
 from lecture_opt.numerics import PyTree
 from lecture_opt.problems import bound
@@ -29,6 +30,9 @@ Settings = Mapping[str, np.ndarray]
 
 TWIN = 500_000
 """How far the seeds of the baseline's twin lie from the study's."""
+
+LOOK = 5
+"""How many tuning seeds say where to look closer, so that more seeds change no setting."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +45,7 @@ class Run:
         examined: What was seen of the loop.
         data: What all optimizers of the task share.
         protocol: What is the same for all.
-        kept: Computes a stage, or finds what an earlier process computed.
+        kept: Computes what seeds give, or finds what an earlier process computed.
         between: Called before each evaluation with the stage and the share of it that is done; an
             exception that it raises ends the training.
     """
@@ -57,8 +61,7 @@ class Run:
     @functools.cached_property
     def tuned(self) -> results.Tuned:
         """Every setting with every tuning seed."""
-        ranges = self.protocol.space(self.spec)
-        return self._tuned("tuned", ranges, self.protocol.tuning_seeds)
+        return self._tuned("tuned", self.protocol.space(self.spec), self.protocol.tuning_seeds)
 
     @functools.cached_property
     def measured(self) -> tuple[results.Measured, Mapping[str, float]]:
@@ -70,90 +73,96 @@ class Run:
         """The same under other seeds and another unit of rate; `None` for settings of one pair."""
         if self.entrant.settings:
             return None
-        other = replace(self.protocol, first_seed=self.protocol.first_seed + TWIN)
         ranges = self.protocol.space(self.spec)
         first = self.protocol.draws - self.protocol.refined
-        rate = space.shifted(ranges["learning_rate"], first)
-        tuned = self._tuned("twin tuned", {**ranges, "learning_rate": rate}, other.tuning_seeds)
-        return self._reported("twin reported", tuned, other.reporting_seeds)[0]
+        ranges["learning_rate"] = space.shifted(ranges["learning_rate"], first)
+        tuning = [TWIN + seed for seed in self.protocol.tuning_seeds]
+        reporting = [TWIN + seed for seed in self.protocol.reporting_seeds]
+        tuned = self._tuned("twin tuned", ranges, tuning)
+        return self._reported("twin reported", tuned, reporting)[0]
 
     def _tuned(
         self, stage: str, ranges: Mapping[str, specs.Range], seeds: Sequence[int]
     ) -> results.Tuned:
-        work = _Stage(self, stage, self.protocol.draws * len(seeds))
-        arrays = dict(self.kept.stage(stage, lambda: self._tune(work, ranges, seeds)))
-        validation, diverged = arrays.pop("validation"), arrays.pop("diverged")
-        settings = {name.removeprefix("="): values for name, values in arrays.items()}
-        return results.Tuned({name: settings[name] for name in ranges}, validation, diverged)
+        """A coarse look, then settings around the best of it, which the first seeds say."""
+        work = Stage(self.kept, self.between, stage, self.protocol.draws * len(seeds))
+        more = 0 if self.entrant.settings else self.protocol.refined
+        count = self.protocol.draws - more
+        settings = space.draw(ranges, count)
+        found = self._try(work, settings, seeds)
+        if more:
+            look = {name: values[:LOOK] for name, values in found.items()}
+            coarse = results.Tuned(settings, look["validation"], look["diverged"])
+            best = int(results.choose(coarse, higher_is_better=self._higher)[0])
+            around = space.refine(ranges, count, best, more)
+            again = self._try(work, around, seeds)
+            found = {k: np.concatenate([v, again[k]], axis=1) for k, v in found.items()}
+            settings = {k: np.concatenate([v, around[k]]) for k, v in settings.items()}
+        return results.Tuned(settings, found["validation"], found["diverged"])
+
+    def _try(self, stage: Stage, settings: Settings, seeds: Sequence[int]) -> dict[str, np.ndarray]:
+        """(seeds, settings) validation metrics that choose, and which runs diverged."""
+        places = range(len(next(iter(settings.values()))))
+
+        def compute(_: Sequence[int], lacking: Sequence[int]) -> list[dict[str, np.ndarray]]:
+            trained, _clocks = self._train(stage, settings, places, lacking)
+            curves = trained.validation.reshape(-1, trained.validation.shape[-1])
+            at = estimates.taken_at(curves, self.protocol.choose, higher_is_better=self._higher)
+            taken = np.take_along_axis(curves, at[:, None], axis=1)
+            return [{"validation": taken.reshape(len(lacking), -1), "diverged": trained.diverged}]
+
+        names = [f"tuned-{_digest(settings, places)}"]
+        return self.kept.seeds(stage.name, names, seeds, compute)[0]
 
     def _reported(
         self, stage: str, tuned: results.Tuned, seeds: Sequence[int]
     ) -> tuple[results.Measured, Mapping[str, float]]:
         chosen = results.choose(tuned, higher_is_better=self._higher)
-        work = _Stage(self, stage, len(chosen) * len(seeds))
-        arrays = dict(self.kept.stage(stage, lambda: self._report(work, tuned, chosen, seeds)))
-        seconds, sizes = arrays.pop("seconds").tolist(), arrays.pop("bytes").tolist()
-        untrained = dict(zip(PARTS[1:], arrays.pop("untrained").tolist(), strict=True))
-        cost = results.Cost(*seconds, *sizes)
-        return results.Measured(tuned, results.Reported(**arrays), cost), untrained
+        work = Stage(self.kept, self.between, stage, len(chosen) * len(seeds))
 
-    def _tune(
-        self, stage: "_Stage", ranges: Mapping[str, specs.Range], seeds: Sequence[int]
-    ) -> dict[str, np.ndarray]:
-        """A coarse look, then settings around the best of it; the keys of settings begin with =."""
-        more = 0 if self.entrant.settings else self.protocol.refined
-        count = self.protocol.draws - more
-        settings = space.draw(ranges, count)
-        found = self._try(stage, settings, seeds)
-        if more:
-            look = self.protocol.planned or len(seeds)  # later seeds change no setting
-            coarse = results.Tuned(settings, found["validation"][:look], found["diverged"][:look])
-            best = int(results.choose(coarse, higher_is_better=self._higher)[0])
-            around = space.refine(ranges, count, best, more)
-            again = self._try(stage, around, seeds)
-            found = {k: np.concatenate([v, again[k]], axis=1) for k, v in found.items()}
-            settings = {k: np.concatenate([v, around[k]]) for k, v in settings.items()}
-        return {**found, **{f"={name}": values for name, values in settings.items()}}
+        def compute(which: Sequence[int], lacking: Sequence[int]) -> list[dict[str, np.ndarray]]:
+            return self._report(work, tuned.settings, chosen[list(which)].tolist(), lacking)
 
-    def _try(
-        self, stage: "_Stage", settings: Settings, seeds: Sequence[int]
-    ) -> dict[str, np.ndarray]:
-        count = len(next(iter(settings.values())))
-        trained, _ = self._train(stage, settings, range(count), seeds)
-        curves = trained.validation.reshape(-1, trained.validation.shape[-1])
-        place = estimates.taken_at(curves, self.protocol.choose, higher_is_better=self._higher)
-        taken = np.take_along_axis(curves, place[:, None], axis=1)
-        return {
-            "validation": taken.reshape(len(seeds), count),
+        names = [f"reported-{_digest(tuned.settings, [place])}" for place in chosen]
+        found = self.kept.seeds(stage, names, seeds, compute)
+        stacked = {name: np.stack([one[name] for one in found]) for name in found[0]}
+        clocks, untrained = stacked.pop("clocks"), stacked.pop("untrained")[0].mean(axis=0)
+        trace, compiling = clocks[..., 2:].max(axis=(0, 1)).tolist()
+        step, run = float(clocks[..., 0].mean()), float(clocks[..., 1].sum())
+        cost = results.Cost(step, run, trace, compiling, *_bytes(self))
+        reported = results.Reported(chosen, **stacked)
+        means = dict(zip(PARTS[1:], untrained.tolist(), strict=True))
+        return results.Measured(tuned, reported, cost), means
+
+    def _report(
+        self, stage: Stage, settings: Settings, places: Sequence[int], seeds: Sequence[int]
+    ) -> list[dict[str, np.ndarray]]:
+        """For each setting its arrays, seeds first; the clocks are shared out among all runs."""
+        at = self.protocol.choose
+        trained, clocks = self._train(stage, settings, places, seeds, test_at=at)
+        step, run, *made = clocks.tolist()
+        shares = np.array([step, run / (len(places) * len(seeds)), *made])
+        test = np.where(trained.diverged, trained.untrained[..., 1], trained.test)
+        arrays = {
+            "losses": trained.losses,
+            "validation": trained.validation,
+            "test": test,
             "diverged": trained.diverged,
+            "untrained": trained.untrained.astype(np.float64),
         }
+        return [
+            {name: array[:, i] for name, array in arrays.items()}
+            | {"clocks": np.tile(shares, (len(seeds), 1))}
+            for i in range(len(places))
+        ]
 
     @property
     def _higher(self) -> bool:
         return self.entrant.loop.higher_is_better
 
-    def _report(
-        self, stage: "_Stage", tuned: results.Tuned, chosen: np.ndarray, seeds: Sequence[int]
-    ) -> dict[str, np.ndarray]:
-        at = self.protocol.choose
-        trained, clocks = self._train(stage, tuned.settings, chosen.tolist(), seeds, test_at=at)
-        arrays = {
-            "losses": trained.losses,
-            "validation": trained.validation,
-            "test": np.where(trained.diverged, trained.untrained[..., 1], trained.test),
-            "diverged": trained.diverged,
-        }
-        return {
-            "settings": chosen,
-            "seconds": clocks,
-            "bytes": np.array(_bytes(self)),
-            "untrained": trained.untrained[:, 0].mean(axis=0, dtype=np.float64),
-            **{name: array.swapaxes(0, 1) for name, array in arrays.items()},
-        }
-
     def _train(
         self,
-        stage: "_Stage",
+        stage: Stage,
         settings: Settings,
         chosen: Sequence[int],
         seeds: Sequence[int],
@@ -172,7 +181,7 @@ class Run:
 
     def _group(
         self,
-        stage: "_Stage",
+        stage: Stage,
         settings: Settings,
         group: tuple[int, ...],
         seeds: Sequence[int],
@@ -219,34 +228,6 @@ class Run:
         return entrant, program
 
 
-class _Stage:
-    """What is kept and said of a stage while its `runs` runs go on; what its calls took."""
-
-    def __init__(self, run: Run, name: str, runs: int) -> None:
-        self._run, self._name, self._runs, self._done = run, name, runs, 0
-        self.seconds = 0.0
-
-    def keep(self, given: object, compute: Callable[[], engine.Trained]) -> engine.Trained:
-        """What a call gives, now or before."""
-
-        def timed() -> dict[str, np.ndarray]:
-            began = time.perf_counter()
-            trained = compute()
-            return {**trained._asdict(), "seconds": np.array(time.perf_counter() - began)}
-
-        text = repr(jax.tree.map(lambda leaf: np.asarray(leaf).tolist(), given))
-        digest = hashlib.sha256(text.encode()).hexdigest()[:16]
-        arrays = dict(self._run.kept.part(f"{self._name}~{digest}", timed))
-        self.seconds += float(arrays.pop("seconds"))
-        trained = engine.Trained(**arrays)
-        self._done += trained.diverged.size
-        return trained
-
-    def between(self, more: float) -> None:
-        """Says how much is done, `more` runs of the call that goes on included."""
-        self._run.between(self._name, min((self._done + more) / self._runs, 1.0))
-
-
 def facts(
     loop: Loop,
     examined: Examined,
@@ -286,3 +267,9 @@ def _bytes(run: Run) -> tuple[int, int]:
 
 def _size(tree: PyTree) -> int:
     return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
+
+
+def _digest(settings: Settings, places: Sequence[int]) -> str:
+    """What tells these settings from others."""
+    values = {name: column[list(places)].tolist() for name, column in settings.items()}
+    return hashlib.sha256(json.dumps(values).encode()).hexdigest()[:12]

@@ -140,13 +140,8 @@ def _runs(
         computed = [entrant.identity]
         if entrant.settings or entrant.driver.host:
             computed += hosted.source(entrant, spec)
-        ranges = {name: str(where) for name, where in protocol.space(spec).items()}
-        tuning = len(protocol.tuning_seeds)
-        planned = min(protocol.planned or tuning, tuning)
         identity = [
-            results.plain(about()), computed, shared.digest, ranges, protocol.draws,
-            protocol.tuning_seeds, protocol.reporting_seeds, planned, protocol.choose,
-            protocol.schedule,
+            results.plain(about()), computed, shared.digest, protocol.choose, protocol.schedule,
             loop.steps, loop.evaluations, loop.batch_size, loop.higher_is_better,
         ]  # fmt: skip
         kept = store.cell(identity)
