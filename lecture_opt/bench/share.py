@@ -13,7 +13,6 @@ from lecture_opt.bench.tables import duration
 from lecture_opt.bench.trees import Tree
 from lecture_opt.bench.types import Estimate, Share
 from lecture_opt.environment import lenient
-from lecture_opt.numerics import PyTree
 from lecture_opt.problems import Loop, Task, as_loop, bound
 from lecture_opt.problems.loop import batches, start_key, step_key
 from lecture_opt.problems.tracing import trace_step
@@ -22,21 +21,7 @@ from lecture_opt.problems.tracing import trace_step
 def tree(problem: Loop | Task) -> Tree:
     """The params that a problem trains, as they are: shapes, dtypes and sharding."""
     loop = as_loop(problem)
-    held: list[PyTree] = []
-
-    def init(params: PyTree) -> optax.EmptyState:
-        held.append(params)
-        return optax.EmptyState()
-
-    def make() -> PyTree:
-        recording = optax.GradientTransformationExtraArgs(init, optax.identity().update)
-        with lenient():
-            loop.start(recording, start_key(0))
-        if not held:
-            raise ValueError(f"{loop.name}: start never calls init of the optimizer it is given")
-        return held.pop()
-
-    return Tree(loop.name, f"the params of {loop.name}", make)
+    return Tree(loop.name, f"the params of {loop.name}", lambda: bound.params_of(loop))
 
 
 def shares(
