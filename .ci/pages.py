@@ -67,7 +67,8 @@ def _mathml(match):
 
 
 def _converted(formula, display):
-    mathml = convert(html.unescape(formula).strip(), display=display)
+    # The converter keeps the backslash of \_ in a name.
+    mathml = convert(html.unescape(formula).strip(), display=display).replace(r"\_", "_")
     return _LOG.sub(r"\g<0><mspace width='0.17em'/>", mathml)
 
 

@@ -66,31 +66,42 @@ def nonzero(denominator: jax.Array) -> jax.Array:
     return jnp.where(denominator == 0, 1, denominator)
 
 
-def check_integers(where: str, value: ArrayLike) -> None:
-    """Raises where JAX would cut an integer of `value` to fewer bits: 2**32 + 3 would become 3.
+def native(value: Any) -> Any:
+    """The value; an array of NumPy, in this machine's order of bytes, which files may not have."""
+    if not isinstance(value, np.ndarray):
+        return value
+    return value.astype(value.dtype.newbyteorder("="), copy=False)
+
+
+def check_integers(where: str, value: ArrayLike, dtype: DTypeLike | None = None) -> None:
+    """Raises where an integer of `value` would be cut to fewer bits: 2**32 + 3 would become 3.
 
     Args:
         where: The function and the argument, as messages begin: "gather: ids".
         value: An array or a list of numbers, as it came from outside: not yet in JAX.
+        dtype: What it becomes; by default, what JAX makes of it.
 
     Raises:
-        ValueError: An integer is past the dtype that JAX gives the array.
+        ValueError: An integer is past that dtype.
 
     >>> check_integers("gather: ids", np.array([2**32 + 3]))
     Traceback (most recent call last):
         ...
     ValueError: gather: ids holds 4294967299, which is past int32, the dtype that JAX gives it
     """
-    if isinstance(value, jax.Array):
+    if isinstance(value, jax.Array) and (
+        dtype is None or value.dtype == dtype or not (known(value) and value.is_fully_addressable)
+    ):
         return
-    array = np.asarray(value)
+    array = native(np.asarray(value))
     past_64_bits = array.dtype == object and all(isinstance(n, int) for n in array.flat)
     if not array.size or not (past_64_bits or np.issubdtype(array.dtype, np.integer)):
         return
-    dtype = jax.dtypes.canonicalize_dtype(np.int64 if past_64_bits else array.dtype)
-    limits = np.iinfo(dtype)
+    given = jax.dtypes.canonicalize_dtype(np.int64 if past_64_bits else array.dtype)
+    limits = np.iinfo(given if dtype is None else dtype)
     for extreme in (int(array.max()), int(array.min())):
         if not limits.min <= extreme <= limits.max:
             raise ValueError(
-                f"{where} holds {extreme}, which is past {dtype}, the dtype that JAX gives it"
+                f"{where} holds {extreme}, which is past {limits.dtype}, the dtype that "
+                f"{'JAX gives it' if dtype is None else 'it has here'}"
             )

@@ -57,7 +57,79 @@ def complaints(driver):
 
 
 def requests(driver):
-    """Every address that the page asked for since the last time."""
+    """Every address that a page asked for since the last time, but the browser's own and data."""
     events = [json.loads(entry["message"])["message"] for entry in driver.get_log("performance")]
     sent = [event for event in events if event["method"] == "Network.requestWillBeSent"]
-    return [event["params"]["request"]["url"] for event in sent]
+    urls = [event["params"]["request"]["url"] for event in sent]
+    return [url for url in urls if not url.startswith(("chrome://", "data:"))]
+
+
+def too_wide(driver):
+    """Elements that reach beyond the window, outside of parts that scroll."""
+    return driver.execute_script(
+        "return [...document.querySelectorAll('body *')].filter((e) => !e.closest('.scroll') && "
+        "e.getBoundingClientRect().right > innerWidth + 1).map((e) => e.outerHTML.slice(0, 80))"
+    )
+
+
+def overlaps(driver):
+    """Texts in drawings that lie on each other or outside of their drawing."""
+    return driver.execute_script(_OVERLAPS)
+
+
+def faint(driver):
+    """Text and lines with less contrast than WCAG asks for: 4.5 and 3 to what is behind."""
+    return driver.execute_script(_FAINT)
+
+
+_OVERLAPS = """
+const found = [];
+const inside = (a, b) => a.left < b.right - 1 && b.left < a.right - 1
+  && a.top < b.bottom - 1 && b.top < a.bottom - 1;
+for (const svg of document.querySelectorAll('.drawing > svg')) {
+  const texts = [...svg.querySelectorAll('text')];
+  const boxes = texts.map((text) => [text.textContent, text.getBoundingClientRect()]);
+  const frame = svg.getBoundingClientRect();
+  boxes.forEach(([name, box], i) => {
+    const out = box.left < frame.left - 1 || box.right > frame.right + 1;
+    if (out || box.bottom > frame.bottom + 1) found.push([name, 'outside']);
+    for (const [other, its] of boxes.slice(0, i)) if (inside(box, its)) found.push([name, other]);
+  });
+}
+return found;
+"""
+
+_FAINT = """
+const light = (rgb) => rgb.slice(0, 3)
+  .map((v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4))
+  .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+const dot = document.createElement('canvas').getContext('2d', { willReadFrequently: true });
+const rgb = (colour) => {
+  dot.clearRect(0, 0, 1, 1);
+  dot.fillStyle = colour;
+  dot.fillRect(0, 0, 1, 1);
+  return [...dot.getImageData(0, 0, 1, 1).data].map((v) => v / 255);
+};
+const behind = (e) => {
+  for (; e; e = e.parentElement) {
+    const colour = rgb(getComputedStyle(e).backgroundColor);
+    if (colour[3] > 0.99) return colour;
+  }
+  return [1, 1, 1];
+};
+const contrast = (a, b) => {
+  const [p, q] = [light(a), light(b)].sort((x, y) => y - x);
+  return (p + 0.05) / (q + 0.05);
+};
+const found = new Set();
+const look = (selector, property, least) => {
+  for (const e of document.querySelectorAll(selector)) {
+    const value = contrast(rgb(getComputedStyle(e)[property]), behind(e.parentElement));
+    if (value < least) found.add(`${e.tagName}.${e.getAttribute('class')}: ${value.toFixed(2)}`);
+  }
+};
+look('h1, h2, h3, p, li, td, th, summary, figcaption, a', 'color', 4.5);
+look('.drawing text', 'fill', 4.5);
+look('.drawing path.line, .whisker', 'stroke', 3);
+return [...found];
+"""

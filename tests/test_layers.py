@@ -35,8 +35,8 @@ ROOMS = {
         ("report", "battery", "table", "pytest_door", "__init__"),
     ),
     "compare": (
-        ("space", "protocol"),
-        ("results",),
+        ("schedules", "space", "protocol", "suites"),
+        ("results", "ledger"),
         ("runs",),
         ("expectations",),
         ("show",),

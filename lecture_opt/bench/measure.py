@@ -41,20 +41,27 @@ def seconds(function: Callable[..., Any], *args: Any) -> tuple[Any, float]:
     return result, time.perf_counter() - began
 
 
+def step(
+    optimizer: optax.GradientTransformation,
+) -> Callable[[PyTree, PyTree, PyTree], tuple[PyTree, PyTree]]:
+    """The update and its application: (params, state, grads) -> (params, state)."""
+
+    def step(params: PyTree, state: PyTree, grads: PyTree) -> tuple[PyTree, PyTree]:
+        updates, state = optimizer.update(grads, state, params)
+        return optax.apply_updates(params, updates), state
+
+    return step
+
+
 def jitted_step(optimizer: optax.GradientTransformation) -> Any:
-    """The update and its application, jitted anew: (params, state, grads) -> (params, state).
+    """`step`, jitted anew.
 
     Params and state are donated, as in training: kept apart, the updates would need fresh memory,
     whose mapping takes longer than the arithmetic. Arrays alike are donated to the results in the
     order of the arguments: were params and state taken in another order than they are returned,
     each would be copied over another's memory.
     """
-
-    def step(params: PyTree, state: PyTree, grads: PyTree) -> tuple[PyTree, PyTree]:
-        updates, state = optimizer.update(grads, state, params)
-        return optax.apply_updates(params, updates), state
-
-    return jax.jit(step, donate_argnums=(0, 1))
+    return jax.jit(step(optimizer), donate_argnums=(0, 1))
 
 
 def prepare(name: str, optimizer: optax.GradientTransformation, params: PyTree) -> Subject:

@@ -81,9 +81,14 @@ def duration(seconds: float | None) -> str:
 
 
 def size(count: float | None) -> str:
-    """Bytes in MB of a million.
+    """Bytes with one decimal and a unit of a thousand's power.
 
-    >>> size(1_500_000), size(None)
-    ('1.5 MB', '-')
+    >>> size(1_500_000), size(640), size(None)
+    ('1.5 MB', '640 B', '-')
     """
-    return "-" if count is None else f"{count / 1e6:,.1f} MB"
+    if count is None:
+        return "-"
+    for unit, scale in (("GB", 1e9), ("MB", 1e6), ("KB", 1e3)):
+        if count >= scale:
+            return f"{count / scale:,.1f} {unit}"
+    return f"{count:.0f} B"

@@ -1,11 +1,12 @@
 """`lecture-opt bench`: parses, calls, prints."""
 
 import argparse
+import dataclasses
 import itertools
 
-from lecture_opt import bench, files
-from lecture_opt.bench import plots, study, tables
-from lecture_opt.cli import kit
+from lecture_opt import bench, files, problems
+from lecture_opt.bench import plots, share, study, tables
+from lecture_opt.cli import bench_price, kit
 
 DESCRIPTION = f"""\
 Measure what an optimizer costs, beside others in the same run: initialising, tracing, lowering,
@@ -17,7 +18,12 @@ from the time that moving its bytes once would take on this device.
   lecture-opt bench --quick                           the same on trees a tenth of the size
   lecture-opt bench optax:lion --against optax:adam --tree transformer --tree large
   lecture-opt bench my_file.py:my_opt --against lecture:adam --against 'optax:adam(b1=0.8)'
+  lecture-opt bench optax:lion --problem my_train.py:loop   the params of your own training loop
   lecture-opt bench rows                              row-sparse updates; see its own --help
+  lecture-opt bench --device h100                     what it would cost on a GPU that isn't here
+  lecture-opt bench --device h100 --devices 8         the same with its state cut over eight
+  lecture-opt bench --fits h100                       the largest model, by optimizer
+  lecture-opt bench --fits h100 --problem my_file.py:my_loop        its largest batch
 
 {kit.OPTIMIZER}
 Where PyTorch is installed and has the same optimizer fused, it is measured too.
@@ -26,6 +32,11 @@ How to read it: in each round, in an order drawn anew, every optimizer takes two
 second is timed. A ratio is the median over rounds of the first's step over the other's, below 1
 where the first is faster. An interval that reaches over 1 tells nothing. Leave the machine alone
 meanwhile.
+
+With --device nothing is measured: XLA compiles the step for that GPU, and its kernels, bytes and
+temporaries are counted in the program; each time is predicted from them. This takes the packages of
+the extra gpu-price; in an environment of its own, as JAX then says at each start that it finds no
+GPU.
 Exit status: 0 measured, 2 the request could not be understood."""
 
 
@@ -49,15 +60,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--rounds", type=int, help="timed steps of each (default: 40; quick: 20)")
     parser.add_argument("--quick", action="store_true", help="a tenth of the elements or leaves")
+    bench_price.add_options(parser)
     kit.add_folder(parser, "results")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measures and prints; returns the exit status."""
+    """Measures, or predicts, and prints; returns the exit status."""
+    bench_price.check(args)
     chosen = chosen_trees(args.tree, bench.trees(quick=args.quick))
     rounds = args.rounds if args.rounds is not None else 20 if args.quick else 40
     kit.at_least("--rounds", rounds, 1)
+    if args.device or args.fits:
+        return bench_price.run(args, chosen)
     optimizers = bench.optimizers(args.optimizer, args.against)
+    loops = [problems.load(name) for name in args.problem]
+    chosen = [*(chosen if args.tree or not loops else ()), *map(share.tree, loops)]
     files.make_folder("--output", args.output)
     done, parts = itertools.count(1), study.parts(optimizers, chosen)
     with kit.progress() as show:
@@ -68,12 +85,15 @@ def run(args: argparse.Namespace) -> int:
             rounds=rounds,
             on_done=lambda text: show(text, next(done), parts),
         )
+        shares = [share.shares(optimizers, loop, rounds=rounds) for loop in loops]
     path = args.output / "bench.json"
-    bench.write(results, path)
+    bench.write(dataclasses.replace(results, problems=tuple(itertools.chain(*shares))), path)
     picture = plots.draw(results, args.output / "bench.png")
     for tree in results.trees:
         kit.print_whole(tables.costs(tree))
         print(*tables.sentences(tree), "", sep="\n")
+    for one in shares:
+        kit.print_whole(share.table(one))
     kit.say_written([path, picture])
     return kit.OK
 

@@ -1,11 +1,13 @@
 """`lecture-opt inspect`: what an optimizer does to each parameter, from the command line."""
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 from lecture_opt import files, inspect, specs
 from lecture_opt.cli import cache, kit
-from lecture_opt.inspect import table
+from lecture_opt.environment import check_device
+from lecture_opt.inspect import table, webpage
 from lecture_opt.inspect.made import optimizer_and_params
 
 DESCRIPTION = """\
@@ -15,6 +17,7 @@ probably not meant.
 
   lecture-opt inspect train.py:make
   lecture-opt inspect train.py:make --steps 10000 --output inspection.json
+  lecture-opt inspect train.py:make --html inspection.html
   lecture-opt inspect train.py:make --against other.py:make
 
 make() returns (optimizer, params), (optimizer, model), a Flax TrainState, an nnx.Optimizer, a Loop
@@ -38,6 +41,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--against", metavar="MAKE", help="another one: print how it treats each leaf differently"
     )
     kit.add_file(parser, "the inspection as JSON")
+    parser.add_argument(
+        "--html", type=Path, metavar="FILE", help="write a page: schedules, and the tree to unfold"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -46,14 +52,19 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError("what to inspect? for example: lecture-opt inspect train.py:make")
     if args.steps is not None:
         kit.at_least("--steps", args.steps, 1)
+    check_device("inspect")
     if args.output:
         files.make_room("--output", args.output)
+    if args.html:
+        files.make_room("--html", args.html)
     inspection = _inspection(args.make, args.steps, args.full)
     if args.against:
         for line in inspection.differences(_inspection(args.against, args.steps, args.full)):
             print(line)
     if args.output:
         inspection.write_json(args.output)
+    if args.html:
+        webpage.write(inspection, args.html, args.make)
     table.show(inspection, kit.console(100))
     return kit.OK if inspection.ok else kit.FAILED
 

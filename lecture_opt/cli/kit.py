@@ -18,6 +18,7 @@ EXTRAS = {
         ("jinja2", "markupsafe", "matplotlib", "PIL", "rich", "scipy", "sklearn"), "judge"
     ),
     "shtab": "completion",
+    "jax-cuda13-plugin": "gpu-price",
 }
 """The extra that brings each optional package."""
 
@@ -78,7 +79,7 @@ def console(width: int = 0) -> "Console":
 
 
 @contextmanager
-def progress() -> Iterator[Callable[[str, int, int], None]]:
+def progress() -> Iterator[Callable[[str, float, int], None]]:
     """A bar on stderr, with the time that is left; yields `show(text, done, total)`.
 
     It appears with the first call: an error found before that stands alone.
@@ -96,7 +97,7 @@ def progress() -> Iterator[Callable[[str, int, int], None]]:
     )
     task = bar.add_task("", total=None)
 
-    def show(text: str, done: int, total: int) -> None:
+    def show(text: str, done: float, total: int) -> None:
         if not bar.live.is_started:
             bar.start()
         bar.update(task, description=text, completed=done, total=total)

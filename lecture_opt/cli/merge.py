@@ -14,7 +14,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "folder",
         type=Path,
         nargs="+",
-        help="what `lecture-opt compare` wrote, with the same protocol and seeds",
+        help="what `lecture-opt compare` wrote: of one protocol, with other optimizers or tasks, "
+        "or with other seeds (--first-seed) of the same",
     )
     kit.add_folder(parser, "merged")
 
@@ -24,7 +25,7 @@ def run(args: argparse.Namespace) -> int:
     study = compare.merge([compare.read(folder / "results.json") for folder in args.folder])
     files.make_folder("--output", args.output)
     compare.write(study, args.output / "results.json")
-    terminal.show(study, kit.console(180))
+    terminal.show(study, kit.console(80))
     report.write(study, args.output)
     kit.say_written([args.output / "report.html", args.output / "results.json"])
     return kit.OK

@@ -11,17 +11,22 @@ print(*study.verdicts, sep="\n")
 """
 
 from lecture_opt.compare.expectations import assert_not_worse
+from lecture_opt.compare.ledger import Ledger
 from lecture_opt.compare.protocol import Protocol
 from lecture_opt.compare.results import Study, merge, read, write
 from lecture_opt.compare.runs.store import Store
-from lecture_opt.compare.runs.study import DEFAULT_OPTIMIZERS, run
-from lecture_opt.problems import TASKS, Loop, Task, as_loop, eval_params, split
+from lecture_opt.compare.runs.study import run
+from lecture_opt.compare.suites import DEFAULT_OPTIMIZERS, SUITES
+from lecture_opt.problems import TASKS, Loop, Pool, Task, as_loop, eval_params, split
 from lecture_opt.problems import load_all as load_tasks
 
 __all__ = [
     "DEFAULT_OPTIMIZERS",
+    "SUITES",
     "TASKS",
+    "Ledger",
     "Loop",
+    "Pool",
     "Protocol",
     "Store",
     "Study",

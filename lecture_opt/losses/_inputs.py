@@ -11,7 +11,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from lecture_opt.losses._arithmetic import TOLERANCE
-from lecture_opt.numerics import check_integers, known
+from lecture_opt.numerics import check_integers, known, native
 
 Reduction: TypeAlias = Literal["mean", "sum", "none"]
 
@@ -35,11 +35,12 @@ def check_reduction(name: str, reduction: str) -> None:
 def array(name: str, argument: str, value: ArrayLike) -> jax.Array:
     """Return `value` as an array; it must hold numbers. JAX may cut its integers: see `whole`."""
     try:
-        return jnp.asarray(value)
+        return jnp.asarray(native(value))
     except OverflowError:  # Python integers past 32 bits
         return array(name, argument, np.asarray(value))
     except (TypeError, ValueError):
-        given = type(value).__name__
+        dtype = getattr(value, "dtype", None)
+        given = type(value).__name__ + (f" of dtype {dtype}" if dtype else "")
         raise TypeError(f"{name}: {argument} is a {given}; wanted an array of numbers") from None
 
 

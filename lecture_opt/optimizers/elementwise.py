@@ -138,7 +138,10 @@ def _step(
     return updates, type(state)(count, *slots)
 
 
-def _strong_as(scalar: jax.Array, real: Any) -> jax.Array:
+def _strong_as(scalar: ArrayLike, real: Any) -> ArrayLike:
+    if isinstance(scalar, float):  # jax.disable_jit leaves it what it is
+        return scalar
+    scalar = jnp.asarray(scalar)
     return scalar if scalar.weak_type else scalar.astype(real)
 
 

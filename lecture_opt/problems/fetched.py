@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lecture_opt import models
-from lecture_opt.problems.loop import TaskError
+from lecture_opt.problems.parts import TaskError
 from lecture_opt.problems.task import Params, Task, classifier, split
 
 LONGEST = 128

@@ -17,7 +17,7 @@ functions made with it, so that each run trains with its own.
 """
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import KW_ONLY, dataclass
 from typing import Any, TypeAlias
 
@@ -25,19 +25,20 @@ import jax
 import numpy as np
 import optax
 
-from lecture_opt.numerics import PyTree
+from lecture_opt.problems.parts import (
+    PARTS,
+    Batch,
+    Part,
+    Pool,
+    Stream,
+    TaskError,
+    check_data,
+    examples,
+    first_axis,
+)
 
 State: TypeAlias = Any  # whatever the user's loop carries
-Batch: TypeAlias = PyTree
-Part: TypeAlias = PyTree | list[Batch]
-Stream: TypeAlias = Callable[[int], Iterable[Batch]]
-
-PARTS = ("train", "validation", "test")
 _STEPS, _METRICS = 0x57E9, 0x3E7A1C  # what tells the keys of steps and metrics from that of start
-
-
-class TaskError(ValueError):
-    """There is no such problem, or it makes no sense; the message says what was wanted."""
 
 
 @dataclass(frozen=True)
@@ -52,18 +53,22 @@ class Loop:
         metric: `(state, part[, key])` -> what to choose and report by: a scalar, or a dict that
             has `metric_name`, and "denominator" where the mean over pieces of a part is not over
             examples.
-        data: `(train, validation, test)`: arrays with one first axis of examples, or lists of
-            batches; `train` may be a function `seed -> iterator of batches`.
+        data: A `Pool`, which every seed splits; or `(train, validation, test)`: arrays with one
+            first axis of examples, or lists of batches; `train` may be a function
+            `seed -> iterator of batches`.
         axis_name: An axis of size one of this name is around step and metric, for their `pmean`.
         host_metric: Whether `metric` works on NumPy arrays: it is called run by run, untraced, with
             a whole part.
         own: `(key, **hyperparameters) -> state` with the user's own optimizer, an entrant "own".
         batch_size: Examples of a minibatch; of no matter where train is a stream or a list.
         steps: Optimizer steps of a run.
-        evaluations: How many times the validation metric is taken.
+        evaluations: How many times the validation metric is taken, spread evenly over the steps,
+            the last time at the end; at most once per step.
         metric_name: What `metric` measures, with its unit.
         higher_is_better: The metric's direction.
         description: One sentence.
+        target: Validation metric to count the steps to; `None` takes what the best baseline
+            reaches.
 
     A key is passed to `step` and `metric` only where they require a third argument.
     """
@@ -72,7 +77,7 @@ class Loop:
     start: Callable[[optax.GradientTransformation, jax.Array], State]
     step: Callable[..., Any]
     metric: Callable[..., Any]
-    data: tuple[Part | Stream, Part, Part]
+    data: Pool | tuple[Part | Stream, Part, Part]
     _: KW_ONLY
     axis_name: str | None = None
     host_metric: bool = False
@@ -83,6 +88,7 @@ class Loop:
     metric_name: str = "loss"
     higher_is_better: bool = False
     description: str = ""
+    target: float | None = None
 
     def __post_init__(self) -> None:
         """Raises TaskError, naming the field that makes no sense."""
@@ -92,46 +98,43 @@ class Loop:
         check_data(f"Loop {self.name}", self.data)
         check_counts(f"Loop {self.name}", self)
 
+    def parts(self, seed: int = 0) -> tuple[Part | Stream, Part, Part]:
+        """(train, validation, test) as the run of this seed sees them."""
+        return self.data.parts(seed) if isinstance(self.data, Pool) else self.data
+
+    def sizes(self) -> tuple[int | None, int | None, int | None]:
+        """How many examples the parts have; `None` where a stream doesn't say."""
+        if isinstance(self.data, Pool):
+            return self.data.sizes()
+        train, validation, test = map(examples, self.data)
+        return train, validation, test
+
+
+def evaluated_steps(loop: Loop) -> np.ndarray:
+    """(evaluations,) steps done at each evaluation: spread evenly, the last at the end.
+
+    >>> import dataclasses, lecture_opt.problems as problems
+    >>> loop = problems.as_loop(problems.load("wine-softmax"))
+    >>> evaluated_steps(dataclasses.replace(loop, steps=10, evaluations=3))
+    array([ 3,  6, 10])
+    """
+    count = min(loop.evaluations, loop.steps)
+    return np.arange(1, count + 1) * loop.steps // count
+
 
 def check_counts(whose: str, problem: Any) -> None:
-    """Raises TaskError where a problem's batch size, steps or evaluations make no sense."""
+    """Raises TaskError where a problem's batch size, steps, evaluations or target make no sense."""
     for field in ("batch_size", "steps", "evaluations"):
         value = getattr(problem, field)
         if not isinstance(value, int) or value < 1:
             raise TaskError(f"{whose}: {field}={value!r}; wanted a positive integer")
+    if problem.target is not None and not np.isfinite(problem.target):
+        raise TaskError(f"{whose}: target={problem.target}; wanted a finite metric")
 
 
-def check_data(whose: str, data: Any) -> None:
-    """Raises TaskError where the data are not three parts of examples."""
-    if not isinstance(data, tuple) or len(data) != 3:
-        raise TaskError(f"{whose}: data must be a tuple (train, validation, test)")
-    for part, which in zip(data, PARTS, strict=True):
-        if callable(part) and which == "train":
-            continue
-        if isinstance(part, list):
-            if not part:
-                raise TaskError(f"{whose}: {which} is an empty list; wanted batches")
-            continue
-        sizes = {np.shape(leaf)[:1] for leaf in jax.tree.leaves(part)}
-        if len(sizes) != 1 or not next(iter(sizes)) or 0 in next(iter(sizes)):
-            raise TaskError(
-                f"{whose}: {which} must be arrays with one first axis of examples, "
-                f"and has {sorted(sizes)}"
-            )
-
-
-def examples(part: Part | Stream) -> int | None:
-    """How many examples a part of the data has; `None` where a stream doesn't say."""
-    if callable(part):
-        return None
-    if isinstance(part, list):
-        return sum(_first_axis(batch) for batch in part)
-    return _first_axis(part)
-
-
-def _first_axis(batch: Batch) -> int:
-    """The examples of a batch: its first axis, or one where it has no axis."""
-    return next((np.shape(leaf)[0] for leaf in jax.tree.leaves(batch) if np.ndim(leaf)), 1)
+def batch_size(loop: Loop) -> int:
+    """How many examples a batch has; of a stream or a list, the first batch."""
+    return first_axis(sample_batch(loop))
 
 
 # ---- keys and batches, the same for every optimizer ---------------------------------------------
@@ -180,28 +183,33 @@ def batches(loop: Loop, seed: int) -> Iterator[Batch]:
     """The training batches of a run, without end; one per step.
 
     A stream that ends is asked for anew. A batch of another shape than the first, as the last of
-    an epoch often is, is left out: it would compile the step again.
+    an epoch often is, is left out: it would compile the step again. TaskError where most are.
     """
-    train = loop.data[0]
+    train = loop.parts(seed)[0]
     if not callable(train) and not isinstance(train, list):
-        for picked in rows(seed, _first_axis(train), loop.steps, loop.batch_size):
+        for picked in rows(seed, first_axis(train), loop.steps, loop.batch_size):
             yield jax.tree.map(lambda leaf, picked=picked: np.asarray(leaf)[picked], train)
         return
-    shape = None
+    shape, odd, taken = None, 0, 0
     for epoch in range(loop.steps):
         count = 0
         for batch in train(seed) if callable(train) else _shuffled(train, seed, epoch):
             shape = shape or _shape(batch)
             if _shape(batch) == shape:
-                count += 1
+                count, taken = count + 1, taken + 1
                 yield batch
+            elif (odd := odd + 1) > taken + 2:
+                raise TaskError(
+                    f"{loop.name}: most batches of seed {seed} have another shape than the first, "
+                    f"{shape}, as {_shape(batch)}; bring them to one shape"
+                )
         if not count:
             raise TaskError(f"{loop.name}: the stream of seed {seed} has no batch")
 
 
 def sample_batch(loop: Loop) -> Batch:
     """The shapes of a training batch; of a stream, its first batch."""
-    train = loop.data[0]
+    train = loop.data.examples if isinstance(loop.data, Pool) else loop.data[0]
     if callable(train) or isinstance(train, list):
         return next(batches(loop, 0))
 

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lecture_opt import losses, models
+from lecture_opt.problems.parts import Pool
 from lecture_opt.problems.task import Data, Params, Task, binary_classifier, classifier, split
 
 
@@ -38,9 +39,9 @@ def digits_convnet() -> Task:
         maps = jax.nn.relu(convolution.apply(params["convolution"], x))
         return head.apply(params["head"], maps.reshape(*x.shape[:-2], 144))
 
-    train, validation, test = ((patches(x), y) for x, y in split(*load("load_digits")))
+    images, labels = split(*load("load_digits")).examples
     text = f"{_DIGITS}: 16 kernels of 3 x 3, two pixels apart, ReLU, an affine layer."
-    return classifier("digits-convnet", init, apply, (train, validation, test), text)
+    return classifier("digits-convnet", init, apply, Pool((patches(images), labels)), text)
 
 
 def patches(images: np.ndarray) -> np.ndarray:
@@ -68,7 +69,7 @@ def cancer_logistic() -> Task:
     return binary_classifier("cancer-logistic", model.init, model.apply, cancer(), text)
 
 
-def cancer() -> tuple[Data, Data, Data]:
+def cancer() -> Pool:
     """The Wisconsin breast cancer data, benign as 1.0."""
     x, y = load("load_breast_cancer")
     return split(x, y.astype(np.float32))

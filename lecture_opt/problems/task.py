@@ -11,7 +11,8 @@ from optax import contrib
 
 from lecture_opt import losses
 from lecture_opt.numerics import PyTree
-from lecture_opt.problems.loop import Loop, TaskError, check_counts, check_data, takes_key
+from lecture_opt.problems.loop import Loop, check_counts, takes_key
+from lecture_opt.problems.parts import Pool, TaskError, check_data
 
 Params = PyTree
 Data = PyTree
@@ -26,44 +27,34 @@ class Task:
         init: Key -> params.
         loss: (params, part[, key]) -> scalar that the optimizer lowers.
         metric: (params, part[, key]) -> scalar to choose and report by.
-        data: (train, validation, test), as for `Loop`.
+        data: A `Pool`, or (train, validation, test), as for `Loop`.
         metric_name: What `metric` measures, with its unit.
         higher_is_better: The metric's direction.
         description: One sentence.
-        batch_size, steps, evaluations: As for `Loop`.
+        batch_size, steps, evaluations, target: As for `Loop`.
     """
 
     name: str
     init: Callable[[jax.Array], Params]
     loss: Callable[..., jax.Array]
     metric: Callable[..., jax.Array]
-    data: tuple[Any, Data, Data]
+    data: Pool | tuple[Any, Data, Data]
     metric_name: str = "loss"
     higher_is_better: bool = False
     description: str = ""
     batch_size: int = 32
     steps: int = 400
     evaluations: int = 20
+    target: float | None = None
 
     def __post_init__(self) -> None:
         """Raises TaskError, naming the field that makes no sense."""
         check_data(f"Task {self.name}", self.data)
         check_counts(f"Task {self.name}", self)
 
-    @property
-    def train(self) -> Data:
-        """What is trained on."""
-        return self.data[0]
-
-    @property
-    def validation(self) -> Data:
-        """What settings are chosen by."""
-        return self.data[1]
-
-    @property
-    def test(self) -> Data:
-        """What is reported, touched once."""
-        return self.data[2]
+    def parts(self, seed: int = 0) -> tuple[Any, Data, Data]:
+        """(train, validation, test) as the run of this seed sees them."""
+        return self.data.parts(seed) if isinstance(self.data, Pool) else self.data
 
 
 class TaskState(NamedTuple):
@@ -115,53 +106,50 @@ def as_loop(problem: Loop | Task) -> Loop:
         metric_name=task.metric_name,
         higher_is_better=task.higher_is_better,
         description=task.description,
+        target=task.target,
     )
 
 
 def eval_params(optimizer: Any, opt_state: PyTree, params: Params) -> Params:
     """The params to evaluate at: an optimizer that keeps an average offers others than it trains.
 
-    It offers them by an attribute `eval_params(opt_state, params)`, or as optax's schedule-free
-    does, by its state.
+    It offers them by an attribute `eval_params(opt_state, params)`, its own or that of its
+    `update`, or as optax's schedule-free does, by its state.
     """
-    if hasattr(optimizer, "eval_params"):
-        return optimizer.eval_params(opt_state, params)
+    for owner in (optimizer, optimizer.update):
+        if hasattr(owner, "eval_params"):
+            return owner.eval_params(opt_state, params)
+    states = schedule_free(opt_state)
+    return contrib.schedule_free_eval_params(states[0], params) if states else params
 
-    def is_schedule_free(node: Any) -> bool:
+
+def schedule_free(opt_state: PyTree) -> list[contrib.ScheduleFreeState]:
+    """The states of optax's schedule-free within that of an optimizer."""
+
+    def is_one(node: Any) -> bool:
         return isinstance(node, contrib.ScheduleFreeState)
 
-    for node in jax.tree.leaves(opt_state, is_leaf=is_schedule_free):
-        if is_schedule_free(node):
-            return contrib.schedule_free_eval_params(node, params)
-    return params
+    return list(filter(is_one, jax.tree.leaves(opt_state, is_leaf=is_one)))
 
 
-def split(x: np.ndarray, y: np.ndarray, *, standardise: bool = True) -> tuple[Data, Data, Data]:
-    """(x, y) of floats or integers as parts of 60, 20 and 20 %, shuffled with a fixed seed.
+def split(x: np.ndarray, y: np.ndarray, *, standardise: bool = True, block: int = 1) -> Pool:
+    """(x, y) of floats or integers as a pool, which every seed splits into 60, 20 and 20 %.
 
-    `standardise` brings each feature of `x` to mean 0 and deviation 1 on the training part.
+    `standardise` brings each feature of `x` to mean 0 and deviation 1 over the pool, for which no
+    label is looked at; so the data are the same in every run, and only the parts differ.
 
-    >>> train, validation, test = split(np.ones((10, 3)), np.arange(10))
+    >>> train, validation, test = split(np.ones((10, 3)), np.arange(10)).parts(seed=0)
     >>> train[0].shape, validation[1].shape
     ((6, 3), (2,))
     """
-    order = np.random.default_rng(0).permutation(len(x))
-    first, second = int(0.6 * len(x)), int(0.8 * len(x))
     if standardise:
-        train = x[order[:first]]
-        deviation = train.std(axis=0)
-        x = (x - train.mean(axis=0)) / np.where(deviation == 0, 1, deviation)
+        deviation = x.std(axis=0)
+        x = (x - x.mean(axis=0)) / np.where(deviation == 0, 1, deviation)
     kinds = [np.float32 if np.issubdtype(a.dtype, np.floating) else np.int32 for a in (x, y)]
-    parts = [
-        (x[rows].astype(kinds[0]), y[rows].astype(kinds[1]))
-        for rows in np.split(order, [first, second])
-    ]
-    return parts[0], parts[1], parts[2]
+    return Pool((x.astype(kinds[0]), y.astype(kinds[1])), block=block)
 
 
-def classifier(
-    name: str, init: Any, apply: Any, data: tuple[Data, Data, Data], description: str
-) -> Task:
+def classifier(name: str, init: Any, apply: Any, data: Pool, description: str) -> Task:
     """A task of softmax cross-entropy whose metric is accuracy; parts of the data are (x, y)."""
 
     def loss(params: Params, part: Data) -> jax.Array:
@@ -174,9 +162,7 @@ def classifier(
     return Task(name, init, loss, accuracy, data, "accuracy", True, description)
 
 
-def binary_classifier(
-    name: str, init: Any, apply: Any, data: tuple[Data, Data, Data], description: str
-) -> Task:
+def binary_classifier(name: str, init: Any, apply: Any, data: Pool, description: str) -> Task:
     """A task of sigmoid cross-entropy whose metric is accuracy; y is 0.0 or 1.0."""
 
     def loss(params: Params, part: Data) -> jax.Array:

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lecture_opt import losses, models
+from lecture_opt.problems.parts import Pool
 from lecture_opt.problems.task import Data, Params, Task, binary_classifier, split
 
 # Topics that come from the library's manual; the others are the language reference's.
@@ -22,6 +23,8 @@ LIBRARY = {
 LONGEST = 64
 CONTEXT = 6
 ALPHABET = 64
+BYTES = 128
+STRETCHES, WINDOWS = 60, 100
 
 
 def bag_of_words() -> Task:
@@ -107,18 +110,31 @@ def word_features(texts: list[tuple[str, bool]]) -> tuple[np.ndarray, np.ndarray
     return ids, np.array([label for _, label in texts], np.float32), len(known)
 
 
-def character_windows(texts: list[str]) -> tuple[Data, Data, Data]:
-    """Parts of 5,000, 500 and 500 windows of CONTEXT characters and the next, from parted texts."""
-    rng = np.random.default_rng(0)
-    order = rng.permutation(len(texts))
-    first, second = int(0.6 * len(texts)), int(0.8 * len(texts))
-    joined = ["\n".join(texts[i] for i in rows) for rows in np.split(order, [first, second])]
-    common = [c for c, _ in collections.Counter(joined[0]).most_common(ALPHABET - 1)]
+def byte_windows(length: int) -> Pool:
+    """Windows (n, length) of bytes below `BYTES`, one after the other in the text.
+
+    Eight neighbours stay in one part; one window in fifty validates, as many test.
+    """
+    joined = "\n".join(text for text, _ in paragraphs())
+    numbers = np.frombuffer(joined.encode("ascii", "replace"), np.uint8)
+    count = len(numbers) // length // 8 * 8
+    windows = numbers[: count * length].reshape(count, length)
+    return Pool(windows.astype(np.int32), shares=(0.02, 0.02), block=8)
+
+
+def character_windows(texts: list[str]) -> Pool:
+    """6,000 windows of CONTEXT characters and the next, from stretches that stay in one part."""
+    joined = "\n".join(texts)
+    common = [c for c, _ in collections.Counter(joined).most_common(ALPHABET - 1)]
     known = {character: i for i, character in enumerate(sorted(common))}
-    parts = []
-    for text, size in zip(joined, (5_000, 500, 500), strict=True):
-        numbers = np.array([known.get(c, ALPHABET - 1) for c in text], np.int32)
-        windows = np.lib.stride_tricks.sliding_window_view(numbers, CONTEXT + 1)
-        chosen = windows[rng.choice(len(windows), size, replace=False)]
-        parts.append((chosen[:, :-1].copy(), chosen[:, -1].copy()))
-    return parts[0], parts[1], parts[2]
+    numbers = np.array([known.get(c, ALPHABET - 1) for c in joined], np.int32)
+    rng, size = np.random.default_rng(0), len(numbers) // STRETCHES
+    windows = np.concatenate(
+        [
+            rng.permutation(np.lib.stride_tricks.sliding_window_view(stretch, CONTEXT + 1))[
+                :WINDOWS
+            ]
+            for stretch in numbers[: size * STRETCHES].reshape(STRETCHES, size)
+        ]
+    )
+    return Pool((windows[:, :-1].copy(), windows[:, -1].copy()), (0.1, 0.1), WINDOWS)

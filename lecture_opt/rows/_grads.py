@@ -33,7 +33,7 @@ class _Mark(np.ndarray):
     """A leaf without elements, which NumPy refuses by a clearer message than JAX the ids."""
 
     __array_ufunc__ = _refuse
-    conj = _refuse
+    astype = conj = mean = std = var = _refuse
     real = property(_refuse)
 
 
@@ -54,21 +54,26 @@ class RowGrads:
     values: jax.Array
 
     def __post_init__(self) -> None:
-        check_integers("RowGrads: ids", self.ids)
+        dtype = getattr(self.ids, "dtype", np.int32)
+        if not jnp.issubdtype(dtype, jnp.integer):
+            raise TypeError(f"RowGrads: ids have dtype {dtype}; wanted integers")
+        check_integers("RowGrads: ids", self.ids, np.int32)
 
     def tree_flatten_with_keys(self) -> tuple[tuple[Any, ...], None]:
         """The values first, whose dtype some transformations give to their hyperparameters."""
-        mark = np.empty((*np.shape(self.ids), 0), np.float32).view(_Mark)
+        mark = getattr(self, "_mark", np.empty((*np.shape(self.ids), 0), np.float32).view(_Mark))
         children = {"values": self.values, "mark": mark, "ids": _hidden(self.ids)}
         return tuple((jax.tree_util.GetAttrKey(n), c) for n, c in children.items()), None
 
     @classmethod
     def tree_unflatten(cls, _: None, children: tuple[Any, ...]) -> "RowGrads":
         """Of children that may be anything that a tree can hold."""
-        values, _mark, ids = children
+        values, mark, ids = children
         made = object.__new__(cls)
         object.__setattr__(made, "ids", _shown(ids))
         object.__setattr__(made, "values", values)
+        if getattr(mark, "dtype", None) != np.float32:  # no mark: a random key of each leaf, say
+            object.__setattr__(made, "_mark", mark)
         return made
 
 
@@ -80,7 +85,10 @@ def _hidden(ids: Any) -> Any:
 
 
 def _shown(leaf: Any) -> Any:
+    """The ids; what else a tree holds there, as a random key of each leaf, stays what it is."""
     if not isinstance(leaf, jax.Array) or not jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        return leaf
+    if jax.random.key_impl(leaf) != _IDS:
         return leaf
     return jax.lax.bitcast_convert_type(jax.random.key_data(leaf)[..., 0], jnp.int32)
 

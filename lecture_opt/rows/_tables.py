@@ -74,7 +74,9 @@ def flat_ids(function: str, ids: PyTree, rows: int) -> jax.Array:
     """
     for part in jax.tree.leaves(ids):
         numerics.check_integers(f"{function}: ids", part)
-    parts = [jnp.asarray(part) for part in jax.tree.leaves(ids)]
+        if np.dtype(object) == getattr(part, "dtype", None):
+            raise TypeError(f"{function}: ids have dtype object; wanted integers")
+    parts = [jnp.asarray(numerics.native(part)) for part in jax.tree.leaves(ids)]
     for part in parts:
         if not jnp.issubdtype(part.dtype, jnp.integer):
             raise TypeError(f"{function}: ids have dtype {part.dtype}; wanted integers")
@@ -92,12 +94,19 @@ def flat_ids(function: str, ids: PyTree, rows: int) -> jax.Array:
     return jnp.concatenate([normal(part, rows).ravel() for part in whole])
 
 
-def within_int32(ids: ArrayLike) -> ArrayLike:
-    """The ids, of which those that JAX would cut to 32 bits are as far out as 32 bits hold."""
+def within_int32(function: str, ids: ArrayLike) -> jax.Array:
+    """The ids, of which those that JAX would cut to 32 bits are as far out as 32 bits hold.
+
+    Raises for ids that are no integers.
+    """
+    array: Any = ids if isinstance(ids, jax.Array) else numerics.native(np.asarray(ids))
+    past_64_bits = array.dtype == object and all(isinstance(n, int) for n in array.flat)
+    if array.size and not past_64_bits and not jnp.issubdtype(array.dtype, jnp.integer):
+        raise TypeError(f"{function}: ids have dtype {array.dtype}; wanted integers")
     if isinstance(ids, jax.Array):
         return ids
     limits = np.iinfo(np.int32)
-    return np.clip(np.asarray(ids), limits.min, limits.max)
+    return jnp.asarray(np.clip(array, limits.min, limits.max).astype(np.int32))
 
 
 def normal(ids: jax.Array, rows: int) -> jax.Array:

@@ -77,7 +77,9 @@ def gather(params: PyTree, ids: PyTree) -> PyTree:
 def _rows(table: jax.Array, ids: PyTree) -> PyTree:
     length = table.shape[0]
     return jax.tree.map(
-        lambda part: _tables.read(table, _tables.normal(jnp.asarray(part), length), distinct=False),
+        lambda part: _tables.read(
+            table, _tables.normal(jnp.asarray(numerics.native(part)), length), distinct=False
+        ),
         ids,
     )
 
@@ -162,6 +164,9 @@ def out_of_range(params: PyTree, ids: PyTree) -> jax.Array:
         params: Those with whole tables, not the rows that a loss is given.
         ids: As `gather` takes them.
 
+    Raises:
+        TypeError: Ids are not integers.
+
     >>> int(out_of_range({"words": jnp.ones((9, 1))}, {"words": jnp.array([4, 9, -1, -2])}))
     2
     """
@@ -169,7 +174,7 @@ def out_of_range(params: PyTree, ids: PyTree) -> jax.Array:
     leaves = jax.tree.leaves(params)
     for leaf, where in zip(leaves, _tables.spread("out_of_range", "ids", params, ids), strict=True):
         for part in jax.tree.leaves(where):
-            part = jnp.asarray(_tables.within_int32(part))
+            part = _tables.within_int32("out_of_range", part)
             outside = _tables.normal(part, leaf.shape[0]) == leaf.shape[0]
             padding = (part < 0) & (part.astype(jnp.int32) == _tables.PADDING)
             total = total + jnp.sum(outside & ~padding, dtype=jnp.int32)

@@ -4,6 +4,7 @@
     optax:adam, optax:contrib.muon     optax's, dotted names included
     path/to/file.py:name               any file of yours
     package.module:name                any module that imports
+    own                                what a `Loop` trains with by itself, for `compare`
 
 Keyword arguments go in brackets, `optax:adam(b1=0.8, eps=1e-6)`. They are read as Python
 literals and never evaluated. The name may be a constructor (a function that returns an
@@ -25,9 +26,18 @@ In place of a number an argument may be a range to search, for `compare`:
 from lecture_opt.specs.arguments import Range
 from lecture_opt.specs.constructors import as_transformation
 from lecture_opt.specs.lookup import SpecError
-from lecture_opt.specs.spec import OptimizerSpec, build, distinct, find, parse, takes
+from lecture_opt.specs.spec import (
+    OptimizerSpec,
+    arguments_of,
+    build,
+    distinct,
+    find,
+    is_own,
+    parse,
+    takes,
+)
 
 __all__ = [
-    "OptimizerSpec", "Range", "SpecError", "as_transformation", "build", "distinct", "find",
-    "parse", "takes",
+    "OptimizerSpec", "Range", "SpecError", "arguments_of", "as_transformation", "build", "distinct",
+    "find", "is_own", "parse", "takes",
 ]  # fmt: skip

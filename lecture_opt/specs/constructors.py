@@ -12,7 +12,24 @@ import optax
 
 
 def as_transformation(value: Any) -> optax.GradientTransformation | None:
-    """`value` as an optax transformation if it is a pair of functions `(init, update)`, or None."""
+    """`value` as an optax transformation if it is a pair of functions `(init, update)`, or None.
+
+    Its method or field `eval_params(opt_state, params)` becomes an attribute of `update`, which
+    stays where the pair is carried in a state.
+    """
+    found = _pair(value)
+    if found is None or not callable(getattr(value, "eval_params", None)):
+        return found
+    extended = optax.with_extra_args_support(found)
+
+    def update(*args: Any, **extra_args: Any) -> Any:
+        return extended.update(*args, **extra_args)
+
+    vars(update)["eval_params"] = value.eval_params
+    return optax.GradientTransformationExtraArgs(extended.init, update)
+
+
+def _pair(value: Any) -> optax.GradientTransformation | None:
     if isinstance(value, optax.GradientTransformation):
         return value
     if isinstance(value, type | ModuleType):

@@ -12,6 +12,7 @@ from lecture_opt.specs.arguments import Range, keywords
 from lecture_opt.specs.constructors import accepted_by, as_transformation, required_by
 from lecture_opt.specs.lookup import FORMS, SpecError, lookup
 
+OWN = "own"
 _TEXT = re.compile(r"(?P<source>.+?):(?P<name>[^\W\d][\w.]*)\s*(?P<brackets>\(.*)?", re.DOTALL)
 
 
@@ -48,34 +49,58 @@ def parse(text: str) -> OptimizerSpec:
         ...
     lecture_opt.specs.lookup.SpecError: optax:lino: optax has no 'lino'; did you mean 'lion'?
     """
+    bare, bracket, rest = text.strip().partition("(")
+    if bare.strip() == OWN:
+        return _with_arguments(text, OWN, keywords(text, f"({rest}" if bracket else "()"), _own)
     match = _TEXT.fullmatch(text.strip())
     if match is None:
         raise SpecError(_malformed(text))
     source, name, brackets = match["source"].strip(), match["name"], match["brackets"] or "()"
     arguments = keywords(text, brackets)
     found = lookup(text, source, name)
-    shown = Path(source).name if source.endswith(".py") else source
-    inside = ", ".join(
-        f"{key}={value if isinstance(value, Range) else repr(value)}"
-        for key, value in arguments.items()
-    )
-    display = f"{shown}:{name}({inside})" if arguments else f"{shown}:{name}"
-    search = {key: value for key, value in arguments.items() if isinstance(value, Range)}
-    kwargs = {key: value for key, value in arguments.items() if key not in search}
-
+    shown = f"{Path(source).name if source.endswith('.py') else source}:{name}"
     instance = as_transformation(found)
     if instance is not None:
         if arguments:
             raise SpecError(f"{text}: {name} is a ready optimizer and takes no arguments")
-        return OptimizerSpec(text, display, instance=instance)
+        return OptimizerSpec(text, shown, instance=instance)
     if not callable(found):
         raise SpecError(
             f"{text}: {name} is neither an optimizer (a pair of init and update) nor a function "
             f"that makes one, but a {type(found).__name__}"
         )
-    spec = OptimizerSpec(text, display, kwargs, constructor=found, search=search)
+    return _with_arguments(text, shown, arguments, found)
+
+
+def _with_arguments(
+    text: str, name: str, arguments: Mapping[str, Any], constructor: Callable[..., Any]
+) -> OptimizerSpec:
+    """The constructor with the arguments that the text gives a value or a range."""
+    inside = ", ".join(
+        f"{key}={value if isinstance(value, Range) else repr(value)}"
+        for key, value in arguments.items()
+    )
+    search = {key: value for key, value in arguments.items() if isinstance(value, Range)}
+    kwargs = {key: value for key, value in arguments.items() if key not in search}
+    display = f"{name}({inside})" if arguments else name
+    spec = OptimizerSpec(text, display, kwargs, constructor=constructor, search=search)
     _check_accepted(spec, arguments)
     return spec
+
+
+def _own(**hyperparameters: Any) -> optax.GradientTransformation:
+    """What the text `own` names until a `Loop` is known, whose `own` makes its state."""
+    del hyperparameters
+    raise SpecError("is the optimizer that a Loop has of its own, which only compare trains")
+
+
+def is_own(spec: OptimizerSpec) -> bool:
+    """Whether it is what a `Loop` trains with by itself, the entrant `own`.
+
+    >>> is_own(parse("own(weight_decay=0.1)")), is_own(parse("optax:adam"))
+    (True, False)
+    """
+    return spec.constructor is _own
 
 
 def distinct(optimizers: Sequence[OptimizerSpec]) -> list[OptimizerSpec]:
@@ -148,6 +173,8 @@ def build(spec: OptimizerSpec, **overrides: Any) -> optax.GradientTransformation
         raise SpecError(f"{spec.name}: needs {', '.join(missing)}, as in {base}({example})")
     try:
         made = spec.constructor(**kwargs)
+    except SpecError as error:
+        raise SpecError(f"{spec.name}: {error}") from error
     except Exception as error:
         raise SpecError(f"{spec.name}: raised {type(error).__name__}: {error}") from error
     optimizer = as_transformation(made)
@@ -168,6 +195,15 @@ def takes(spec: OptimizerSpec, argument: str) -> bool:
         return False
     accepted = accepted_by(spec.constructor)
     return accepted is None or argument in accepted
+
+
+def arguments_of(spec: OptimizerSpec) -> list[str]:
+    """The keyword arguments that the constructor names; none where it takes any, or is ready made.
+
+    >>> arguments_of(parse("optax:sgd"))[:2]
+    ['learning_rate', 'momentum']
+    """
+    return [] if spec.constructor is None else accepted_by(spec.constructor) or []
 
 
 def _malformed(text: str) -> str:

@@ -1,5 +1,10 @@
-"""The order of the examples: epoch e goes through `permutation(fold_in(key, e), n)`."""
+"""The order of the examples: epoch e goes through `permutation(fold_in(key, e), n)`.
 
+Or what a stream gives, whose epochs end where it says.
+"""
+
+import itertools
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -8,24 +13,40 @@ import numpy as np
 from jax import lax
 
 from lecture_opt.numerics import PyTree
-from lecture_opt.training import checks, sharding
+from lecture_opt.training import checks, sharding, streams
 
 
 class Source(NamedTuple):
     """What batches are drawn from."""
 
     data: PyTree
+    """The examples; of a stream, its first batch."""
     examples: int
     batch_size: int | None
     """`None` where each batch is all the data."""
     key: jax.Array | None
+    step: int
+    """The steps done before the run."""
+    begun: tuple[int, int]
+    """The epoch of the run's first step, and how many batches of it were drawn before."""
+    stream: streams.Stream | None = None
+    feed: Iterator[streams.Fed] | None = None
+
+    @property
+    def per_epoch(self) -> int | None:
+        """Steps of an epoch; `None` for a stream, which tells by its end."""
+        if self.stream is not None:
+            return None
+        return 1 if self.batch_size is None else self.examples // self.batch_size
 
 
-def source(data: PyTree, batch_size: Any, key: Any) -> Source:
-    """What batches are drawn from: the data on the device, and a size that it and they allow."""
+def source(data: PyTree, batch_size: Any, key: Any, step: int) -> Source:
+    """What batches are drawn from that step on: the data on the device, a size that they allow."""
+    if streams.is_stream(data):
+        return _streamed(data, batch_size, key, step)
     data, examples = checks.check_data(data)
     if batch_size is None:
-        return Source(data, examples, None, None)
+        return Source(data, examples, None, None, step, (step, 0))
     key = checks.check_key(key)
     size, parts = checks.check_count("batch_size", batch_size, 1), sharding.parts(data)
     if size % parts:
@@ -34,7 +55,32 @@ def source(data: PyTree, batch_size: Any, key: Any) -> Source:
         )
     if size > examples:
         raise ValueError(f"fit: batch_size is {size} and data has {examples} examples")
-    return Source(data, examples, size, key)
+    return Source(data, examples, size, key, step, divmod(step, examples // size))
+
+
+def _streamed(stream: streams.Stream, batch_size: Any, key: Any, step: int) -> Source:
+    for name, value in (("batch_size", batch_size), ("key", key)):
+        if value is not None:
+            raise ValueError(
+                f"fit: {name} is given and data is a function, whose batches come as they are"
+            )
+    begun = streams.place_of(stream, step)
+    feed = streams.feed(stream, *begun)
+    first = next(feed)
+    batch = jax.tree.map(jnp.asarray, first.batch)
+    return Source(batch, 0, None, None, step, begun, stream, itertools.chain([first], feed))
+
+
+def fed(source: Source, step: int, place: tuple[int, int]) -> Iterator[streams.Fed] | None:
+    """What the stream gives from that step on; `None` where there is no stream."""
+    if source.stream is None or step == source.step:
+        return source.feed
+    return streams.feed(source.stream, *place, like=source.data)
+
+
+def place_after(source: Source, step: int, last: tuple[streams.Fed, ...]) -> tuple[int, int]:
+    """The epoch of the next step, and how many batches of it were drawn."""
+    return (last[-1].epoch, last[-1].done) if last else divmod(step, source.per_epoch or 1)
 
 
 class Place(NamedTuple):

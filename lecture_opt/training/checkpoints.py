@@ -6,88 +6,27 @@ Orbax writes it beside and renames it when it is whole; one no longer wanted is 
 """
 
 import contextlib
-import dataclasses
 import math
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from lecture_opt.numerics import PyTree
-from lecture_opt.training import checks, contents, identity
+from lecture_opt.training import contents, identity
+from lecture_opt.training import history as histories
+from lecture_opt.training.history import History, Snapshot
+from lecture_opt.training.saving import Checkpoint
 
 _TRASH = "deleted"
-
-
-@dataclasses.dataclass(frozen=True)
-class Checkpoint:
-    """Where and when `fit` saves a run, and which checkpoints it keeps.
-
-    Attributes:
-        directory: A new or empty folder, or that of the run to go on with.
-        every: Steps between two checkpoints; there is one after the last step, too.
-        keep: How many of the latest are kept, beside the best.
-        best: The number by which the lowest is best, from an evaluation: `lambda accuracy:
-            -accuracy`; only checkpoints at an evaluation compete. By default, the mean training
-            loss since the checkpoint before. NaN and infinity are never best.
-        accept: What may differ from the run in the folder: "data" (its values), "step" (the loss
-            and the optimizer's hyperparameters). By default a difference is an error.
-    """
-
-    directory: str | os.PathLike[str]
-    every: int = 1000
-    keep: int = 3
-    best: Callable[[Any], float] | None = None
-    accept: Collection[str] = ()
-
-
-def configured(checkpoint: Any, eval_fn: Any) -> Checkpoint | None:
-    """The checkpoint's configuration; a path stands for one with the defaults."""
-    if checkpoint is None:
-        return None
-    if isinstance(checkpoint, (str, os.PathLike)):
-        checkpoint = Checkpoint(checkpoint)
-    if not isinstance(checkpoint, Checkpoint):
-        raise TypeError(f"fit: checkpoint is {checkpoint!r}; wanted a folder or a Checkpoint")
-    if not isinstance(checkpoint.directory, (str, os.PathLike)) or not str(checkpoint.directory):
-        raise TypeError(f"fit: checkpoint.directory is {checkpoint.directory!r}; wanted a path")
-    if "://" in str(checkpoint.directory):
-        raise ValueError(
-            f"fit: checkpoint.directory is {checkpoint.directory!r}; wanted a folder of a mounted "
-            "file system, as gcsfuse makes one of a bucket"
-        )
-    if checkpoint.best is not None and eval_fn is None:
-        raise ValueError("fit: checkpoint.best is given and eval_fn is not")
-    if isinstance(checkpoint.accept, str) or not set(checkpoint.accept) <= set(identity.ACCEPTABLE):
-        raise ValueError(
-            f"fit: checkpoint.accept is {checkpoint.accept!r}; wanted some of "
-            f"{list(identity.ACCEPTABLE)}"
-        )
-    return dataclasses.replace(
-        checkpoint,
-        every=checks.check_count("checkpoint.every", checkpoint.every, 1),
-        keep=checks.check_count("checkpoint.keep", checkpoint.keep, 1),
-    )
-
-
-class History(NamedTuple):
-    """What a run has seen so far."""
-
-    losses: list[np.ndarray]
-    evaluations: list[tuple[int, Any]]
-
-
-class Snapshot(NamedTuple):
-    """A run after some step, as a checkpoint holds it."""
-
-    step: int
-    params: PyTree
-    opt_state: PyTree
-    history: History
+_OF_SYSTEMS = {
+    "lost+found", "Thumbs.db", "desktop.ini", "@eaDir", "$RECYCLE.BIN", "System Volume Information",
+}  # fmt: skip
+"""What systems put into folders; so they do with names that begin with a dot."""
 
 
 class Store(NamedTuple):
@@ -120,6 +59,9 @@ def opened(checkpoint: Checkpoint, run: dict[str, Any]) -> Iterator[Store]:
         ),
         cleanup_tmp_directories=True,
         todelete_subdir=_TRASH,
+        # Made on a thread, a folder that can't be made leaves other threads waiting for it, and
+        # with them the process, for 20 minutes.
+        async_options=ocp.AsyncOptions(create_directories_asynchronously=False),
     )
     try:
         manager = ocp.CheckpointManager(directory, options=options)
@@ -141,14 +83,16 @@ def opened(checkpoint: Checkpoint, run: dict[str, Any]) -> Iterator[Store]:
 def save(store: Store, snapshot: Snapshot) -> None:
     """Start writing a checkpoint; waits for the one before."""
     ocp = _orbax()
-    step, params, opt_state, history = snapshot
-    state = contents.named(params=params, opt_state=opt_state)
-    seen = {"losses": np.concatenate(history.losses)} | contents.stacked(history.evaluations)
+    step, place, params, opt_state, history, best = snapshot
+    state = contents.named(params=params, opt_state=opt_state, best=best)
+    seen = histories.arrays(history)
     about = {
         "run": store.run,
         "state": contents.described(state),
         "history": contents.described(seen),
         "evaluation_steps": [at for at, _ in history.evaluations],
+        "place": place,
+        "ends": history.ends,
     }
     score = _score(store, step, history.evaluations, seen["losses"])
     with _writing(store, f"step {step}"):
@@ -167,14 +111,21 @@ def save(store: Store, snapshot: Snapshot) -> None:
 
 
 def restore(
-    store: Store, end: int, begun: Snapshot, eval_fn: Callable[[PyTree], Any] | None
+    store: Store,
+    end: tuple[float, float],
+    begun: Snapshot,
+    eval_fn: Callable[[PyTree], Any] | None,
 ) -> Snapshot:
-    """The latest checkpoint, its arrays placed like those of `begun`; `begun` where it is new."""
+    """The latest checkpoint, its arrays placed like those of `begun`; `begun` where it is new.
+
+    Args:
+        end: The step and the epoch that the run ends with.
+    """
     step = store.manager.latest_step()
     if step is None:
         return begun
     ocp = _orbax()
-    like = contents.named(params=begun.params, opt_state=begun.opt_state)
+    like = contents.named(params=begun.params, opt_state=begun.opt_state, best=begun.best)
     with _reading(store, step):
         wanted = ocp.args.Composite(about=ocp.args.JsonRestore())
         about = store.manager.restore(step, args=wanted)["about"]
@@ -182,18 +133,22 @@ def restore(
     where = f"fit: checkpoint: {_path(store, step)}"
     identity.check(where, run, store.run, store.checkpoint.accept)
     contents.check_state(where, described, contents.described(like))
-    if step > end:
-        raise ValueError(f"{where} is beyond the last step, {end}; ask for more steps")
+    epoch, done = about.get("place", (0, 0))
+    if step > end[0] or (epoch, done) > (end[1], 0):
+        last = f"step, {end[0]}; ask for more steps" if step > end[0] else f"epoch, {end[1]}"
+        raise ValueError(f"{where} is beyond the last {last}")
     with _reading(store, step):
         wanted = ocp.args.Composite(state=_restore_args(like), history=_restore_args(history))
         read = store.manager.restore(step, args=wanted)
     leaves = [read["state"].get(name, leaf) for name, leaf in like.items()]
-    tree = jax.tree.structure((begun.params, begun.opt_state))
-    params, opt_state = jax.tree.unflatten(tree, leaves)
+    tree = jax.tree.structure((begun.params, begun.opt_state, begun.best))
+    params, opt_state, best = jax.tree.unflatten(tree, leaves)
     seen = {name: read["history"].get(name, array) for name, array in history.items()}
-    losses = [seen.pop("losses")]
-    evaluations = contents.unstacked(about["evaluation_steps"], seen, eval_fn, params)
-    return Snapshot(step, params, opt_state, History(losses, evaluations))
+    steps, ends = about["evaluation_steps"], about.get("ends", [])
+    losses, metrics, rest = histories.parted(seen)
+    evaluations = contents.unstacked(steps, rest, eval_fn, params)
+    found = History([losses], metrics, ends, evaluations)
+    return Snapshot(step, (epoch, done), params, opt_state, found, best)
 
 
 def _score(
@@ -206,7 +161,11 @@ def _score(
         new = len(losses) if last is None else step - last
         return float(np.mean(losses[-new:], dtype=np.float64))
     at, value = evaluations[-1] if evaluations else (None, None)
-    return float(best(value)) if at == step else math.nan
+    score = best(value) if at == step else math.nan
+    try:
+        return float(score)
+    except TypeError:
+        raise TypeError(f"fit: checkpoint.best gives {score!r}; wanted a number") from None
 
 
 # ---- orbax, the folder, errors ------------------------------------------------------------
@@ -248,7 +207,7 @@ def _check_directory(directory: str) -> None:
             error.errno, f"fit: checkpoint: {directory} can't be written to: {error.strerror}"
         ) from error
     own = [n for n in names if n.isdigit() or n == _TRASH or ".orbax-checkpoint-tmp" in n]
-    foreign = [n for n in names if n not in own and n != "lost+found" and not n.startswith(".")]
+    foreign = [n for n in names if n not in {*own, *_OF_SYSTEMS} and not n.startswith(".")]
     if foreign:
         raise ValueError(
             f"fit: checkpoint: {directory} holds what is no checkpoint: "

@@ -23,21 +23,25 @@ from lecture_opt.numerics import PyTree
 from lecture_opt.training import contents
 from lecture_opt.training.batches import Source
 from lecture_opt.training.driver import equations
+from lecture_opt.training.history import Snapshot
 
 ACCEPTABLE = ("data", "step")
 """What of a run may differ from the checkpoint's, if the caller says so."""
 
 
 def facts(
-    source: Source, start_step: int, params: PyTree, opt_state: PyTree, step: core.ClosedJaxpr
+    source: Source, begun: Snapshot, step: core.ClosedJaxpr, metrics: list[str]
 ) -> dict[str, Any]:
-    """The run in short, as JSON holds it; `params` and `opt_state` are the first."""
+    """The run in short, as JSON holds it; `begun` is it before its first step."""
+    params, opt_state = begun.params, begun.opt_state
     key = None if source.key is None else np.asarray(jax.random.key_data(source.key))
     return {
-        "start_step": start_step,
+        "start_step": begun.step,
         "batch_size": source.batch_size,
         "key": None if key is None else key.tolist(),
         "data": contents.described(contents.named(data=source.data)),
+        "metrics": metrics,
+        "patience": None if begun.best is None else "given",
         "state": classes(opt_state),
         "values": [int(_digest(leaf)) for leaf in jax.tree.leaves(source.data)],
         "step": _program(step, opt_state, _placement((source.data, params, opt_state))),
@@ -46,8 +50,8 @@ def facts(
 
 def check(where: str, saved: dict[str, Any], wanted: dict[str, Any], accept: Any) -> None:
     """That the checkpoint is of this run, up to what may differ."""
-    for name in ("start_step", "batch_size", "key", "data"):
-        if saved.get(name) != wanted[name]:
+    for name in ("start_step", "batch_size", "key", "data", "metrics", "patience"):
+        if (saved.get(name) or None) != (wanted[name] or None):
             raise ValueError(
                 f"{where} is of a run with {name} {saved.get(name)}, and this has {wanted[name]}; "
                 "give the arguments of that run, or another folder"

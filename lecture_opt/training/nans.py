@@ -10,31 +10,35 @@ import numpy as np
 from lecture_opt import rows
 from lecture_opt.numerics import PyTree
 from lecture_opt.training import batches, sharding
+from lecture_opt.training.steps import Chunk
 
 
 def explain(
-    loss_fn: Any, ids_fn: Any, params: PyTree, source: batches.Source, step: int, *, first: bool
+    loss_fn: Any, ids_fn: Any, params: PyTree, source: batches.Source, step: int, chunk: Chunk
 ) -> None:
-    """Ask the loss outside jit for the batch of that step, whose loss was NaN.
+    """Ask the loss outside jit for the batch of the first step whose loss was NaN.
 
     Args:
+        loss_fn: `(params, batch)`, without metrics.
         params: Those before the run.
-        first: Whether no step was done before.
+        step: The steps done before the chunk.
+        chunk: Its losses, in which there is a NaN.
 
     Raises:
         ValueError: What the loss says of its batch: a label that is out of range, say.
     """
     if jax.process_count() > 1:
         return  # a process has only its part of the batch
-    where = tuple(sharding.placement(source.data, source.data).data)
-    place = batches.start(source, step)
-    batch, _ = batches.draw(place, source.data, source.key, source.batch_size, where)
+    at = int(np.isnan(chunk.told.loss).argmax())
+    batch = _batch(source, step, at, chunk)
+    if batch is None:
+        return
     known = sharding.gathered(params, sharding.explicit_axes(source.data))
     try:
         loss = loss_fn(known if ids_fn is None else rows.gather(known, ids_fn(batch)), batch)
     except ValueError as error:
-        raise ValueError(f"fit: the loss of step {step} is NaN, as {error}") from error
-    if first and bool(jnp.isnan(loss)):
+        raise ValueError(f"fit: the loss of step {step + at} is NaN, as {error}") from error
+    if step + at == source.step and bool(jnp.isnan(loss)):
         found = _not_numbers(params=params, batch=batch)
         cause = f"{found[0]} holds NaN" if found else "params and batch hold no NaN"
         warnings.warn(
@@ -42,6 +46,16 @@ def explain(
             "under jax.debug_nans(True) to see where it arises",
             stacklevel=4,
         )
+
+
+def _batch(source: batches.Source, step: int, at: int, chunk: Chunk) -> PyTree:
+    """The batch of the step `at` of the chunk; `None` where a stream's is gone."""
+    if source.stream is not None:
+        behind = len(chunk.told.loss) - at
+        return chunk.fed[-behind].batch if behind <= len(chunk.fed) else None
+    where = tuple(sharding.placement(source.data, source.data).data)
+    place = batches.start(source, step + at)
+    return batches.draw(place, source.data, source.key, source.batch_size, where)[0]
 
 
 def _not_numbers(**trees: PyTree) -> list[str]:

@@ -1,7 +1,6 @@
 """The progress bar of `fit`."""
 
 import contextlib
-import math
 from collections.abc import Callable, Iterator
 
 
@@ -17,8 +16,8 @@ def check_progress(shown: bool) -> None:
 
 
 @contextlib.contextmanager
-def progress_bar(shown: bool, steps: int) -> Iterator[Callable[[int, float], None]]:
-    """A function that is told the steps done and the last loss, and draws them if `shown`."""
+def progress_bar(shown: bool, steps: int | None) -> Iterator[Callable[..., None]]:
+    """A function that is told the steps done, the last loss and metrics, and draws them."""
     if not shown:
         yield _silent
         return
@@ -26,10 +25,16 @@ def progress_bar(shown: bool, steps: int) -> Iterator[Callable[[int, float], Non
     from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
     columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, "loss {task.fields[loss]:.4g}", console=Console(stderr=True)) as bar:
-        task = bar.add_task("fit", total=steps, loss=math.nan)
-        yield lambda done, loss: bar.update(task, completed=done, loss=float(loss))
+    with Progress(*columns, "{task.fields[told]}", console=Console(stderr=True)) as bar:
+        task = bar.add_task("fit", total=steps, told="")
+
+        def report(done: int, loss: float, metrics: dict[str, float]) -> None:
+            told = ({"loss": loss} | metrics).items()
+            text = "  ".join(f"{name} {float(value):.4g}" for name, value in told)
+            bar.update(task, completed=done, told=text)
+
+        yield report
 
 
-def _silent(done: int, loss: float) -> None:  # the bar's signature
+def _silent(done: int, loss: float, metrics: dict[str, float]) -> None:  # the bar's signature
     """Draws nothing."""

@@ -140,13 +140,13 @@ def placement(carry: PyTree, data: PyTree) -> Placement:
 
 
 @contextlib.contextmanager
-def entered(*trees: PyTree) -> Iterator[Callable[[PyTree], PyTree]]:
-    """The context for programs over the mesh that the trees lie on.
+def entered(**arguments: PyTree) -> Iterator[Callable[[PyTree], PyTree]]:
+    """The context for programs over the mesh that the arguments lie on.
 
     Yields:
-        A function that copies to each device of that mesh what lies on no mesh.
+        A function that copies to each device of that mesh what is cut over no mesh.
     """
-    mesh = _common_mesh(trees)
+    mesh = _common_mesh(arguments)
     explicit = mesh is not None and _explicit(mesh)
     if mesh is not None and explicit and not hasattr(jax, "set_mesh"):
         raise ValueError(
@@ -205,11 +205,27 @@ def parts(data: PyTree) -> int:
     return math.lcm(*(_parts(leaf) for leaf in jax.tree.leaves(data)))
 
 
-def _common_mesh(trees: PyTree) -> Mesh | None:
-    found: set[Any] = {at.mesh for at in map(_mesh_sharding, jax.tree.leaves(trees)) if at}
-    if len(found) > 1:
-        raise ValueError(f"fit: params, opt_state and data lie on {len(found)} meshes: {found}")
-    return found.pop() if found else None
+def _common_mesh(arguments: dict[str, PyTree]) -> Mesh | None:
+    """The mesh that arrays are cut over, else one that they lie on; one that is set is no choice.
+
+    Inside `jax.set_mesh` whatever is made lies whole on each device of that mesh.
+    """
+    whole: Mesh | None = None
+    cut: dict[Mesh, str] = {}
+    for name, tree in arguments.items():
+        for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+            where: Any = _mesh_sharding(leaf)
+            if where is not None:
+                whole = whole or where.mesh
+                if not where.is_fully_replicated:
+                    cut.setdefault(where.mesh, name + jax.tree_util.keystr(path))
+    if len(cut) > 1:
+        told = " and ".join(f"{name} is cut over {mesh}" for mesh, name in cut.items())
+        raise ValueError(
+            f"fit: {told}; wanted one mesh: jax.device_put(array, NamedSharding(mesh, spec)), "
+            "shard_data or shard_params put an array on it"
+        )
+    return next(iter(cut), whole)
 
 
 def _on(tree: PyTree, mesh: Mesh) -> PyTree:

@@ -1,7 +1,9 @@
 """The compiled step, and how many of them run: as one `lax.scan`, or one by one from the host."""
 
+import itertools
 import re
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, TypeAlias
 
 import jax
@@ -13,13 +15,25 @@ from jax.extend import core
 
 from lecture_opt import rows
 from lecture_opt.numerics import PyTree
-from lecture_opt.training import batches, sharding
-from lecture_opt.training.checks import check_loss, check_untraced
+from lecture_opt.training import batches, sharding, streams
+from lecture_opt.training.checks import check_loss, check_untraced, check_updated
 from lecture_opt.training.driver import prefers_host_steps
 from lecture_opt.training.programs import Found, kept
 
-LossFn: TypeAlias = Callable[[PyTree, PyTree], jax.Array]
+LossFn: TypeAlias = Callable[[PyTree, PyTree], Any]
 IdsFn: TypeAlias = Callable[[PyTree], PyTree]
+
+_AHEAD = 8
+"""The host waits for so many steps on a stream's batches when as many more are begun."""
+
+
+class Functions(NamedTuple):
+    """What a step is made of."""
+
+    loss_fn: LossFn
+    optimizer: optax.GradientTransformation
+    ids_fn: IdsFn | None
+    has_aux: bool
 
 
 class Carry(NamedTuple):
@@ -30,10 +44,46 @@ class Carry(NamedTuple):
     place: batches.Place | None
 
 
+class Static(NamedTuple):
+    """What a program is compiled for, beside shapes."""
+
+    batch_size: int | None
+    has_aux: bool
+    where: sharding.Placement
+
+
+class Told(NamedTuple):
+    """What a step tells, or many of them."""
+
+    loss: Any
+    metrics: dict[str, Any]
+
+
+class Chunk(NamedTuple):
+    """What some steps tell; of a stream, also the last of its batches."""
+
+    told: Told
+    fed: tuple[streams.Fed, ...] = ()
+
+
+Advance: TypeAlias = Callable[[Carry, int, Iterator[streams.Fed] | None], tuple[Carry, Chunk]]
+"""Takes so many steps, or fewer where the epoch of a stream ends."""
+
+
+class Steps(NamedTuple):
+    """The steps of a run."""
+
+    advance: Advance
+    traced: core.ClosedJaxpr
+    """One of them."""
+    metrics: list[str]
+    """The names of what it tells beside its loss."""
+
+
 class Program(NamedTuple):
     """A compiled step, and many of them as one `scan`; both overwrite the carry.
 
-    They take `(carry, data, key, batch_size, where)`, and `chunk` a length, too.
+    They take `(carry, data, key, static)`, and `chunk` a length, too.
     """
 
     step: Any
@@ -41,22 +91,18 @@ class Program(NamedTuple):
 
 
 def chunks(
-    loss_fn: LossFn,
-    optimizer: optax.GradientTransformation,
-    ids_fn: IdsFn | None,
+    functions: Functions,
     source: batches.Source,
     carry: Carry,
-) -> tuple[Callable[[Carry, int], tuple[Carry, np.ndarray]], core.ClosedJaxpr]:
-    """A function that takes so many steps, by `scan` or one by one, and gives their losses.
-
-    Returns:
-        It, and a step, traced.
-    """
+    place: Callable[[PyTree], PyTree],
+) -> Steps:
+    """What takes steps: by `scan`, or one by one."""
+    loss_fn, optimizer, ids_fn, has_aux = functions
     program = kept(build, loss_fn, optimizer.update, ids_fn)
     where = sharding.placement(carry, source.data)
-    rest = source.data, source.key, source.batch_size, where
+    rest = source.data, source.key, Static(source.batch_size, has_aux, where)
     try:
-        jaxpr = program.step.trace(carry, *rest).jaxpr
+        traced = program.step.trace(carry, *rest)
     except (TypeError, ValueError) as error:
         if ids_fn is not None or not _of_rows(optimizer, carry.opt_state):
             raise
@@ -64,71 +110,99 @@ def chunks(
             "fit: ids_fn is not given, and the optimizer is one of lecture_opt.rows, for losses "
             f"that get the rows of a batch; without it the loss gets whole tables: {error}"
         ) from error
-    check_untraced(**{"what loss_fn or optimizer closes over": jaxpr.consts})
+    check_untraced(**{"what loss_fn or optimizer closes over": traced.jaxpr.consts})
 
-    def scanned(carry: Carry, length: int) -> tuple[Carry, np.ndarray]:
-        carry, losses = program.chunk(carry, *rest, length)
-        return carry, np.array(losses)
+    def scanned(carry: Carry, length: int, _: Any) -> tuple[Carry, Chunk]:
+        carry, told = program.chunk(carry, *rest, length)
+        return carry, Chunk(jax.tree.map(np.array, told))
 
-    def one_by_one(carry: Carry, length: int) -> tuple[Carry, np.ndarray]:
-        losses = []
+    def one_by_one(carry: Carry, length: int, _: Any) -> tuple[Carry, Chunk]:
+        told = []
         for _ in range(length):
-            carry, loss = program.step(carry, *rest)
-            losses.append(loss)
-        return carry, np.stack(jax.device_get(losses))
+            carry, one = program.step(carry, *rest)
+            told.append(one)
+        return carry, _gathered(told)
 
     platform = min(device.platform for device in jax.tree.leaves(carry.params)[0].devices())
-    return one_by_one if prefers_host_steps(jaxpr, platform) else scanned, jaxpr
+    advance: Advance = one_by_one if prefers_host_steps(traced.jaxpr, platform) else scanned
+    if source.stream is not None:
+        advance = _fed(program, rest[-1], place)
+    return Steps(advance, traced.jaxpr, sorted(traced.out_info[1].metrics))
+
+
+def _fed(program: Program, static: Static, place: Callable[[PyTree], PyTree]) -> Advance:
+    """Steps on batches from the host, of which few wait on the device at once."""
+    found = False
+
+    def fell(told: list[Told]) -> bool:
+        """Waits for these steps, and stops at the first NaN, while its batch is at hand."""
+        nonlocal found
+        known, found = found, found or bool(np.isnan(jax.device_get([t.loss for t in told])).any())
+        return found and not known
+
+    def advance(carry: Carry, length: int, feed: Any) -> tuple[Carry, Chunk]:
+        told, last = [], deque[streams.Fed](maxlen=2 * _AHEAD)
+        for fed in itertools.islice(feed, length):
+            carry, one = program.step(carry, place(fed.batch), None, static)
+            told.append(one)
+            last.append(fed)
+            if fed.done == 0 or (len(told) % _AHEAD == 0 and fell(told[-2 * _AHEAD : -_AHEAD])):
+                break
+        return carry, _gathered(told, tuple(last))
+
+    return advance
+
+
+def _gathered(told: list[Told], fed: tuple[streams.Fed, ...] = ()) -> Chunk:
+    def stacked(*leaves: jax.Array) -> np.ndarray:
+        return np.array([np.asarray(leaf) for leaf in leaves])  # a tenth of what device_get takes
+
+    return Chunk(jax.tree.map(stacked, *told), fed)
 
 
 def build(loss: Found, update: Found, ids: Found) -> Program:
     """The programs of these functions, compiled once per shapes, shardings and length."""
 
-    def step(
-        carry: Carry, data: PyTree, key: Any, batch_size: int | None, where: sharding.Placement
-    ) -> tuple[Carry, jax.Array]:
+    def step(carry: Carry, data: PyTree, key: Any, static: Static) -> tuple[Carry, Told]:
         loss_fn, ids_fn = loss(), ids()
-        batch, place = batches.draw(carry.place, data, key, batch_size, where.data)
+        batch, place = batches.draw(carry.place, data, key, static.batch_size, static.where.data)
         axes = sharding.explicit_axes(data)
 
-        def value_fn(params: PyTree) -> jax.Array:
-            return check_loss(loss_fn(sharding.gathered(params, axes), batch))
+        def told(params: PyTree) -> tuple[jax.Array, dict[str, jax.Array]]:
+            return check_loss(loss_fn(sharding.gathered(params, axes), batch), static.has_aux)
 
         rows_of = None if ids_fn is None else ids_fn(batch)
-        params, opt_state, value = _moved(value_fn, update(), carry, rows_of)
-        return sharding.keep(Carry(params, opt_state, place), where.carry), value
+        params, opt_state, value = _moved(told, update(), carry, rows_of)
+        return sharding.keep(Carry(params, opt_state, place), static.where.carry), value
 
-    one = jax.jit(step, static_argnums=(3, 4), donate_argnums=0)
+    one = jax.jit(step, static_argnums=3, donate_argnums=0)
 
     def chunk(
-        carry: Carry,
-        data: PyTree,
-        key: Any,
-        batch_size: int | None,
-        where: sharding.Placement,
-        length: int,
-    ) -> tuple[Carry, jax.Array]:
-        return lax.scan(
-            lambda carry, _: one(carry, data, key, batch_size, where), carry, length=length
-        )
+        carry: Carry, data: PyTree, key: Any, static: Static, length: int
+    ) -> tuple[Carry, Told]:
+        return lax.scan(lambda carry, _: one(carry, data, key, static), carry, length=length)
 
-    return Program(one, jax.jit(chunk, static_argnums=(3, 4, 5), donate_argnums=0))
+    return Program(one, jax.jit(chunk, static_argnums=(3, 4), donate_argnums=0))
 
 
 def _moved(
-    value_fn: Callable[[PyTree], jax.Array], update: Any, carry: Carry, ids: PyTree
-) -> tuple[PyTree, PyTree, jax.Array]:
-    """The parameters and the state after a step, and the loss before it."""
+    told: Callable[[PyTree], tuple[jax.Array, dict[str, jax.Array]]],
+    update: Any,
+    carry: Carry,
+    ids: PyTree,
+) -> tuple[PyTree, PyTree, Told]:
+    """The parameters and the state after a step, and what the loss told before it."""
     params, opt_state, _ = carry
     if ids is None:
-        loss, grads = jax.value_and_grad(value_fn)(params)
+        (loss, metrics), grads = jax.value_and_grad(told, has_aux=True)(params)
     else:
-        grad_fn = rows.value_and_row_grad(value_fn, lambda: ids)
-        loss, grads = grad_fn(params, opt_state=opt_state)
+        grad_fn = rows.value_and_row_grad(told, lambda: ids, has_aux=True)
+        (loss, metrics), grads = grad_fn(params, opt_state=opt_state)
     grads = jax.tree.map(jnp.conj, grads)  # a complex gradient descends by its conjugate
-    extra = {"value": loss, "grad": grads, "value_fn": value_fn}
+    extra = {"value": loss, "grad": grads, "value_fn": lambda params: told(params)[0]}
     try:
-        updates, opt_state = _updated(update, grads, opt_state, params, extra)
+        result = _updated(update, grads, opt_state, params, extra)
+        updates, opt_state = check_updated(grads, opt_state, result)
     except (TypeError, ValueError) as error:
         if ids is not None:
             error.add_note(
@@ -136,7 +210,7 @@ def _moved(
                 "optimizer of lecture_opt.rows; rows.lazy(optimizer) makes one of any"
             )
         raise
-    return rows.apply_updates(params, updates), opt_state, loss
+    return rows.apply_updates(params, updates), opt_state, Told(loss, metrics)
 
 
 def _of_rows(optimizer: optax.GradientTransformation, state: PyTree) -> bool:

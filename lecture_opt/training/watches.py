@@ -9,70 +9,95 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend import core
 
 from lecture_opt import rows
 from lecture_opt.numerics import PyTree
-from lecture_opt.training import checkpoints, checks, identity, progress, sharding
+from lecture_opt.training import checkpoints, checks, history, identity, progress, saving, sharding
 from lecture_opt.training.batches import Source
-from lecture_opt.training.checkpoints import Checkpoint, Snapshot, Store
+from lecture_opt.training.checkpoints import Store
+from lecture_opt.training.history import Snapshot
+from lecture_opt.training.saving import Checkpoint
+from lecture_opt.training.steps import Steps
 
 _LONGEST_CHUNK = 100
 _SHORTEST_CHUNK = 10
 
 
 class Watch(NamedTuple):
-    """The arguments of `fit` that are not part of a step, and what `opened` adds to them."""
+    """The arguments of `fit` that are not part of a step, and what is added to them."""
 
-    steps: int
+    steps: int | None
+    epochs: int | None
     start: int
     chunk: int | None
     eval_fn: Callable[[PyTree], Any] | None
     eval_every: int | None
     until: Callable[[Any], bool] | None
+    patience: int | None
     callback: Callable[[int, PyTree, np.ndarray], None] | None
     progress: bool
     checkpoint: str | os.PathLike[str] | Checkpoint | None
-    report: Callable[[int, float], None] | None = None
+    end: float = math.inf
+    """The last step, infinite where a stream's epochs end the run."""
+    last_epoch: float = math.inf
+    report: Callable[..., None] | None = None
     store: Store | None = None
 
-    @property
-    def end(self) -> int:
-        """The last step."""
-        return self.start + self.steps
 
-
-def checked(watch: Watch) -> Watch:
-    """The watch, if its arguments are right, with the length of a chunk."""
-    watch = watch._replace(
-        steps=checks.check_count("steps", watch.steps, 1),
-        start=checks.check_count("start_step", watch.start, 0),
-    )
+def checked(watch: Watch, source: Source) -> Watch:
+    """The watch, if its arguments are right, with its end and the length of a chunk."""
+    watch = _ended(watch, source)
     progress.check_progress(watch.progress)
-    checks.check_evaluation(watch.eval_fn, watch.eval_every, watch.until)
-    saving = checkpoints.configured(watch.checkpoint, watch.eval_fn)
-    stops = [n for n in (watch.eval_every, saving and saving.every) if n]
-    if watch.chunk is None:
-        return watch._replace(checkpoint=saving, chunk=chunk_length(watch.steps, *stops))
-    return watch._replace(checkpoint=saving, chunk=checks.check_count("chunk", watch.chunk, 1))
+    checks.check_evaluation(watch.eval_fn, watch.eval_every, watch.until, watch.patience)
+    if watch.patience is not None:
+        checks.check_count("patience", watch.patience, 1)
+        if watch.epochs is None and watch.eval_every is None:
+            raise ValueError("fit: patience is given with steps, and eval_every is not")
+    configured = saving.configured(watch.checkpoint, watch.eval_fn)
+    if watch.chunk is not None:
+        return watch._replace(
+            checkpoint=configured, chunk=checks.check_count("chunk", watch.chunk, 1)
+        )
+    stops = [n for n in (watch.eval_every, configured and configured.every) if n]
+    steps = _LONGEST_CHUNK if math.isinf(watch.end) else int(watch.end) - watch.start
+    return watch._replace(checkpoint=configured, chunk=chunk_length(steps, *stops))
+
+
+def _ended(watch: Watch, source: Source) -> Watch:
+    """The watch with what ends the run; epochs of arrays are so many steps."""
+    if (watch.steps is None) == (watch.epochs is None):
+        given = "neither is given" if watch.steps is None else "both are given"
+        raise TypeError(f"fit: steps or epochs says how long to train, and {given}")
+    if watch.epochs is None:
+        steps = checks.check_count("steps", watch.steps, 1)
+        return watch._replace(steps=steps, end=watch.start + steps)
+    last = source.begun[0] + checks.check_count("epochs", watch.epochs, 1)
+    if source.per_epoch is None:
+        return watch._replace(last_epoch=last)
+    every = watch.eval_every
+    if every is None and watch.eval_fn is not None:
+        every = source.per_epoch
+    return watch._replace(end=last * source.per_epoch, eval_every=every)
 
 
 @contextlib.contextmanager
 def opened(
-    watch: Watch, source: Source, begun: Snapshot, step: core.ClosedJaxpr
+    watch: Watch, source: Source, begun: Snapshot, steps: Steps
 ) -> Iterator[tuple[Watch, Snapshot]]:
     """The watch with its bar and folder open, and the snapshot to go on from."""
     axes, eval_fn = sharding.explicit_axes(source.data), watch.eval_fn
     if eval_fn is not None:
         watch = watch._replace(eval_fn=lambda params: eval_fn(sharding.gathered(params, axes)))
     with contextlib.ExitStack() as stack:
-        bar = progress.progress_bar(watch.progress, watch.steps)
+        total = None if math.isinf(watch.end) else int(watch.end) - watch.start
+        bar = progress.progress_bar(watch.progress, total)
         watch = watch._replace(report=stack.enter_context(bar))
         if isinstance(watch.checkpoint, Checkpoint):
-            facts = identity.facts(source, watch.start, begun.params, begun.opt_state, step)
+            facts = identity.facts(source, begun, steps.traced, steps.metrics)
             store = stack.enter_context(checkpoints.opened(watch.checkpoint, facts))
             watch = watch._replace(store=store)
-            begun = checkpoints.restore(store, watch.end, begun, watch.eval_fn)
+            end = watch.end, watch.last_epoch
+            begun = checkpoints.restore(store, end, begun, watch.eval_fn)
         yield watch, begun
 
 
@@ -90,34 +115,46 @@ def interruptible(watch: Watch) -> Iterator[None]:
         raise
 
 
-def look(watch: Watch, now: Snapshot) -> bool:
+def look(watch: Watch, now: Snapshot) -> tuple[Snapshot, bool]:
     """Report, evaluate and save after a chunk; whether the evaluation ends the run."""
     losses, store, ended = now.history.losses[-1], watch.store, False
-    if watch.report is not None:
-        watch.report(now.step - watch.start, losses[-1])
+    if watch.report is not None and watch.progress:
+        metrics = history.means(now.history, watch.start, now.step)[-1:]
+        watch.report(now.step - watch.start, losses[-1], metrics[0][1] if metrics else {})
     if watch.callback is not None:
         watch.callback(now.step, own(_params(now)), losses)
-    if watch.eval_fn is not None and _due(watch, now.step, watch.eval_every):
+    if watch.eval_fn is not None and _evaluates(watch, now):
         value = jax.tree.map(np.array, watch.eval_fn(_params(now)))
         now.history.evaluations.append((now.step, value))
+        if watch.patience is not None and history.stalled(now.history) == 0:
+            now = now._replace(best=own(_params(now)))
         ended = reached(watch, now)
-    if store is not None and (ended or _due(watch, now.step, store.checkpoint.every)):
+    if store is not None and (ended or _due(watch, now, store.checkpoint.every)):
         params, opt_state = own((now.params, now.opt_state))
         checkpoints.save(store, now._replace(params=params, opt_state=opt_state))
-    return ended
+    return now, ended
 
 
 def reached(watch: Watch, now: Snapshot) -> bool:
     """Whether the evaluation of this step, if there is one, ends the run."""
     at, value = now.history.evaluations[-1] if now.history.evaluations else (None, None)
-    return watch.until is not None and at == now.step and bool(watch.until(value))
+    if at != now.step:
+        return False
+    if watch.patience is not None and history.stalled(now.history) >= watch.patience:
+        return True
+    return watch.until is not None and bool(watch.until(value))
+
+
+def over(watch: Watch, now: Snapshot) -> bool:
+    """Whether the run has done its steps or its epochs."""
+    return now.step >= watch.end or now.place[0] >= watch.last_epoch
 
 
 def next_stop(watch: Watch, step: int) -> int:
     """The step at which the chunk that starts here ends."""
     saves = watch.store and watch.store.checkpoint.every
     looks = [step - step % every + every for every in (watch.eval_every, saves) if every]
-    return min(step + (watch.chunk or 1), watch.end, *looks)
+    return int(min(step + (watch.chunk or 1), watch.end, *looks))
 
 
 def chunk_length(steps: int, *stops: int) -> int:
@@ -138,5 +175,11 @@ def _params(now: Snapshot) -> PyTree:
     return rows.finalize(now.params, now.opt_state)[0]
 
 
-def _due(watch: Watch, step: int, every: int | None) -> bool:
-    return step == watch.end or (every is not None and step % every == 0)
+def _evaluates(watch: Watch, now: Snapshot) -> bool:
+    """Whether this step is evaluated: with epochs, by default the last of each."""
+    by_epoch = watch.epochs is not None and watch.eval_every is None
+    return _due(watch, now, watch.eval_every) or (by_epoch and now.place[1] == 0)
+
+
+def _due(watch: Watch, now: Snapshot, every: int | None) -> bool:
+    return over(watch, now) or (every is not None and now.step % every == 0)

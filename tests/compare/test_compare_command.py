@@ -1,5 +1,7 @@
 """The command: tables, verdicts and the results file; what makes no sense is refused first."""
 
+import argparse
+import dataclasses
 import json
 import re
 from dataclasses import fields
@@ -10,7 +12,9 @@ import pytest
 
 from lecture_opt import cli, compare, specs
 from lecture_opt.cli import compare as command
+from lecture_opt.cli import compare_options
 from lecture_opt.compare import results as results_module
+from lecture_opt.compare.results.types import Costs
 from lecture_opt.compare.runs import study
 from lecture_opt.compare.show import terminal
 
@@ -54,10 +58,10 @@ def test_tables_and_verdicts_are_printed(ran):
     assert "Against optax:adam, equivalent on 2 of 2 tasks: lecture:adam." in shown
 
 
-def test_nothing_unfinished_is_left(ran):
+def test_all_is_written_and_the_runs_are_kept(ran):
     names = {path.name for path in ran[0].iterdir()}
     assert set(command.WRITTEN) <= names
-    assert "unfinished" not in names
+    assert list((ran[0] / "runs").glob("*.npz"))
     assert not any(name.startswith(".") for name in names)
 
 
@@ -69,7 +73,7 @@ def test_an_optimizer_against_itself_under_another_name_is_not_told_apart(result
 
 
 def test_the_results_say_how_they_came(results):
-    assert results["format"] == 3
+    assert results["format"] == compare.results.FORMAT
     assert set(results["versions"]) >= {"lecture_opt", "jax", "jaxlib", "optax", "numpy", "python"}
     assert results["device"]["platform"] == "cpu"
     protocol = results["protocol"]
@@ -99,7 +103,7 @@ def test_the_lengths_and_the_order_in_the_results_hold_together(results):
                 in (cell["tuning"]["draws"]["learning_rate"])
             )
             assert cell["test"]["low"] <= cell["test"]["mean"] <= cell["test"]["high"]
-            assert set(cell["cost"]) == {field.name for field in fields(results_module.Cost)}
+            assert set(cell["cost"]) == {field.name for field in fields(Costs)}
     adam = results["tasks"][0]["cells"][0]
     assert adam["cost"]["state_bytes"] >= 2 * adam["cost"]["parameter_bytes"] - 8
 
@@ -171,6 +175,12 @@ def test_too_few_seeds_to_show_anything_is_said():
         (["--optimizer", "optax:lbfgs"], "can't train"),
         (["--optimizer", "optax:sgd(learning_rate=0.1)"], "leave it out"),
         (["--optimizer", "optax:adam(b1=log(0, 1))"], "0 < low < high"),
+        (
+            ["--tune", "weight_decay", "--optimizer", "optax:adam"],
+            "none of the optimizers takes it",
+        ),
+        (["--schedule", "cosine"], "wanted one of warmup_cosine"),
+        (["--evaluations", "0"], "--evaluations 0: wanted at least 1"),
         (["--optimizer", "MINE:ready"], "needs a constructor that takes"),
         (["--optimizer", "MINE:broken"], "not today"),
         (["--baseline", "optax:lion"], "takes no part"),
@@ -208,7 +218,7 @@ def test_a_task_whose_loss_is_no_scalar_is_refused():
     "arguments",
     [
         {"steps": 0},
-        {"steps": 10, "evaluations": 3},
+        {"evaluations": 0},
         {"batch_size": 0},
         {"draws": 0},
         {"tuning_seed_count": 0},
@@ -276,3 +286,88 @@ def test_the_progress_is_of_every_stage(ran):
         ("tuned", "noisy-quadratic", "optax:adam"),
         ("reported", "noisy-quadratic", "optax:adam"),
     ]
+
+
+def test_the_details_say_seconds_to_the_target_and_what_a_wrong_rate_costs(ran):
+    study = compare.read(ran[0] / "results.json")
+    for task in study.tasks:
+        for cell in task.cells:
+            time, steps = cell.cost.seconds_to_target, cell.steps_to_target
+            np.testing.assert_allclose(
+                [time.median, time.low, time.high],
+                np.array([steps.median, steps.low, steps.high]) * cell.cost.step_seconds,
+                rtol=1e-6,
+            )
+            runs, rates = cell.tuning.validation.runs, cell.tuning.draws["learning_rate"]
+            # The three rates are 1e-4, 0.03 and 10, so a tenfold one lies between two of them.
+            if cell.hyperparameters["learning_rate"] == rates[1] and not np.isnan(runs).any():
+                sign = -1 if task.higher_is_better else 1
+                share = 1 / np.log10(rates[2] / rates[1])
+                want = (sign * share * (runs[:, 2] - runs[:, 1])).mean()
+                assert cell.wrong_rate.tenfold.mean == pytest.approx(want, rel=1e-5)
+
+
+def asked(*options):
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    return compare_options.chosen(parser.parse_args(options))
+
+
+def test_a_suite_says_what_is_compared_and_with_which_budget():
+    tasks, optimizers, protocol = asked("--suite", "modern")
+    assert [task.name for task in tasks] == list(compare.SUITES["modern"].tasks)
+    assert {spec.text for spec in optimizers} >= {"optax:adamw", "optax:contrib.muon"}
+    assert (protocol.draws, protocol.seeds, protocol.tuning_seed_count) == (7, 10, 2)
+    assert protocol.schedule == "warmup_cosine(0.05)"
+    assert protocol.baseline == "optax:adamw"
+    tasks, optimizers, protocol = asked()
+    assert [spec.text for spec in optimizers] == list(compare.DEFAULT_OPTIMIZERS)
+    assert (protocol.draws, protocol.seeds, protocol.tuning_seed_count) == (16, 10, 10)
+    assert protocol.schedule is None
+
+
+def test_what_is_given_goes_before_what_the_suite_says():
+    given = ["--task", "text-glove", "--optimizer", "optax:lion", "--seeds", "3", "--budget", "2"]
+    tasks, optimizers, protocol = asked("--suite", "modern", *given, "--rates", "1e-3", "1")
+    assert [task.name for task in tasks] == ["text-glove"]
+    assert [spec.text for spec in optimizers] == ["optax:lion"]
+    assert (protocol.draws, protocol.seeds, protocol.rates.low) == (2, 3, 1e-3)
+
+
+def test_scales_are_sizes_of_the_same_tasks():
+    tasks, _, _ = asked("--task", "text-glove", "--scale", "1, 4")
+    assert [task.name for task in tasks] == ["text-glove", "text-glove-x4"]
+    assert tasks[1].batch_size == 2 * tasks[0].batch_size
+    for wrong in ("0", "1.5", "big", "1,,4"):
+        with pytest.raises(SystemExit):
+            asked("--scale", wrong)
+
+
+def test_the_target_that_a_task_says_is_what_steps_are_counted_to():
+    task = dataclasses.replace(compare.load_tasks(["noisy-quadratic"])[0], target=3.25)
+    protocol = compare.Protocol(
+        steps=20, evaluations=2, draws=2, seeds=2, tuning_seed_count=1, baseline="optax:sgd"
+    )
+    found = compare.run([task], [specs.parse("optax:sgd")], protocol).tasks[0].target
+    assert (found.value, found.source) == (3.25, "the task")
+    with pytest.raises(ValueError, match="target=nan; wanted a finite metric"):
+        dataclasses.replace(task, target=float("nan"))
+
+
+def test_what_tune_names_is_searched_for_those_that_take_it(tmp_path):
+    names = ["optax:adamw", "optax:adamw(b1=0.8)", "optax:sgd", "lecture:adam"]
+    arguments = [text for name in names for text in ("--optimizer", name)]
+    arguments += ["--tune", "weight_decay", "--tune", "b1", "--steps", "4", "--budget", "4"]
+    arguments += ["--seeds", "2", "--task", "noisy-quadratic", "--output", str(tmp_path)]
+    assert cli.main(["compare", *arguments]) == 0
+    found = compare.read(tmp_path / "results.json")
+    searched = {one.name: list(one.search_space) for one in found.optimizers}
+    assert searched == {
+        "optax:adamw": ["learning_rate", "weight_decay", "b1"],
+        "optax:adamw(b1=0.8)": ["learning_rate", "weight_decay"],
+        "optax:sgd": ["learning_rate"],
+        "lecture:adam": ["learning_rate", "b1"],
+    }
+    for cell in found.tasks[0].cells:
+        assert list(cell.hyperparameters) == searched[cell.optimizer]
+        assert all(len(np.unique(values)) == 4 for values in cell.tuning.draws.values())

@@ -10,7 +10,7 @@ import optax
 import pytest
 
 from lecture_opt import environment, problems, specs
-from lecture_opt.compare.runs import data, engine, entrants, machine
+from lecture_opt.compare.runs import data, engine, entrants, examine, hosted, machine, pure
 from lecture_opt.environment import lenient
 from lecture_opt.problems import loop as loops
 
@@ -31,13 +31,13 @@ class Runner:
     def __init__(self, loop, constructor, runs=4, settings=({"learning_rate": 0.1},)):
         self.loop, self.data = loop, data.prepare(loop)
         self.entrant = entrants.look(
-            loop, entrants.examine(loop), spec_of(constructor), list(settings)
+            loop, examine.examine(loop), spec_of(constructor), list(settings)
         )
         self.program = engine.build(self.entrant, self.data, runs=runs)
 
     def __call__(self, rates, seeds):
         given = {} if self.entrant.settings else {"learning_rate": np.asarray(rates)}
-        return engine.train(self.program, self.entrant, self.data, given, seeds, with_test=True)
+        return engine.train(self.program, self.entrant, self.data, given, seeds, test_at="last")
 
 
 @pytest.fixture(scope="module")
@@ -59,8 +59,9 @@ def test_a_run_is_the_hand_written_loop(cancer, adam):
         losses = []
         with lenient():
             state = optimizer.init(params)
-            for rows in loops.rows(seeds[run], len(cancer.train[0]), 20, 16):
-                batch = tuple(part[rows] for part in cancer.train)
+            train, validation, test = cancer.parts(seeds[run])
+            for rows in loops.rows(seeds[run], len(train[0]), 20, 16):
+                batch = tuple(part[rows] for part in train)
                 loss, grads = jax.value_and_grad(cancer.loss)(params, batch)
                 updates, state = optimizer.update(grads, state, params)
                 params = optax.apply_updates(params, updates)
@@ -68,10 +69,33 @@ def test_a_run_is_the_hand_written_loop(cancer, adam):
         np.testing.assert_allclose(
             result.losses[run], np.reshape(losses, (4, 5)).mean(axis=1), rtol=1e-4
         )
-        for found, part in ((result.validation[run, -1], "validation"), (result.test[run], "test")):
-            np.testing.assert_allclose(
-                found, cancer.metric(params, getattr(cancer, part)), rtol=1e-6
-            )
+        for found, part in ((result.validation[run, -1], validation), (result.test[run], test)):
+            np.testing.assert_allclose(found, cancer.metric(params, part), rtol=1e-6)
+
+
+def overshooting(learning_rate):
+    """SGD that climbs from its eleventh step on."""
+
+    def update(grads, count, params=None):
+        sign = jnp.where(count < 10, -1.0, 3.0)
+        return jax.tree.map(lambda g: sign * learning_rate * g, grads), count + 1
+
+    return optax.GradientTransformation(lambda params: jnp.zeros((), jnp.int32), update)
+
+
+def test_the_metric_is_taken_at_the_best_validation_evaluation(cancer):
+    run = Runner(cut(cancer), overshooting, runs=2)
+    short = Runner(cut(cancer, steps=10, evaluations=2), overshooting, runs=2)
+    given = {"learning_rate": np.array([0.05, 0.1])}, [3, 7]
+    found = engine.train(run.program, run.entrant, run.data, *given, test_at="best")
+    place = found.validation.argmax(axis=1)
+    assert np.all(place < 3)
+    stopped = engine.train(short.program, short.entrant, short.data, *given, test_at="best")
+    np.testing.assert_allclose(found.test, stopped.test, rtol=1e-6)
+    last = engine.train(run.program, run.entrant, run.data, *given, test_at="last")
+    assert np.all(last.test < found.test)
+    by_hand = hosted.train(run.entrant, run.data, *given, test_at="best")
+    np.testing.assert_allclose(by_hand.test, found.test, rtol=1e-6)
 
 
 def test_the_split_into_calls_changes_no_bit(adam):
@@ -151,10 +175,10 @@ def test_a_loss_that_is_not_finite_is_a_divergence_even_where_the_params_hold(ca
 
 def test_one_bad_number_among_finite_ones_is_found():
     for bad in (jnp.nan, jnp.inf, -jnp.inf):
-        found = engine._finite((jnp.array([1.0, bad]), jnp.ones(2), jnp.arange(3)))
+        found = pure.finite((jnp.array([1.0, bad]), jnp.ones(2), jnp.arange(3)))
         np.testing.assert_array_equal(found, [False, True])
-    assert not engine._finite((jnp.array([jnp.inf, -jnp.inf]),))
-    assert engine._finite((jnp.array([1.0, -2.0]), jnp.zeros(0))).all()
+    assert not pure.finite((jnp.array([jnp.inf, -jnp.inf]),))
+    assert pure.finite((jnp.array([1.0, -2.0]), jnp.zeros(0))).all()
 
 
 def test_a_state_that_holds_infinity_from_the_start_is_no_divergence(cancer):

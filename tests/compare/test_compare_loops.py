@@ -11,7 +11,8 @@ import pytest
 from user_loops import DATA, LOOPS, hand_loop, linen_loop
 
 from lecture_opt import compare, specs
-from lecture_opt.compare.runs import data, engine, entrants, hosted
+from lecture_opt.compare import schedules
+from lecture_opt.compare.runs import data, engine, entrants, examine, hosted
 from lecture_opt.compare.runs.drivers import ONE_BY_ONE, TOGETHER, Driver
 from lecture_opt.environment import lenient
 from lecture_opt.problems import loop as loops
@@ -45,7 +46,7 @@ def outside(loop, optimizer, seed):
             if loop.name == "equinox":
                 state = result[1]
         keys = (loops.metric_key("validation"),) if loops.takes_key(loop.metric) else ()
-        value = loop.metric(state, loop.data[1], *keys)
+        value = loop.metric(state, loop.parts(seed)[1], *keys)
     return value["loss"] if isinstance(value, dict) else value
 
 
@@ -69,7 +70,7 @@ def in_axis(name):
 
 def train(loop, constructor=clipped, driver=None, rates=RATES, seeds=SEEDS, settings=None):
     given = settings or [{"learning_rate": 0.1}]
-    entrant = entrants.look(loop, entrants.examine(loop), spec_of(constructor), given)
+    entrant = entrants.look(loop, examine.examine(loop), spec_of(constructor), given)
     if driver is not None:
         entrant = entrant._replace(driver=driver)
     held = data.prepare(loop)
@@ -77,7 +78,7 @@ def train(loop, constructor=clipped, driver=None, rates=RATES, seeds=SEEDS, sett
         return hosted.train(entrant, held, {"learning_rate": np.asarray(rates)}, seeds)
     program = engine.build(entrant, held, runs=1 if driver == ONE_BY_ONE else 3)
     scalars = {} if entrant.settings else {"learning_rate": np.asarray(rates)}
-    return engine.train(program, entrant, held, scalars, seeds, with_test=True)
+    return engine.train(program, entrant, held, scalars, seeds, test_at="last")
 
 
 @pytest.mark.parametrize("name", LOOPS)
@@ -101,6 +102,19 @@ def test_each_driver_gives_the_same_numbers(name, driver):
     np.testing.assert_allclose(one.losses, two.losses, rtol=2e-4)
     np.testing.assert_allclose(one.validation, two.validation, rtol=2e-4)
     np.testing.assert_allclose(one.test, two.test, rtol=2e-4)
+
+
+@pytest.mark.parametrize("driver", [None, ONE_BY_ONE, Driver(False, False, "why")])
+def test_each_seed_trains_on_its_own_split_of_a_pool(driver, monkeypatch):
+    monkeypatch.setattr(data, "PIECE", 11)  # a validation part of 19 in two pieces
+    loop = hand_loop(DATA)
+    joined = jax.tree.map(lambda *leaves: np.concatenate(leaves), *DATA)
+    loop = dataclasses.replace(loop, axis_name=None, step=without_axis(loop.step))
+    loop = dataclasses.replace(loop, data=compare.Pool(joined))
+    found = train(loop, driver=driver)
+    for run in (1, 2):
+        want = outside(loop, clipped(RATES[run]), SEEDS[run])
+        np.testing.assert_allclose(found.validation[run, -1], want, rtol=2e-4)
 
 
 def test_steps_run_by_run_are_the_jitted_loop_bit_for_bit():
@@ -200,13 +214,13 @@ def test_a_step_that_closes_over_its_own_optimizer_is_refused_in_words():
         "closed", start, lambda s, b: step(*s, b), lambda s, p: s[0]["w"].mean(), loop.data
     )
     with pytest.raises(ValueError, match="carry the optimizer in the state"):
-        entrants.examine(bad)
+        examine.examine(bad)
 
 
 def test_what_a_step_returns_without_the_state_is_refused_in_words():
     loop = dataclasses.replace(LOOPS["equinox"](), step=lambda state, batch: jnp.zeros(()))
     with pytest.raises(ValueError, match="no element with the state's tree"):
-        entrants.examine(loop)
+        examine.examine(loop)
 
 
 def test_a_short_batch_of_a_stream_is_left_out():
@@ -272,8 +286,8 @@ def test_a_loop_that_cant_be_traced_runs_from_the_host():
     with contextlib.suppress(UserWarning):
         found = compare.run([host], [spec_of(optax.sgd)], protocol)
     assert found.tasks[0].cells[0].diverged.reporting == 0
-    assert entrants.examine(host).driver.host
-    assert entrants.examine(loop).driver == TOGETHER
+    assert examine.examine(host).driver.host
+    assert examine.examine(loop).driver == TOGETHER
 
 
 def test_a_convolution_goes_step_by_step_on_a_cpu():
@@ -283,7 +297,7 @@ def test_a_convolution_goes_step_by_step_on_a_cpu():
 
     x = np.ones((64, 16), np.float32)
     task = compare.Task("conv", lambda key: jnp.ones((1, 1, 3, 3)), loss, loss, (x, x, x))
-    examined = entrants.examine(compare.as_loop(task))
+    examined = examine.examine(compare.as_loop(task))
     assert examined.driver == (ONE_BY_ONE if jax.default_backend() == "cpu" else TOGETHER)
 
 
@@ -322,6 +336,53 @@ def test_the_average_is_what_schedule_free_is_judged_by():
     assert abs(loss(averaged, x) - loss(w, x)) > 1e-3
 
 
+class Tail:
+    """An optimizer as a class, judged at half of what it trains."""
+
+    def __init__(self, learning_rate):
+        self.inner = optax.sgd(learning_rate)
+
+    def init(self, params):
+        return self.inner.init(params)
+
+    def update(self, grads, state, params=None):
+        return self.inner.update(grads, state, params)
+
+    def eval_params(self, state, params):
+        return jax.tree.map(lambda p: 0.5 * p, params)
+
+
+def asking_tail(learning_rate):
+    return Tail(learning_rate if learning_rate > 0 else 0.0)
+
+
+@pytest.mark.parametrize("constructor", [Tail, asking_tail], ids=["traced", "by setting"])
+def test_the_eval_params_of_an_optimizer_are_what_it_is_judged_by(constructor):
+    x = np.linspace(-1, 1, 64, dtype=np.float32)
+
+    def loss(w, part):
+        return ((w - part) ** 2).mean()
+
+    task = compare.Task("t", lambda key: np.float32(2.0), loss, lambda w, part: w, (x, x, x))
+    loop = dataclasses.replace(compare.as_loop(task), steps=4, evaluations=1)
+    settings = [{"learning_rate": rate} for rate in (0.1, 0.3, 0.2)]
+    rates = [setting["learning_rate"] for setting in settings]
+    found = train(loop, constructor, rates=rates, seeds=[1] * 3, settings=settings)
+    for run, rate in enumerate(rates):
+        w = jnp.float32(2.0)
+        for batch, _ in zip(loops.batches(loop, 1), range(4), strict=False):
+            w = w - rate * jax.grad(loss)(w, batch)
+        np.testing.assert_allclose(found.validation[run, -1], 0.5 * w, rtol=1e-5)
+
+
+def test_schedule_free_keeps_its_rate_under_a_schedule():
+    loop, shape = LOOPS["equinox"](), schedules.parse("warmup_cosine(0.1)")
+    examined, settings = examine.examine(loop), [{"learning_rate": 0.1}]
+    for name, want in (("schedule_free_adamw", None), ("muon", shape)):
+        spec = specs.parse(f"optax:contrib.{name}")
+        assert entrants.look(loop, examined, spec, settings, shape).schedule == want
+
+
 def test_the_loss_of_a_task_may_take_a_key():
     x = np.linspace(-1, 1, 64, dtype=np.float32)
 
@@ -331,3 +392,37 @@ def test_the_loss_of_a_task_may_take_a_key():
     task = compare.Task("t", lambda key: np.float32(2.0), loss, loss, (x, x, x))
     loop = dataclasses.replace(compare.as_loop(task), steps=4, evaluations=1)
     assert np.isfinite(train(loop).losses).all()
+
+
+def square(name="square", **counts):
+    """A number that learns the mean of its batches."""
+    x = np.linspace(-1, 1, 64, dtype=np.float32)
+
+    def loss(w, part):
+        return ((w - part) ** 2).mean()
+
+    return compare.Task(name, lambda key: np.float32(2.0), loss, loss, (x, x, x), **counts)
+
+
+@pytest.mark.parametrize("driver", [TOGETHER, ONE_BY_ONE, Driver(False, False, "why")])
+def test_evaluations_need_not_divide_the_steps(driver):
+    """Seven steps, evaluated after 2, 4 and 7: each curve passes through those of other loops."""
+    loop = compare.as_loop(square(steps=7, evaluations=3))
+    np.testing.assert_array_equal(loops.evaluated_steps(loop), [2, 4, 7])
+    found = train(loop, driver=driver)
+    each, most = (train(dataclasses.replace(loop, evaluations=n), driver=driver) for n in (7, 40))
+    np.testing.assert_allclose(found.validation, each.validation[:, [1, 3, 6]], rtol=1e-5)
+    np.testing.assert_allclose(found.losses[:, 2], each.losses[:, 4:].mean(axis=1), rtol=1e-5)
+    np.testing.assert_array_equal(most.losses, each.losses)  # at most once per step
+
+
+def test_each_task_says_its_steps_and_batches_and_the_protocol_may_override():
+    tasks = [square("a", steps=7, evaluations=3, batch_size=5), square("b", steps=4, batch_size=16)]
+    small = compare.Protocol(draws=2, seeds=2, tuning_seed_count=1, baseline="mine:mine")
+    own = compare.run(tasks, [spec_of(optax.sgd)], small).tasks
+    assert [list(one.steps) for one in own] == [[2, 4, 7], [1, 2, 3, 4]]
+    assert [one.batch_size for one in own] == [5, 16]
+    given = dataclasses.replace(small, steps=9, evaluations=2, batch_size=8)
+    for one in compare.run(tasks, [spec_of(optax.sgd)], given).tasks:
+        assert (list(one.steps), one.batch_size) == ([4, 9], 8)
+        assert one.cells[0].loss.runs.shape == (2, 2)

@@ -57,7 +57,7 @@ def undisturbed(tmp_path_factory):
 def test_a_killed_comparison_resumes_to_the_same_results(tmp_path, undisturbed):
     command = [*COMMAND, "--output", str(tmp_path), "--resume"]
     killed = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    kept = tmp_path / "unfinished"
+    kept = tmp_path / "runs"
     while len(list(kept.glob("*.npz"))) < 4 and killed.poll() is None:
         time.sleep(0.01)
     killed.send_signal(signal.SIGKILL)
@@ -65,12 +65,7 @@ def test_a_killed_comparison_resumes_to_the_same_results(tmp_path, undisturbed):
     assert not (tmp_path / "results.json").exists()
     before = {path: path.stat().st_mtime_ns for path in kept.glob("*.npz")}
     assert before
-    script = (
-        "import pathlib, sys\nfrom lecture_opt import cli, compare\n"
-        "compare.Store.remove = lambda self: None\n"
-        f"sys.exit(cli.main({command[3:]!r}))"
-    )
-    subprocess.run([sys.executable, "-c", script], check=True, capture_output=True)
+    subprocess.run(command, check=True, capture_output=True)
     assert numbers(tmp_path / "results.json") == undisturbed
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
@@ -87,6 +82,16 @@ def test_eight_devices_give_the_numbers_of_one(tmp_path, undisturbed):
     assert_close(numbers(tmp_path / "results.json"), undisturbed, rtol=1e-4)
 
 
+MINE = """
+import jax, optax
+def fine(learning_rate): return optax.sgd(learning_rate)
+def also(learning_rate): return optax.adam(learning_rate)
+def broken(learning_rate):
+    def fail(x): raise ValueError("no disk")
+    def update(grads, state, params=None):
+        return jax.pure_callback(fail, grads, grads, vmap_method="sequential"), state
+    return optax.GradientTransformation(lambda params: (), update)
+"""
 TWO = """
 import sys, jax
 from pathlib import Path
@@ -95,24 +100,97 @@ jax.distributed.initialize(f"localhost:{port}", num_processes=2, process_id=int(
 from lecture_opt import cli
 sys.exit(cli.main([*sys.argv[4:], "--output", folder]))
 """
+FAILS = """
+from lecture_opt.compare.runs import data
+real, here = data.prepare, sys.argv[2]
+def prepare(loop):
+    if here == "RANK":
+        raise OSError("no disk")
+    return real(loop)
+data.prepare = prepare
+sys.exit("""
 
 
-def test_two_processes_share_the_work_and_agree(tmp_path, undisturbed):
+def two(script, folders, arguments, seconds=300):
+    """Exit status and errors of two processes that run the script."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
-    folders = [tmp_path / "0", tmp_path / "1"]
     running = [
         subprocess.Popen(
-            [sys.executable, "-c", TWO, str(port), str(i), str(folder), *ARGUMENTS],
+            [sys.executable, "-c", script, str(port), str(i), str(folder), *arguments],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
         )
         for i, folder in enumerate(folders)
     ]
-    for process in running:
-        _, errors = process.communicate(timeout=300)
-        assert process.returncode == 0, errors[-2000:]
+    try:
+        return [(one.communicate(timeout=seconds)[1], one.returncode) for one in running]
+    finally:
+        for one in running:
+            one.kill()
+
+
+def test_two_processes_share_the_work_and_agree(tmp_path, undisturbed):
+    folders = [tmp_path / "0", tmp_path / "1"]
+    for errors, status in two(TWO, folders, ARGUMENTS):
+        assert status == 0, errors[-2000:]
     assert numbers(folders[0] / "results.json") == undisturbed
     assert not (folders[1] / "results.json").exists()  # one process writes for all
+
+
+def test_an_optimizer_that_fails_in_one_process_is_a_row_of_both(tmp_path):
+    (tmp_path / "mine.py").write_text(MINE)
+    arguments = ["compare", "--steps", "4", "--budget", "2", "--seeds", "2"]
+    arguments += ["--task", "noisy-quadratic"]
+    for name in ("fine", "broken", "also"):
+        arguments += ["--optimizer", f"{tmp_path}/mine.py:{name}"]
+    folders = [tmp_path / "0", tmp_path / "1"]
+    (errors, status), (other, ended) = two(TWO, folders, arguments)
+    assert (status, ended) == (1, 0), errors[-2000:] + other[-2000:]
+    (task,) = json.loads((folders[0] / "results.json").read_text())["tasks"]
+    assert [one["optimizer"] for one in task["failures"]] == ["mine.py:broken"]
+    assert len(task["cells"]) == 2
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_process_that_fails_ends_the_other_with_its_reason(rank, tmp_path):
+    script = TWO.replace("sys.exit(", FAILS.replace("RANK", str(rank)))
+    found = two(script, [tmp_path / "0", tmp_path / "1"], ARGUMENTS, seconds=120)
+    assert [status != 0 for _, status in found] == [True, True]
+    assert f"process {rank} failed: OSError: no disk" in found[1 - rank][0]
+    assert "no disk" in found[rank][0]
+
+
+def test_without_a_launcher_it_is_said_what_to_type(tmp_path):
+    command = [*COMMAND, "--output", str(tmp_path), "--distributed"]
+    for address, says in (([], "--distributed HOST:PORT,N,0"), (["here"], "wanted HOST:PORT")):
+        found = subprocess.run([*command, *address], capture_output=True, text=True)
+        assert found.returncode == 2
+        assert says in found.stderr
+        assert found.stderr.count("\n") == 1
+
+
+MEMORY = """
+import resource, sys
+import jax, jax.numpy as jnp, numpy as np
+from lecture_opt import compare, specs
+x = np.ones((64, 8), np.float32)
+def study(width):
+    def init(key):
+        return [jax.random.normal(key, s) for s in ((8, width), (width, width), (width, 1))]
+    def loss(p, part):
+        return (jnp.tanh(part @ p[0] @ p[1]) @ p[2]).mean()
+    task = compare.Task("t", init, loss, loss, (x, x, x), steps=2, evaluations=1, batch_size=8)
+    compare.run([task], [specs.parse("optax:adam"), specs.parse("optax:lion")], compare.Protocol())
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print(1024 * (-study(8) + study(1000)) if sys.platform == "linux" else 0)
+"""
+
+
+def test_160_tuning_runs_of_a_million_params_keep_within_a_gigabyte():
+    """Two optimizers side by side; all their parameters alone would be 1.3 GB."""
+    command = [sys.executable, "-c", MEMORY]
+    found = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert int(found.stdout) < 1e9

@@ -1,6 +1,7 @@
 """The report: one file that asks for nothing, usable by pointer, key and table; CSV and LaTeX."""
 
 import csv
+import io
 import json
 import re
 from dataclasses import replace
@@ -8,12 +9,16 @@ from dataclasses import replace
 import browser
 import pytest
 import sample_results
+from rich.console import Console
 from sample_results import HOSTILE, NAMES
 
 from lecture_opt import compare
 from lecture_opt.compare import results
-from lecture_opt.compare.show import charts, latex, long_table, report
+from lecture_opt.compare.show import charts, latex, long_table, report, terminal
+from lecture_opt.compare.show.answers import answers
+from lecture_opt.compare.show.rows import rows
 from lecture_opt.pages.render import json_for_script
+from lecture_opt.pages.styles import users_first
 
 
 @pytest.fixture(scope="module")
@@ -76,8 +81,8 @@ def test_places_are_the_numbers_on_the_axis(driver):
     """Two points of the loss and the logarithm between them."""
     (low, high), ys = driver.execute_script(
         "const chart = DATA.charts.find((c) => c.kind === 'loss');"
-        "const y = scale(extent([0.1, 10], true), 300, 0, true, 0);"
-        "return [extent([null, 3, -1, 5], true), [y(0.1), y(1), y(10)]]"
+        "const y = scale(extent([0.1, 10], 'log'), 300, 0, 'log', 0);"
+        "return [extent([null, 3, -1, 5], 'log'), [y(0.1), y(1), y(10)]]"
     )
     assert (low, high) == (3, 5)
     assert ys == pytest.approx([300, 150, 0])
@@ -85,10 +90,11 @@ def test_places_are_the_numbers_on_the_axis(driver):
 
 def test_toggles_hide_an_optimizer_in_every_chart(driver):
     boxes = driver.find_elements("css selector", "#names input")
-    assert [box.get_attribute("data-name") for box in boxes] == sorted(NAMES)
+    driver.find_element("css selector", "#legend summary").click()
+    assert [box.get_attribute("data-name") for box in boxes] == users_first(NAMES)
     boxes[0].click()
     for kind in ("loss", "rates", "differences", "profiles", "ranks"):
-        assert sorted(NAMES)[0] not in lines(driver, kind)
+        assert HOSTILE not in lines(driver, kind)
     driver.find_element("id", "none").click()
     assert lines(driver, "loss") == []
     driver.find_element("id", "all").click()
@@ -105,7 +111,7 @@ def test_logarithmic_axes_can_be_changed(driver):
         )
 
     before = places()
-    box = driver.find_element("css selector", "figure[data-kind=loss] [data-axis=logY]")
+    box = driver.find_element("css selector", "figure[data-kind=loss] [data-axis=scaleY]")
     assert box.is_selected()
     box.click()
     assert places() != before
@@ -134,17 +140,19 @@ def test_arrow_keys_walk_over_the_points_and_are_heard(driver):
     svg = driver.find_element("css selector", "figure[data-kind=loss] svg")
     svg.send_keys(Keys.ARROW_RIGHT)
     news = driver.find_element("id", "news")
-    first = sorted(NAMES)[0]
+    first, second = users_first(NAMES)[:2]
     assert news.get_attribute("textContent").startswith(f"{first}; optimizer steps: 10;")
     svg.send_keys(Keys.ARROW_RIGHT)
     assert "optimizer steps: 20;" in news.get_attribute("textContent")
     svg.send_keys(Keys.ARROW_DOWN)
-    assert news.get_attribute("textContent").startswith(f"{sorted(NAMES)[1]}; optimizer steps: 20;")
+    assert news.get_attribute("textContent").startswith(f"{second}; optimizer steps: 20;")
 
 
 def test_headings_sort_and_missing_values_stay_last(driver):
     for name in ("test", "steps to target", "optimizer"):
-        button = driver.find_element("xpath", f"(//table)[1]//th/button[text()='{name}']")
+        button = driver.find_element(
+            "xpath", f"(//table[contains(@class, 'sortable')])[1]//th/button[text()='{name}']"
+        )
         button.click()
         rising = column(driver, name)
         head = button.find_element("xpath", "..")
@@ -156,7 +164,7 @@ def test_headings_sort_and_missing_values_stay_last(driver):
             assert rising[-1] == falling[-1] == "never"
         else:
             assert rising == sorted(rising, key=str.lower) == falling[::-1]
-    assert len(driver.find_elements("css selector", "th[aria-sort]")) == 2
+    assert len(driver.find_elements("css selector", "th[aria-sort]")) == 2  # one for each task
 
 
 def test_the_numbers_of_a_chart_are_a_table_too(driver):
@@ -165,7 +173,7 @@ def test_the_numbers_of_a_chart_are_a_table_too(driver):
     # The table is made in the event that follows.
     browser.wait(driver, "document.querySelectorAll('[data-kind=differences] tbody tr').length")
     rows = details.find_elements("css selector", "tbody tr")
-    assert [row.find_element("tag name", "th").text for row in rows] == sorted(set(NAMES[1:]))
+    assert [row.find_element("tag name", "th").text for row in rows] == list(NAMES[1:])
     assert rows[0].text.split()[-1] == "0.5"
 
 
@@ -217,7 +225,8 @@ def test_the_same_results_give_the_same_bytes(tmp_path):
     kinds = ("budget", "differences", "loss", "metric", "profiles", "ranks", "rates")
     assert names == sorted(
         ["curves.csv", "report.html", "runs.csv", "tables.tex"]
-        + [f"figures/{kind}.{suffix}" for kind in kinds for suffix in ("png", "svg")]
+        + [f"figures/{kind}.{suffix}" for kind in kinds for suffix in ("pdf", "png", "svg")]
+        + ["figures/figures.tex"]
     )
     for name in names:
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
@@ -226,7 +235,7 @@ def test_the_same_results_give_the_same_bytes(tmp_path):
 def test_another_format_is_refused(tmp_path):
     path = tmp_path / "results.json"
     path.write_text('{"format": 2}')
-    with pytest.raises(ValueError, match="format 2; wanted 3"):
+    with pytest.raises(ValueError, match="format 2; wanted 4"):
         compare.read(path)
 
 
@@ -264,9 +273,27 @@ def test_latex_is_escaped_and_the_best_is_bold():
     assert text.count(r"\toprule") == text.count(r"\bottomrule") == 2
     assert r"error\_rate \& 100\% \#1" in text
     assert r"\textless{}script\textgreater{}" in text
-    best = [line for line in text.splitlines() if r"\textbf" in line]
-    assert [line.split(" & ")[0] for line in best] == ["optax:adam", "optax:adam"]
-    assert re.sub(r"\\.", "", "".join(best)).count("&") == 12
+    rows = [
+        line.split(" & ")
+        for line in text.splitlines()
+        if line.startswith(("optax:", "lecture:", r"\text"))
+    ]
+    assert len(rows) == 2 * len(NAMES)
+    assert {len(row) for row in rows} == {len(latex.COLUMNS)}
+    test = latex.COLUMNS.index("test")
+    best = [row[0] for row in rows if row[test].startswith(r"\textbf")]
+    assert best == ["optax:adam", "optax:adam"]
+    own = [row[0] for row in rows if row[0].startswith(r"\textbf")]
+    assert len(own) == 2
+    assert all("mine.py" in name for name in own)
+
+
+def test_latex_has_short_names_that_stay_apart_and_real_minus_signs():
+    text = latex.latex(sample_results.make(sample_results.LONG))
+    cells = [line.split(" & ") for line in text.splitlines() if line.endswith(r"\\")]
+    names = [re.sub(r"\\ldots{}", "…", row[0]) for row in cells]
+    assert len(set(names)) == len(sample_results.LONG) + 1
+    assert "$-$0.01 to 0.05" in text
 
 
 def test_text_inside_a_script_cannot_end_it():
@@ -285,6 +312,70 @@ def test_a_name_is_no_formula_and_stops_no_latex(tmp_path):
         names = {row["optimizer"] for row in csv.DictReader(file)}
     assert not any(name.startswith(("=", "+", "-", "@")) for name in names)
     assert latex.escape("a\x00b\x1bc") == "abc"
+
+
+def test_the_users_own_come_first_and_each_question_is_answered():
+    study = sample_results.make()
+    found = answers(study)
+    assert list(found) == [HOSTILE, *sorted(NAMES[1:3])]
+    first, second = found[HOSTILE]
+    assert (first.task, second.task) == ("digits", "diabetes")
+    assert first.verdict == "undecided"
+    assert first.by.startswith("+0.04 in accuracy")
+    assert first.sure == "95% interval -0.01 to 0.05; p = 0.5"
+    assert first.change.startswith("about 34 seeds (20 to over a million) for a gain of 0.012")
+    assert "wider range: the best learning_rate lies on its edge" in first.change
+
+
+def lost(study):
+    """The study with every run of every optimizer diverged."""
+    tasks = []
+    for task in study.tasks:
+        cells = [
+            replace(cell, diverged=replace(cell.diverged, tuning=1.0, reporting=3), on_edge=[])
+            for cell in task.cells
+        ]
+        tasks.append(replace(task, cells=cells))
+    return replace(study, tasks=tasks)
+
+
+def test_a_study_where_all_diverged_says_so():
+    study = lost(sample_results.make())
+    assert {a.verdict for found in answers(study).values() for a in found} == {"diverged"}
+    for row in rows(study.tasks[0]):
+        assert row["setting"].text == "diverged"
+        assert row["verdict"].text == "diverged"
+        assert row["gain"].text == row["p"].text == "–"
+    assert not [chart for chart in charts.charts(study) if chart.kind == "differences"]
+    page = report.html(study, charts.charts(study))
+    assert "lies on its edge" not in page
+    assert "Noise floor" not in page
+
+
+def test_an_optimizer_alone_has_no_verdict():
+    study = sample_results.make(["mine.py:opt"])
+    study = replace(study, verdicts=[], overall=results.Overall(None, None))
+    page = report.html(study, charts.charts(study)).partition("<body>")[2]
+    for word in (">Verdict<", "aseline:", "Noise floor", ">rank<", ">gain<"):
+        assert word not in page
+    assert ">mine.py:opt</h1>" in page
+    console = Console(record=True, width=100, file=io.StringIO())
+    terminal.show(study, console)
+    text = console.export_text()
+    assert "erdict" not in text
+    assert "gain" not in text
+
+
+@pytest.mark.parametrize("width", [80, 100, 140, 200])
+def test_the_terminal_table_fits_with_the_verdict_beside_the_name(width):
+    study = sample_results.make(sample_results.LONG)
+    console = Console(record=True, width=width, file=io.StringIO())
+    console.print(terminal.ranked(study.tasks[0], width))
+    lines = console.export_text().splitlines()
+    assert max(len(line.rstrip()) for line in lines) <= width
+    assert "…" not in "".join(lines)
+    assert lines[2].split()[:2] == ["optimizer", "verdict"]
+    assert ("µs" in lines[2]) == (width == 200)
 
 
 def test_the_users_optimizer_stands_out_and_the_table_fits(driver):

@@ -234,3 +234,13 @@ def test_quartiles_leave_out_what_is_not_there():
     runs = np.array([[1.0, np.nan], [2.0, np.nan], [3.0, 7.0], [np.nan, 9.0]])
     np.testing.assert_allclose(estimates.quartiles(runs)[:, 0], [1.5, 2, 2.5])
     np.testing.assert_allclose(estimates.quartiles(runs)[:, 1], [7.5, 8, 8.5])
+
+
+def test_a_wrong_rate_costs_what_a_line_over_log_rate_says():
+    rates = np.array([1e-3, 1.0, 1e-2, 1e-1])
+    costs = np.array([[3.0, 9.0, 1.0, 2.0], [4.0, np.inf, 2.0, 2.5]])
+    np.testing.assert_allclose(estimates.wrong_rate(rates, costs, 2, 0.1), [2.0, 2.0])
+    np.testing.assert_allclose(estimates.wrong_rate(rates, costs, 2, 10.0), [1.0, 0.5])
+    halfway = estimates.wrong_rate(rates, costs, 2, 10**-0.5)
+    np.testing.assert_allclose(halfway, [1.0, 1.0])
+    assert np.all(np.isnan(estimates.wrong_rate(rates, costs, 1, 10.0)))

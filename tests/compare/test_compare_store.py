@@ -7,6 +7,7 @@ import optax
 import pytest
 
 from lecture_opt import compare, specs
+from lecture_opt.compare.runs import cell, engine
 
 PROTOCOL = compare.Protocol(
     steps=4, evaluations=2, draws=2, seeds=2, tuning_seed_count=1, baseline="mine:mine"
@@ -55,7 +56,6 @@ def test_the_same_computation_is_found_whatever_its_name(stages):
         {"problem": task(factor=2.0)},
         {"problem": task(shift=0.1)},
         {"problem": task(), "spec": decaying(0.25)},
-        {"problem": task(), "protocol": dataclasses.replace(PROTOCOL, seeds=3)},
         {"problem": task(), "protocol": dataclasses.replace(PROTOCOL, steps=8)},
         {"problem": task(), "protocol": dataclasses.replace(PROTOCOL, batch_size=16)},
         {
@@ -63,11 +63,47 @@ def test_the_same_computation_is_found_whatever_its_name(stages):
             "protocol": dataclasses.replace(PROTOCOL, rates=specs.Range("log", 1e-3, 1.0)),
         },
     ],
-    ids=["loss", "data", "optimizer", "seeds", "steps", "batch_size", "rates"],
+    ids=["loss", "data", "optimizer", "steps", "batch_size", "rates"],
 )
 def test_another_computation_of_the_same_name_is_computed(stages, other):
     stages(task())
     assert len(stages(**other)) == 2
+
+
+def trained(monkeypatch):
+    """The seeds of all runs that are trained from now on."""
+    seen, real = [], engine.train
+
+    def train(program, entrant, data, scalars, seeds, **options):
+        seen.extend(seeds)
+        return real(program, entrant, data, scalars, seeds, **options)
+
+    monkeypatch.setattr(engine, "train", train)
+    return seen
+
+
+def test_more_seeds_train_the_new_ones_alone_and_give_what_one_study_gives(tmp_path, monkeypatch):
+    seen, store = trained(monkeypatch), compare.Store(tmp_path / "runs")
+    few = dataclasses.replace(PROTOCOL, draws=6, tuning_seed_count=6, baseline="optax:sgd")
+    many = dataclasses.replace(few, seeds=5, tuning_seed_count=8)
+    pair = [specs.parse("optax:sgd"), specs.parse("optax:adam")]
+    compare.run([task()], pair, few, store=store)
+    seen.clear()
+    study = compare.run([task()], pair, many, store=store)
+    low = compare.protocol.FIRST_REPORTING_SEED
+    chosen_anew = {c.hyperparameters["learning_rate"] for c in study.tasks[0].cells}
+    assert len(chosen_anew) <= 2
+    assert {seed for seed in seen if seed < cell.TWIN} == {6, 7}
+    assert {low + 2, low + 3, low + 4} <= set(seen)
+    whole = compare.run([task()], pair, many)
+    for mine, theirs in zip(study.tasks[0].cells, whole.tasks[0].cells, strict=True):
+        np.testing.assert_allclose(mine.test.values, theirs.test.values, rtol=1e-6)
+        np.testing.assert_allclose(
+            mine.tuning.validation.runs, theirs.tuning.validation.runs, rtol=1e-6
+        )
+    seen.clear()
+    compare.run([task()], pair, few, store=compare.Store(tmp_path / "runs"))
+    assert not [seed for seed in seen if seed < low]  # fewer seeds are there already
 
 
 def test_a_damaged_file_is_computed_again_and_said(stages, tmp_path):

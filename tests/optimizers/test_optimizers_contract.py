@@ -148,6 +148,20 @@ def test_jit_changes_nothing(make):
 
 
 @each
+@pytest.mark.parametrize(
+    "rate", [0.1, 1, np.float32(0.1), lambda count: 0.1, lambda count: jnp.float32(0.1)]
+)
+def test_without_jit_nothing_changes(make, rate):
+    """Where a program is looked into by `jax.disable_jit`, numbers are those of Python."""
+    g = {"f": jnp.linspace(-1.0, 1.0, 7), "h": jnp.ones(2, jnp.bfloat16)}
+    compiled, _ = run(make(rate), g, g)
+    with jax.disable_jit(), jax.debug_nans(True):
+        eager, _ = run(make(rate), g, g)
+    chex.assert_trees_all_equal_shapes_and_dtypes(eager, compiled)
+    np.testing.assert_allclose(eager["f"], compiled["f"], rtol=1e-5)
+
+
+@each
 def test_the_derivative_of_an_update_is_finite_and_right(x64, make):
     @jax.jit
     @jax.value_and_grad

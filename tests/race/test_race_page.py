@@ -1,13 +1,18 @@
 """The race's pictures and page: files, drags, keys, sliders, toggles; the command's errors."""
 
+import dataclasses
 import re
 
 import browser
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgb
 from PIL import Image
 
 from lecture_opt import cli, race, specs
+from lecture_opt.pages.paper import paper
+from lecture_opt.pages.styles import styles
 from lecture_opt.race import pictures, webpage
 
 TEXTS = ("lecture:sgd", "lecture:momentum(momentum=0.8)", "optax:adam(learning_rate=0.1)")
@@ -141,6 +146,41 @@ def test_the_page_fits_a_phone_and_has_a_dark_side(driver):
     assert light == "rgb(255, 255, 255)" != dark
 
 
+LONG = "mine.py:a_very_long_name_of_an_optimizer_with_cautious_masking_and_decoupled_decay"
+
+
+def with_a_long_name(contest):
+    (first, *others), (spec, *specs_of) = contest
+    return [first._replace(name=LONG), *others], [dataclasses.replace(spec, name=LONG), *specs_of]
+
+
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_a_long_name_pushes_no_page(chromium, contest, tmp_path, width, dark):
+    (path,) = webpage.write(*with_a_long_name(contest), SURFACES, tmp_path)
+    browser.resize(chromium, width)
+    browser.dark(chromium, dark)
+    browser.open_page(chromium, path)
+    table = "const t = document.querySelector('.scroll'); return t.scrollWidth - t.clientWidth"
+    inner, whole = chromium.execute_script(table), browser.too_wide(chromium)
+    faint = browser.faint(chromium)
+    browser.dark(chromium, False)
+    assert inner <= 0
+    assert whole == []
+    assert faint == []
+
+
+def test_a_long_name_leaves_no_picture(contest):
+    lanes, _ = with_a_long_name(contest)
+    for surfaces in (SURFACES, SURFACES[:1]):
+        with paper("race"):
+            figure, _ = pictures._figure(lanes, surfaces, scale=1.0)
+            FigureCanvasAgg(figure).draw()
+            box = figure.legends[0].get_window_extent()
+        assert figure.bbox.x0 <= box.x0
+        assert box.x1 <= figure.bbox.x1
+
+
 def test_pictures_are_small_and_the_same_every_time(contest, tmp_path):
     lanes, optimizers = contest
     for folder in (tmp_path / "a", tmp_path / "b"):
@@ -157,7 +197,8 @@ def test_pictures_are_small_and_the_same_every_time(contest, tmp_path):
         assert animation.n_frames == 41
         animation.seek(40)
         last = np.array(animation.convert("RGB"))
-    for colour in ((0, 158, 115), (213, 94, 0)):
+    for style in styles(lane.name for lane in lanes).values():
+        colour = [round(255 * part) for part in to_rgb(style.colour)]
         assert np.any(np.abs(last.astype(int) - colour).max(axis=-1) < 12)
 
 

@@ -20,6 +20,10 @@ def accuracy_like(params):
     return {"norm": jnp.sum(params["w"] ** 2)}
 
 
+def params():
+    return {"w": jnp.zeros((16, 300)), "none": None, "empty": jnp.zeros((0, 3))}
+
+
 def run(checkpoint=None, steps=STEPS, seed=1, **options):
     rng = np.random.default_rng(0)
     data = (
@@ -28,7 +32,7 @@ def run(checkpoint=None, steps=STEPS, seed=1, **options):
     )
     return lo.fit(
         loss_fn,
-        {"w": jnp.zeros((16, 300)), "none": None, "empty": jnp.zeros((0, 3))},
+        params(),
         OPTIMIZER,
         data,
         steps=steps,

@@ -146,8 +146,43 @@ def explicit_axes_of_an_old_jax_are_told():
 def two_meshes_are_told():
     meshes = mesh_of(AxisType.Auto), jax.make_mesh((8,), ("others",))
     params, data = (lo.shard_data(jnp.ones(8), mesh) for mesh in meshes)
-    with pytest.raises(ValueError, match="fit: params, opt_state and data lie on 2 meshes: "):
-        lo.fit(lambda p, _: jnp.sum(p), params, lo.sgd(), data, steps=1)
+    told = (
+        r"fit: data is cut over Mesh\('others': 8.* and params\['w'\] is cut over Mesh\('devices'"
+    )
+    with pytest.raises(ValueError, match=told):
+        lo.fit(lambda p, b: jnp.sum(p["w"] * b), {"w": params}, lo.sgd(), data, steps=1)
+
+
+def what_was_made_inside_another_mesh_is_moved(axes):
+    """There JAX lays whatever is made whole on each device of the mesh that is set."""
+    for other in AxisType.Auto, AxisType.Explicit:
+        with jax.set_mesh(jax.make_mesh((4, 2), ("a", "b"), axis_types=(other,) * 2)):
+            data, params = np.ones((8, 3), np.float32), jnp.ones(3)
+            inside = {"opt_state": lo.adam().init(params), "key": jax.random.key(0)}
+        assert params.sharding.mesh.axis_names == ("a", "b")
+        run = {"steps": 3, "batch_size": 8, **inside}
+        placed = lo.shard_data(data, mesh_of(axes))
+        result = lo.fit(lambda w, b: jnp.mean((b @ w) ** 2), params, lo.adam(), placed, **run)
+        assert typed(result.params, axes)
+        np.testing.assert_allclose(result.losses[0], 9.0)
+
+
+def a_stream_trains_on_a_mesh(axes):
+    mesh, params = mesh_of(axes), many_processes.parameters()
+    x, labels = many_processes.data()
+
+    def stream(epoch):
+        return [(x[i : i + 8], labels[i : i + 8]) for i in (epoch % 2, 8)]
+
+    def placed(epoch):
+        return (lo.shard_data(batch, mesh) for batch in stream(epoch))
+
+    alone = lo.fit(many_processes.loss_fn, params, lo.adam(), stream, epochs=3)
+    layouts = (params, lo.adam()), (lo.shard_params(params, mesh), lo.zero1(lo.adam(), mesh))
+    for p, optimizer in layouts:
+        result = lo.fit(many_processes.loss_fn, p, optimizer, placed, epochs=3)
+        np.testing.assert_allclose(result.losses, alone.losses, rtol=ROUNDING)
+        assert typed((result.params, result.opt_state), axes)
 
 
 def a_mesh_that_is_set_around_fit_is_left(axes, alone):
@@ -218,7 +253,9 @@ def main(folder):
         optax_trains_under_zero1(axes, alone)
         if hasattr(jax, "set_mesh"):
             a_mesh_that_is_set_around_fit_is_left(axes, alone)
+            what_was_made_inside_another_mesh_is_moved(axes)
         zero1_in_a_loop_of_ones_own(axes)
+        a_stream_trains_on_a_mesh(axes)
         resumed_on_other_devices(axes, f"{folder}/{axes}", alone)
     if AxisType.Explicit in many_processes.AXES:
         models_and_losses_on_explicit_axes()

@@ -9,7 +9,6 @@ import shutil
 import subprocess
 import sys
 import time
-import types
 from pathlib import Path
 
 import a_run
@@ -20,7 +19,6 @@ import optax
 import pytest
 
 import lecture_opt as lo
-from lecture_opt.training import checkpoints
 
 ocp = pytest.importorskip("orbax.checkpoint")
 ROOT = Path(__file__).parents[2]
@@ -119,10 +117,10 @@ OPTIMIZER = lo.momentum(0.01)
 
 
 def test_steps_beyond_any_integer_of_the_device(tmp_path):
-    far = 2**70
-    whole = a_run.run(steps=20, start_step=far)
-    a_run.run(tmp_path, steps=10, start_step=far)
-    assert_same(a_run.run(tmp_path, steps=20, start_step=far).losses, whole.losses)
+    far = {"start_step": 2**70, "opt_state": a_run.OPTIMIZER.init(a_run.params())}
+    whole = a_run.run(steps=20, **far)
+    a_run.run(tmp_path, steps=10, **far)
+    assert_same(a_run.run(tmp_path, steps=20, **far).losses, whole.losses)
 
 
 def test_nothing_is_pickled(saved):
@@ -321,7 +319,10 @@ def test_an_earlier_checkpoint_serves_when_the_last_is_removed(saved, whole):
     ("changes", "text"),
     [
         ({"seed": 2}, "is of a run with key [0, 1], and this has [0, 2]"),
-        ({"start_step": 3}, "is of a run with start_step 0, and this has 3"),
+        (
+            {"start_step": 3, "opt_state": a_run.OPTIMIZER.init(a_run.params())},
+            "is of a run with start_step 0, and this has 3",
+        ),
         ({"steps": 100}, "200 is beyond the last step, 100; ask for more steps"),
     ],
 )
@@ -412,7 +413,13 @@ def test_other_data_is_told_and_can_be_accepted(tmp_path, x64, dtype):
     run(data[::-1], 4, "data")
 
 
-@pytest.mark.parametrize("accept", ["data", ["optimizer"]])
+def test_a_best_that_is_no_number_is_told(tmp_path):
+    with pytest.raises(TypeError, match=r"fit: checkpoint\.best gives None; wanted a number"):
+        lo.fit(lambda p, _: p, 1.0, OPTIMIZER, None, steps=2, eval_fn=float,
+               checkpoint=lo.Checkpoint(tmp_path, best=lambda value: None))  # fmt: skip
+
+
+@pytest.mark.parametrize("accept", ["data", ["optimizer"], 3, {"data": 1, "x": 2}])
 def test_what_can_be_accepted_is_told(tmp_path, accept):
     with pytest.raises(ValueError, match=r"checkpoint\.accept is .*; wanted some of \['data', 'st"):
         short(tmp_path, accept=accept)
@@ -425,6 +432,13 @@ def test_what_can_be_accepted_is_told(tmp_path, accept):
         (lo.Checkpoint(None), TypeError, "fit: checkpoint.directory is None; wanted a path"),
         ("", TypeError, "fit: checkpoint.directory is ''; wanted a path"),
         ("gs://bucket/run", ValueError, "fit: checkpoint.directory is 'gs://bucket/run'; wanted a"),
+        ("a\0b", ValueError, "fit: checkpoint.directory is 'a\\x00b'; wanted a path"),
+        (lo.Checkpoint("x", best="min"), TypeError, "fit: checkpoint.best is 'min'; wanted a func"),
+        (
+            lo.Checkpoint("x", accept=None),
+            ValueError,
+            "fit: checkpoint.accept is None; wanted some",
+        ),
         (lo.Checkpoint("x", every=0), ValueError, "fit: checkpoint.every is 0; wanted at least 1"),
         (lo.Checkpoint("x", keep=0), ValueError, "fit: checkpoint.keep is 0; wanted at least 1"),
     ],
@@ -458,7 +472,7 @@ def test_without_orbax(monkeypatch):
 # ---- folders that are not only checkpoints ------------------------------------------------
 
 
-@pytest.mark.parametrize("name", [".DS_Store", ".nfs0001", "lost+found"])
+@pytest.mark.parametrize("name", [".DS_Store", "lost+found", "Thumbs.db", "@eaDir", "$RECYCLE.BIN"])
 def test_what_a_system_puts_into_a_folder_is_no_obstacle(tmp_path, name):
     short(tmp_path)
     (tmp_path / name).mkdir() if name == "lost+found" else (tmp_path / name).touch()
@@ -471,16 +485,36 @@ def test_the_home_folder_may_be_abbreviated(tmp_path, monkeypatch):
     assert (tmp_path / "run" / "4").is_dir()
 
 
-def test_a_folder_that_became_a_file_is_told(tmp_path):
-    """Without orbax, whose writing thread outlives the error and holds the process up."""
-    folder = tmp_path / "run"
-    folder.touch()
-    store = checkpoints.Store(lo.Checkpoint(folder), types.SimpleNamespace(directory=folder), {})
-    told = (
-        r"checkpoint of step 3 could not be written to .*run: .*The checkpoints of steps \[\] are"
-    )
-    with pytest.raises(OSError, match=told), checkpoints._writing(store, "step 3"):
-        os.listdir(folder)
+SPOILED = """
+import os, shutil, sys, time
+import a_run, lecture_opt as lo
+
+def spoil(step, params, losses):
+    if step == 60:
+        while not os.path.isdir(folder + "/40"):  # until the last one is written
+            time.sleep(0.01)
+        shutil.rmtree(folder)
+        open(folder, "w").close()
+
+folder = sys.argv[1]
+try:
+    a_run.run(lo.Checkpoint(folder, every=20), steps=200, chunk=20, callback=spoil)
+except OSError as error:
+    print(error)
+"""
+
+
+def test_a_folder_that_became_a_file_is_told_and_the_process_ends(tmp_path):
+    """The threads that orbax writes on would wait for each other, and the process for them."""
+    run = subprocess.run(
+        [sys.executable, "-c", SPOILED, tmp_path / "run"],
+        env=os.environ | {"PYTHONPATH": f"{ROOT}:{Path(__file__).parent}", "JAX_PLATFORMS": "cpu"},
+        capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    assert "fit: checkpoint of step " in run.stdout
+    assert "could not be written to" in run.stdout
+    assert "The checkpoints of steps [] are whole" in run.stdout
 
 
 @pytest.mark.parametrize("saved", [False, True])

@@ -9,7 +9,7 @@ from jax import export
 import lecture_opt as lo
 from lecture_opt.training import batches, sharding
 from lecture_opt.training.programs import kept
-from lecture_opt.training.steps import Carry, build
+from lecture_opt.training.steps import Carry, Static, build
 
 PLATFORMS = ("cuda", "rocm", "tpu")
 SIX = (lo.sgd, lo.momentum, lo.nesterov, lo.adagrad, lo.rmsprop, lo.adam)
@@ -57,9 +57,9 @@ def problem(make):
 @pytest.mark.parametrize("make", SIX, ids=lambda make: make.__name__)
 def test_the_step_of_fit_lowers(make):
     loss_fn, params, optimizer, data = problem(make)
-    source = batches.source(data, 8, jax.random.key(1))
+    source = batches.source(data, 8, jax.random.key(1), 0)
     carry = Carry(params, optimizer.init(params), batches.start(source, step=0))
-    static = 8, sharding.placement(carry, source.data), 10
+    static = Static(8, has_aux=False, where=sharding.placement(carry, source.data)), 10
     chunk = kept(build, loss_fn, optimizer.update, None).chunk
     run = jax.jit(lambda *arguments: chunk(*arguments, *static))
     program = export.export(run, platforms=PLATFORMS)

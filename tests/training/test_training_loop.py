@@ -12,10 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax import export
 
+import lecture_opt as lo
 from lecture_opt.losses import softmax_cross_entropy
 from lecture_opt.training import FitResult, batches, fit, sharding
 from lecture_opt.training.programs import kept
-from lecture_opt.training.steps import Carry, build
+from lecture_opt.training.steps import Carry, Static, build
 from lecture_opt.training.watches import chunk_length
 
 BATCH_KEY = jax.random.key(11)
@@ -200,6 +201,17 @@ def test_all_leaves_of_a_batch_are_of_the_same_examples():
     np.testing.assert_array_equal(result.losses, 0)
 
 
+def test_data_in_the_other_order_of_bytes_is_read():
+    data = {"x": np.arange(6.0), "y": np.arange(6)}
+    swapped = {"x": data["x"].astype(">f8"), "y": data["y"].astype(">i4")}
+
+    def loss_fn(params, batch):
+        return jnp.sum(batch["x"]) + jnp.sum(batch["y"]).astype(jnp.float32) + jnp.sum(params)
+
+    ours, wanted = (fit(loss_fn, jnp.ones(2), SGD, d, steps=2).losses for d in (swapped, data))
+    np.testing.assert_array_equal(ours, wanted)
+
+
 def test_a_run_is_its_key():
     run = functools.partial(fit, squared_error, zeros(), SGD, regression(), steps=4, batch_size=5)
     first = run(key=jax.random.key(1))
@@ -227,6 +239,22 @@ def test_a_continued_run_is_the_whole_run_bit_for_bit(done):
     assert_same(np.concatenate([first.losses, second.losses]), whole.losses)
     assert second.evaluations == [(s, v) for s, v in whole.evaluations if s > done]
     assert second.step == whole.step == 18
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "leaf"),
+    [
+        (optax.adam(0.1), "opt_state[0].count"),
+        (MOMENTUM, "opt_state[0].trace['b']"),
+        (optax.sgd(optax.linear_schedule(0.1, 0.0, 9)), "opt_state[1].count"),
+        (optax.chain(optax.clip(1.0), optax.trace(0.9)), "opt_state[1].trace['b']"),
+        (lo.sgd(0.1), "opt_state.count"),
+    ],
+)
+def test_a_step_to_start_at_needs_the_state_of_that_step(optimizer, leaf):
+    with pytest.raises(ValueError, match="fit: start_step is 3 and opt_state is not") as caught:
+        fit(untouched, zeros(), optimizer, regression(), steps=2, start_step=3)
+    assert f"the optimizer's {leaf} would start anew" in str(caught.value)
 
 
 def test_steps_beyond_any_integer_of_the_device():
@@ -429,12 +457,11 @@ def test_a_state_may_share_arrays_with_the_parameters():
 
 def chunk_arguments(optimizer):
     params = zeros()
-    source = batches.source(regression(), 4, BATCH_KEY)
+    source = batches.source(regression(), 4, BATCH_KEY, 0)
     carry = Carry(params, optimizer.init(params), batches.start(source, step=0))
     program = kept(build, squared_error, optimizer.update, None)
-    return program.chunk, (carry, source.data, source.key), (
-        4, sharding.placement(carry, source.data), 10,
-    )  # fmt: skip
+    static = Static(4, has_aux=False, where=sharding.placement(carry, source.data))
+    return program.chunk, (carry, source.data, source.key), (static, 10)
 
 
 def test_the_compiled_loop_reuses_its_buffers():
@@ -580,7 +607,13 @@ def good_arguments(**changes):
     [
         ({"steps": 0}, ValueError, "fit: steps is 0; wanted at least 1"),
         ({"steps": 2.5}, TypeError, "fit: steps is 2.5; wanted an integer"),
-        ({"steps": None}, TypeError, "fit: steps is None; wanted an integer"),
+        ({"steps": None}, TypeError, "fit: steps or epochs says how long to train, and neither is"),
+        ({"epochs": 2}, TypeError, "fit: steps or epochs says how long to train, and both are giv"),
+        ({"steps": None, "epochs": 0}, ValueError, "fit: epochs is 0; wanted at least 1"),
+        ({"steps": None, "epochs": 1.5}, TypeError, "fit: epochs is 1.5; wanted an integer"),
+        ({"patience": 0, "eval_every": 1}, ValueError, "fit: patience is 0; wanted at least 1"),
+        ({"patience": 3}, ValueError, "fit: patience is given with steps, and eval_every is not"),
+        ({"patience": 3, "eval_fn": None}, ValueError, "fit: patience is given and eval_fn is not"),
         ({"start_step": -1}, ValueError, "fit: start_step is -1; wanted at least 0"),
         ({"chunk": 0}, ValueError, "fit: chunk is 0; wanted at least 1"),
         ({"eval_every": 0}, ValueError, "fit: eval_every is 0; wanted at least 1"),
@@ -659,6 +692,7 @@ def test_data_of_text_is_told_in_one_sentence():
     [
         (lambda p, b: b["y"] - p["b"], "fit: loss_fn gives shape (12,); wanted a scalar"),
         (lambda p, b: (p["b"], b["y"]), "fit: loss_fn gives shape ((), (12,)); wanted a scalar"),
+        (lambda p, b: (p["b"], {}), "as a mean does; a pair of it and a dict of metrics needs has"),
         (lambda p, b: None, "fit: loss_fn gives shape None; wanted a scalar"),
         (lambda p, b: 3, "fit: loss_fn gives dtype int32; wanted a float"),
         (lambda p, b: jnp.complex64(1j), "fit: loss_fn gives dtype complex64; wanted a float"),
@@ -677,7 +711,7 @@ def test_a_constant_loss_is_a_loss():
 
 
 def test_the_result_is_a_named_tuple():
-    fields = ("params", "opt_state", "losses", "evaluations", "step", "reached")
+    fields = ("params", "opt_state", "losses", "evaluations", "step", "reached", "metrics", "best")
     assert FitResult._fields == fields
 
 

@@ -1,6 +1,6 @@
 """What the runs of one optimizer on one task gave: the engine fills it, results are made of it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +18,11 @@ class Facts:
         parameters: How many numbers the model has.
         untrained: "validation" and "test": mean metric of the initial params.
         fingerprint: Digest of the data.
+        pooled: Whether each seed splits the data anew.
+        batch_size: Examples of a minibatch.
+        steps: (evaluations,) steps done at each evaluation, the last of which ends a run.
+        goal: The validation metric to reach that the task says, if it does.
+        notes: Sentences on how the runs went.
     """
 
     name: str
@@ -28,6 +33,11 @@ class Facts:
     parameters: int
     untrained: Mapping[str, float]
     fingerprint: str
+    pooled: bool
+    batch_size: int
+    steps: np.ndarray
+    goal: float | None
+    notes: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -90,3 +100,11 @@ class Measured:
     tuned: Tuned
     reported: Reported
     cost: Cost
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An optimizer that raised on a task, and the error in a line."""
+
+    optimizer: str
+    why: str

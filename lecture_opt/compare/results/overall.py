@@ -9,7 +9,9 @@ from lecture_opt.compare.results.types import Overall, Profiles, Ranks, Task
 
 
 def overall(names: Sequence[str], tasks: Sequence[Task], level: float) -> Overall:
-    """Profiles and ranks of the optimizers, where there are several of both."""
+    """Profiles and ranks of the optimizers that failed nowhere, where there are several of both."""
+    failed = {one.optimizer for task in tasks for one in task.failures}
+    names = [name for name in names if name not in failed]
     if len(names) < 2 or len(tasks) < 2:
         return Overall(None, None)
     by_name = [{cell.optimizer: cell for cell in task.cells} for task in tasks]

@@ -15,7 +15,7 @@ from lecture_opt import files
 from lecture_opt.compare.protocol import Protocol
 from lecture_opt.compare.results.types import Study
 
-FORMAT = 3
+FORMAT = 4
 
 
 def write(study: Study, path: Path) -> None:

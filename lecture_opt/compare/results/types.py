@@ -11,7 +11,7 @@ import numpy as np
 
 from lecture_opt import specs
 from lecture_opt.compare.protocol import Protocol
-from lecture_opt.compare.results.measured import Cost, Facts
+from lecture_opt.compare.results.measured import Cost, Facts, Failure
 from lecture_opt.compare.results.statistics.paired import Needed
 
 # ---- numbers with their intervals --------------------------------------------------------------
@@ -24,6 +24,13 @@ class Estimate:
     mean: float
     low: float
     high: float
+
+
+@dataclass(frozen=True)
+class NoiseFloor(Estimate):
+    """What the baseline differs from itself by; `deviation` is that of one run."""
+
+    deviation: float
 
 
 @dataclass(frozen=True)
@@ -45,6 +52,10 @@ class Gain(Sample):
     p: float
     p_holm: float
     verdict: str
+    set_number: int
+    set_size: int
+    planned: int | None
+    error_rate: float
     seeds_needed: Needed | None
     sentence: str
 
@@ -101,6 +112,30 @@ class WorkingRange:
 
 
 @dataclass(frozen=True)
+class WrongRate:
+    """What a tenth of the chosen rate and ten times it cost in the validation metric."""
+
+    tenth: Estimate
+    tenfold: Estimate
+
+
+@dataclass(frozen=True)
+class Median:
+    """A median and the ends of its interval."""
+
+    median: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Costs(Cost):
+    """With `seconds_to_target`, the steps to the target times those of a step."""
+
+    seconds_to_target: Median
+
+
+@dataclass(frozen=True)
 class Diverged:
     """The share of the tuning runs, and the number of reporting runs."""
 
@@ -147,13 +182,14 @@ class Cell:
     steps_to_target: Steps
     loss_area: Sample
     working_range: WorkingRange
+    wrong_rate: WrongRate
     diverged: Diverged
     gain: Gain | None
     loss: Curve
     validation: Curve
     tuning: Tuning
     budget: Budget
-    cost: Cost
+    cost: Costs
 
 
 # ---- a study -----------------------------------------------------------------------------------
@@ -161,7 +197,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Target:
-    """The validation metric to reach; `source` is "given" or the baseline it comes from."""
+    """The metric to reach; `source`: "given", "the task", the baseline it is of, or "none"."""
 
     value: float
     source: str
@@ -169,7 +205,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Margin:
-    """The smallest difference that matters; `source` is "given" or "noise floor"."""
+    """The smallest difference that matters; `source` is "given", "noise floor" or "none"."""
 
     value: float
     source: str
@@ -177,13 +213,13 @@ class Margin:
 
 @dataclass(frozen=True)
 class Task(Facts):
-    """One task: its facts and its optimizers."""
+    """One task: its facts and its optimizers; of those in `failures` there is no cell."""
 
-    steps: np.ndarray
     target: Target
-    noise_floor: Estimate
+    noise_floor: NoiseFloor
     margin: Margin
     cells: Sequence[Cell]
+    failures: Sequence[Failure]
     warnings: Sequence[str]
 
 

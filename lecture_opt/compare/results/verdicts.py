@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from itertools import count
 
 from lecture_opt.compare.protocol import Protocol
-from lecture_opt.compare.results.measured import Facts
+from lecture_opt.compare.results.measured import Facts, Failure
 from lecture_opt.compare.results.statistics import paired
 from lecture_opt.compare.results.types import Cell, Estimate, Margin, Overall, Ranks, Task
 
+NOTHING = "Every run of every optimizer diverged: there is nothing to compare."
 WORDS = ("better", "equivalent", "worse", "undecided")
 
 
@@ -56,21 +57,40 @@ def noise(task: Task, protocol: Protocol) -> str:
     """What the baseline differs from itself by, and what that makes of small differences."""
     floor = task.noise_floor
     text = (
-        f"Noise floor: {protocol.baseline} against itself, under other seeds and another unit of "
-        f"learning rate, differs by {floor.low:.3g} to {floor.high:.3g} in {task.metric}."
+        f"Noise floor: a run of {protocol.baseline} differs from the next by {floor.deviation:.3g} "
+        f"in {task.metric} (standard deviation), its mean under other seeds and another unit of "
+        f"learning rate by {floor.low:.3g} to {floor.high:.3g}."
     )
     if task.margin.source == "given":
         return f"{text} Differences below {task.margin.value:.3g} do not matter, as given."
     return f"{text} Differences below {task.margin.value:.3g} are taken not to matter."
 
 
-def warnings(cells: Sequence[Cell], protocol: Protocol) -> list[str]:
+def taken(protocol: Protocol) -> str:
+    """When the metric of a run is taken."""
+    if protocol.choose == "best":
+        return (
+            "Every metric is taken at the run's best validation evaluation, in tuning and in the "
+            "report."
+        )
+    return "Every metric is taken at the run's last evaluation."
+
+
+def warnings(
+    cells: Sequence[Cell], failures: Sequence[Failure], facts: Facts, protocol: Protocol
+) -> list[str]:
     """What to know before believing a task's table."""
-    found = []
+    found = [f"{one.optimizer} failed: {one.why}." for one in failures]
+    if any(one.optimizer == protocol.baseline for one in failures):
+        found.append(f"Without its baseline, {protocol.baseline}, this task has no verdicts.")
+    if not facts.pooled:
+        found.append(
+            "The parts of the data are given: no interval says what another split would give."
+        )
     if protocol.tuning_seed_count < 2:
         found.append("One tuning seed: the intervals leave out the choice of the setting.")
-    if all(cell.diverged.tuning == 1 for cell in cells):
-        found.append("Every run of every optimizer diverged: there is nothing to compare.")
+    if _all_diverged(cells):
+        found.append(NOTHING)
     for cell in cells:
         for name in cell.on_edge if cell.diverged.tuning < 1 else ():
             found.append(
@@ -87,27 +107,46 @@ def warnings(cells: Sequence[Cell], protocol: Protocol) -> list[str]:
 
 def summary(tasks: Sequence[Task], overall: Overall, protocol: Protocol) -> list[str]:
     """The study in a few sentences, the most important first."""
-    found = []
+    found: list[str] = []
+    tasks = [task for task in tasks if not _all_diverged(task.cells)]
+    if not tasks:
+        return [NOTHING]
     comparisons = max(len(task.cells) - 1 for task in tasks)
     if comparisons:
-        if paired.least_p(protocol.seeds, comparisons) > protocol.error_rate:
-            enough = next(
-                n for n in count(2) if paired.least_p(n, comparisons) <= protocol.error_rate
-            )
+        rate = protocol.error_rate()
+        if paired.least_p(protocol.seeds, comparisons) > rate:
+            enough = next(n for n in count(2) if paired.least_p(n, comparisons) <= rate)
             found.append(
                 f"{protocol.seeds} seeds can show no difference, however large, among "
                 f"{comparisons} comparisons; {enough} could."
             )
         found += _against_baseline(tasks, protocol)
-    if protocol.family > 1:
-        found.append(
-            f"These are set {protocol.family} of candidates in this folder: its verdicts may err "
-            f"in {protocol.error_rate:.2%} of studies, so that all sets together keep "
-            f"{1 - protocol.level:.0%}."
-        )
+    for name in dict.fromkeys(one.optimizer for task in tasks for one in task.failures):
+        on = [task.name for task in tasks if any(f.optimizer == name for f in task.failures)]
+        found.append(f"Failed: {name} on {', '.join(on)}.")
+    found += _later_sets(tasks, protocol)
     if overall.ranks is not None:
         found.append(_ranking(overall.ranks))
     return found
+
+
+def _later_sets(tasks: Sequence[Task], protocol: Protocol) -> list[str]:
+    """What is left of the error rate for candidates that came after others."""
+    gains = [(cell.optimizer, cell.gain) for task in tasks for cell in task.cells if cell.gain]
+    later: dict[int, dict[str, None]] = {}
+    for name, gain in gains:
+        if gain.set_number > 1:
+            later.setdefault(gain.set_number, {})[name] = None
+    return [
+        f"Set {number} of candidates in this folder ({', '.join(names)}): its verdicts may err in "
+        f"{protocol.error_rate(number):.2%} of studies, so that all sets together keep "
+        f"{1 - protocol.level:.0%}."
+        for number, names in sorted(later.items())
+    ]
+
+
+def _all_diverged(cells: Sequence[Cell]) -> bool:
+    return bool(cells) and all(cell.diverged.tuning == 1 for cell in cells)
 
 
 def _against_baseline(tasks: Sequence[Task], protocol: Protocol) -> list[str]:

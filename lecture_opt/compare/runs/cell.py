@@ -1,9 +1,11 @@
 """One optimizer on one task: tuned over its draws, then reported at the one that was chosen."""
 
 import functools
-import time
+import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import Any
 
 import jax
 import numpy as np
@@ -11,19 +13,26 @@ import numpy as np
 from lecture_opt import specs
 from lecture_opt.compare import results, space
 from lecture_opt.compare.protocol import Protocol
+from lecture_opt.compare.results.statistics import estimates
 from lecture_opt.compare.runs import engine, entrants, hosted, machine
 from lecture_opt.compare.runs.data import Data
-from lecture_opt.compare.runs.entrants import Entrant, Examined
-from lecture_opt.compare.runs.store import Stage
-from lecture_opt.environment import lenient
+from lecture_opt.compare.runs.entrants import Entrant
+from lecture_opt.compare.runs.examine import Examined
+from lecture_opt.compare.runs.guard import users_code
+from lecture_opt.compare.runs.stage import Stage
+from lecture_opt.compare.runs.store import Kept
 from lecture_opt.numerics import PyTree
 from lecture_opt.problems import bound
-from lecture_opt.problems.loop import PARTS, Loop, examples
+from lecture_opt.problems.loop import Loop, batch_size, evaluated_steps
+from lecture_opt.problems.parts import PARTS, Pool
 
 Settings = Mapping[str, np.ndarray]
 
 TWIN = 500_000
 """How far the seeds of the baseline's twin lie from the study's."""
+
+LOOK = 5
+"""How many tuning seeds say where to look closer, so that more seeds change no setting."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,8 +45,9 @@ class Run:
         examined: What was seen of the loop.
         data: What all optimizers of the task share.
         protocol: What is the same for all.
-        kept: Computes a stage, or finds what an earlier process computed.
-        between: Called at each evaluation; an exception that it raises ends the training.
+        kept: Computes what seeds give, or finds what an earlier process computed.
+        between: Called before each evaluation with the stage and the share of it that is done; an
+            exception that it raises ends the training.
     """
 
     spec: specs.OptimizerSpec
@@ -45,14 +55,13 @@ class Run:
     examined: Examined
     data: Data
     protocol: Protocol
-    kept: Stage
-    between: Callable[[], None]
+    kept: Kept
+    between: Callable[[str, float], None]
 
     @functools.cached_property
     def tuned(self) -> results.Tuned:
         """Every setting with every tuning seed."""
-        ranges = self.protocol.space(self.spec)
-        return self._tuned("tuned", ranges, self.protocol.tuning_seeds)
+        return self._tuned("tuned", self.protocol.space(self.spec), self.protocol.tuning_seeds)
 
     @functools.cached_property
     def measured(self) -> tuple[results.Measured, Mapping[str, float]]:
@@ -64,108 +73,141 @@ class Run:
         """The same under other seeds and another unit of rate; `None` for settings of one pair."""
         if self.entrant.settings:
             return None
-        other = replace(self.protocol, first_seed=self.protocol.first_seed + TWIN)
         ranges = self.protocol.space(self.spec)
         first = self.protocol.draws - self.protocol.refined
-        rate = space.shifted(ranges["learning_rate"], first)
-        tuned = self._tuned("twin tuned", {**ranges, "learning_rate": rate}, other.tuning_seeds)
-        return self._reported("twin reported", tuned, other.reporting_seeds)[0]
+        ranges["learning_rate"] = space.shifted(ranges["learning_rate"], first)
+        tuning = [TWIN + seed for seed in self.protocol.tuning_seeds]
+        reporting = [TWIN + seed for seed in self.protocol.reporting_seeds]
+        tuned = self._tuned("twin tuned", ranges, tuning)
+        return self._reported("twin reported", tuned, reporting)[0]
 
     def _tuned(
         self, stage: str, ranges: Mapping[str, specs.Range], seeds: Sequence[int]
     ) -> results.Tuned:
-        arrays = dict(self.kept(stage, lambda: self._tune(ranges, seeds)))
-        validation, diverged = arrays.pop("validation"), arrays.pop("diverged")
-        settings = {name.removeprefix("="): values for name, values in arrays.items()}
-        return results.Tuned({name: settings[name] for name in ranges}, validation, diverged)
+        """A coarse look, then settings around the best of it, which the first seeds say."""
+        work = Stage(self.kept, self.between, stage, self.protocol.draws * len(seeds))
+        more = 0 if self.entrant.settings else self.protocol.refined
+        count = self.protocol.draws - more
+        settings = space.draw(ranges, count)
+        found = self._try(work, settings, seeds)
+        if more:
+            look = {name: values[:LOOK] for name, values in found.items()}
+            coarse = results.Tuned(settings, look["validation"], look["diverged"])
+            best = int(results.choose(coarse, higher_is_better=self._higher)[0])
+            around = space.refine(ranges, count, best, more)
+            again = self._try(work, around, seeds)
+            found = {k: np.concatenate([v, again[k]], axis=1) for k, v in found.items()}
+            settings = {k: np.concatenate([v, around[k]]) for k, v in settings.items()}
+        return results.Tuned(settings, found["validation"], found["diverged"])
+
+    def _try(self, stage: Stage, settings: Settings, seeds: Sequence[int]) -> dict[str, np.ndarray]:
+        """(seeds, settings) validation metrics that choose, and which runs diverged."""
+        places = range(len(next(iter(settings.values()))))
+
+        def compute(_: Sequence[int], lacking: Sequence[int]) -> list[dict[str, np.ndarray]]:
+            trained, _clocks = self._train(stage, settings, places, lacking)
+            curves = trained.validation.reshape(-1, trained.validation.shape[-1])
+            at = estimates.taken_at(curves, self.protocol.choose, higher_is_better=self._higher)
+            taken = np.take_along_axis(curves, at[:, None], axis=1)
+            return [{"validation": taken.reshape(len(lacking), -1), "diverged": trained.diverged}]
+
+        names = [f"tuned-{_digest(settings, places)}"]
+        return self.kept.seeds(stage.name, names, seeds, compute)[0]
 
     def _reported(
         self, stage: str, tuned: results.Tuned, seeds: Sequence[int]
     ) -> tuple[results.Measured, Mapping[str, float]]:
-        arrays = dict(self.kept(stage, lambda: self._report(tuned, seeds)))
-        seconds, sizes = arrays.pop("seconds").tolist(), arrays.pop("bytes").tolist()
-        untrained = dict(zip(PARTS[1:], arrays.pop("untrained").tolist(), strict=True))
-        cost = results.Cost(*seconds, *sizes)
-        return results.Measured(tuned, results.Reported(**arrays), cost), untrained
+        chosen = results.choose(tuned, higher_is_better=self._higher)
+        work = Stage(self.kept, self.between, stage, len(chosen) * len(seeds))
 
-    def _tune(
-        self, ranges: Mapping[str, specs.Range], seeds: Sequence[int]
-    ) -> dict[str, np.ndarray]:
-        """A coarse look, then settings around the best of it; the keys of settings begin with =."""
-        more = 0 if self.entrant.settings else self.protocol.refined
-        count = self.protocol.draws - more
-        settings = space.draw(ranges, count)
-        found = self._try(settings, seeds)
-        if more:
-            look = self.protocol.planned or len(seeds)  # later seeds change no setting
-            coarse = results.Tuned(settings, found["validation"][:look], found["diverged"][:look])
-            best = int(results.choose(coarse, higher_is_better=self._higher)[0])
-            around = space.refine(ranges, count, best, more)
-            again = self._try(around, seeds)
-            found = {k: np.concatenate([v, again[k]], axis=1) for k, v in found.items()}
-            settings = {k: np.concatenate([v, around[k]]) for k, v in settings.items()}
-        return {**found, **{f"={name}": values for name, values in settings.items()}}
+        def compute(which: Sequence[int], lacking: Sequence[int]) -> list[dict[str, np.ndarray]]:
+            return self._report(work, tuned.settings, chosen[list(which)].tolist(), lacking)
 
-    def _try(self, settings: Settings, seeds: Sequence[int]) -> dict[str, np.ndarray]:
-        count = len(next(iter(settings.values())))
-        trained, _ = self._train(settings, range(count), seeds, with_test=False)
-        return {"validation": trained.validation[..., -1], "diverged": trained.diverged}
+        names = [f"reported-{_digest(tuned.settings, [place])}" for place in chosen]
+        found = self.kept.seeds(stage, names, seeds, compute)
+        stacked = {name: np.stack([one[name] for one in found]) for name in found[0]}
+        clocks, untrained = stacked.pop("clocks"), stacked.pop("untrained")[0].mean(axis=0)
+        trace, compiling = clocks[..., 2:].max(axis=(0, 1)).tolist()
+        step, run = float(clocks[..., 0].mean()), float(clocks[..., 1].sum())
+        cost = results.Cost(step, run, trace, compiling, *_bytes(self))
+        reported = results.Reported(chosen, **stacked)
+        means = dict(zip(PARTS[1:], untrained.tolist(), strict=True))
+        return results.Measured(tuned, reported, cost), means
+
+    def _report(
+        self, stage: Stage, settings: Settings, places: Sequence[int], seeds: Sequence[int]
+    ) -> list[dict[str, np.ndarray]]:
+        """For each setting its arrays, seeds first; the clocks are shared out among all runs."""
+        at = self.protocol.choose
+        trained, clocks = self._train(stage, settings, places, seeds, test_at=at)
+        step, run, *made = clocks.tolist()
+        shares = np.array([step, run / (len(places) * len(seeds)), *made])
+        test = np.where(trained.diverged, trained.untrained[..., 1], trained.test)
+        arrays = {
+            "losses": trained.losses,
+            "validation": trained.validation,
+            "test": test,
+            "diverged": trained.diverged,
+            "untrained": trained.untrained.astype(np.float64),
+        }
+        return [
+            {name: array[:, i] for name, array in arrays.items()}
+            | {"clocks": np.tile(shares, (len(seeds), 1))}
+            for i in range(len(places))
+        ]
 
     @property
     def _higher(self) -> bool:
         return self.entrant.loop.higher_is_better
 
-    def _report(self, tuned: results.Tuned, seeds: Sequence[int]) -> dict[str, np.ndarray]:
-        chosen = results.choose(tuned, higher_is_better=self._higher)
-        trained, clocks = self._train(tuned.settings, chosen.tolist(), seeds, with_test=True)
-        arrays = {
-            "losses": trained.losses,
-            "validation": trained.validation,
-            "test": np.where(trained.diverged, trained.untrained[..., 1], trained.test),
-            "diverged": trained.diverged,
-        }
-        return {
-            "settings": chosen,
-            "seconds": clocks,
-            "bytes": np.array(_bytes(self)),
-            "untrained": trained.untrained[:, 0].mean(axis=0, dtype=np.float64),
-            **{name: array.swapaxes(0, 1) for name, array in arrays.items()},
-        }
-
     def _train(
-        self, settings: Settings, chosen: Sequence[int], seeds: Sequence[int], *, with_test: bool
+        self,
+        stage: Stage,
+        settings: Settings,
+        chosen: Sequence[int],
+        seeds: Sequence[int],
+        *,
+        test_at: str | None = None,
     ) -> tuple[engine.Trained, np.ndarray]:
         """(seeds, settings) runs of the chosen settings; what clocks said, as in `Cost`."""
         groups = [tuple(chosen)]
         if self.entrant.settings:  # a program holds a few settings
-            most = machine.runs_at_once(self.entrant, len(chosen))
+            most = machine.runs_at_once(self.entrant, len(chosen)) if self.entrant.build else 1
             groups = [tuple(chosen[i : i + most]) for i in range(0, len(chosen), most)]
-        made = (self._group(settings, group, seeds, with_test) for group in groups)
+        made = (self._group(stage, settings, group, seeds, test_at) for group in groups)
         trained, clocks = zip(*made, strict=True)
         joined = jax.tree.map(lambda *leaves: np.concatenate(leaves, axis=1), *trained)
         return joined, np.sum(clocks, axis=0) / np.array([len(groups), 1, 1, 1])
 
     def _group(
-        self, settings: Settings, group: tuple[int, ...], seeds: Sequence[int], with_test: bool
+        self,
+        stage: Stage,
+        settings: Settings,
+        group: tuple[int, ...],
+        seeds: Sequence[int],
+        test_at: str | None,
     ) -> tuple[engine.Trained, list[float]]:
         """One program's part of `_train`."""
         count, program = len(group) * len(seeds), None
         values = {name: np.tile(v[list(group)], len(seeds)) for name, v in settings.items()}
         runs = np.repeat(seeds, len(group)).tolist()
-        entrant, between = self.entrant, self.between
+        entrant, before = self.entrant, stage.seconds
         if not entrant.driver.host:
             entrant, program = self._program(group if entrant.settings else ())
-        began = time.perf_counter()
+        size = 1 if program is None else program.runs
+        options: Any = {
+            "test_at": test_at,
+            "keep": stage.keep,
+            "between": lambda share: stage.between(share * size),
+        }
         if program is None:
-            trained = hosted.train(entrant, self.data, values, runs, between=between)
-            made, size = (0.0, 0.0), 1
+            trained = hosted.train(entrant, self.data, values, runs, **options)
+            made = (0.0, 0.0)
         else:
             given = {} if entrant.settings else values
-            trained = engine.train(
-                program, entrant, self.data, given, runs, with_test=with_test, between=between
-            )
-            made, size = (program.trace_seconds, program.compile_seconds), program.runs
-        seconds = time.perf_counter() - began
+            trained = engine.train(program, entrant, self.data, given, runs, **options)
+            made = (program.trace_seconds, program.compile_seconds)
+        seconds = stage.seconds - before
         done = -(-count // size) * size * entrant.loop.steps
         shaped = jax.tree.map(lambda x: x.reshape(len(seeds), len(group), *x.shape[1:]), trained)
         return shaped, [seconds / done, seconds, *made]
@@ -178,11 +220,20 @@ class Run:
         if group:
             entrant = entrants.with_settings(entrant, [entrant.settings[i] for i in group])
             runs = len(group) * max(1, runs // len(group))
-        return entrant, engine.build(entrant, self.data, runs=runs)
+        program, room = engine.build(entrant, self.data, runs=runs), machine.room_bytes()
+        least = max(len(group), jax.local_device_count())
+        if program.memory_bytes > room and runs > least:
+            runs = max(least, least * int(runs * room / program.memory_bytes / least))
+            program = engine.build(entrant, self.data, runs=runs)
+        return entrant, program
 
 
 def facts(
-    loop: Loop, examined: Examined, untrained: Mapping[str, float], fingerprint: str
+    loop: Loop,
+    examined: Examined,
+    untrained: Mapping[str, float],
+    fingerprint: str,
+    notes: Sequence[str],
 ) -> results.Facts:
     """What the results say of the task apart from its runs."""
     return results.Facts(
@@ -190,23 +241,35 @@ def facts(
         description=loop.description,
         metric=loop.metric_name,
         higher_is_better=loop.higher_is_better,
-        examples={part: examples(x) or 0 for part, x in zip(PARTS, loop.data, strict=True)},
+        examples={part: size or 0 for part, size in zip(PARTS, loop.sizes(), strict=True)},
         parameters=sum(leaf.size for leaf in jax.tree.leaves(examined.params)),
         untrained=untrained,
         fingerprint=fingerprint,
+        pooled=isinstance(loop.data, Pool),
+        batch_size=batch_size(loop),
+        steps=evaluated_steps(loop),
+        goal=loop.target,
+        notes=notes,
     )
 
 
 def _bytes(run: Run) -> tuple[int, int]:
     """The sizes of the optimizer's state and of the params of one run."""
     entrant, params = run.entrant, _size(run.examined.params)
-    if entrant.build is None or entrant.driver.host:
-        return sum(a.size * a.dtype.itemsize for a in entrant.layout if a) - params, params
+    if entrant.build is None:
+        held = sum(a.size * a.dtype.itemsize for a in entrant.layout if a is not None)
+        return max(held - params, 0), params
     setting = {name: values[0].item() for name, values in run.tuned.settings.items()}
-    with lenient():
-        _, state = bound.trained_by(entrant.loop, entrant.build(**setting))
+    with users_code():
+        _, state = bound.trained_by(entrant.loop, entrant.made(setting))
     return _size(state), params
 
 
 def _size(tree: PyTree) -> int:
     return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
+
+
+def _digest(settings: Settings, places: Sequence[int]) -> str:
+    """What tells these settings from others."""
+    values = {name: column[list(places)].tolist() for name, column in settings.items()}
+    return hashlib.sha256(json.dumps(values).encode()).hexdigest()[:12]

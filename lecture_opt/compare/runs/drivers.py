@@ -9,7 +9,9 @@ goes through one program of many runs and steps.
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+import jax
 from jax.extend import core
+from jax.sharding import AbstractMesh, Mesh, NamedSharding
 
 from lecture_opt.training.driver import called, equations, prefers_host_steps
 
@@ -31,9 +33,18 @@ ONE_BY_ONE = Driver(False, False)
 
 def choose(step: core.ClosedJaxpr, backend: str) -> Driver:
     """The driver for a step on a backend."""
-    if prefers_host_steps(step, backend):
+    if prefers_host_steps(step, backend) or is_one_run(step):
         return ONE_BY_ONE
     return TOGETHER
+
+
+def is_one_run(step: core.ClosedJaxpr) -> bool:
+    """Whether it calls the host in a way that `vmap` refuses."""
+    return any(
+        equation.params.get("ordered", False)
+        or (equation.primitive.name == "pure_callback" and not equation.params["vmap_method"])
+        for equation in equations(step)
+    )
 
 
 def constants(program: core.ClosedJaxpr) -> Iterator[Any]:
@@ -51,3 +62,17 @@ def reaches(jaxpr: core.Jaxpr, variable: Any) -> bool:
         if any(v in tainted for v in equation.invars if not hasattr(v, "val")):
             tainted.update(equation.outvars)
     return any(v in tainted for v in jaxpr.outvars if not hasattr(v, "val"))
+
+
+def spread(program: core.ClosedJaxpr) -> set[str]:
+    """The operations that spread arrays over several devices, by name."""
+    found = set()
+    for equation in equations(program):
+        for value in jax.tree.leaves(list(equation.params.values())):
+            shared = isinstance(value, NamedSharding) and any(value.spec)
+            mesh = (
+                value.mesh if shared else value if equation.primitive.name == "shard_map" else None
+            )
+            if isinstance(mesh, Mesh | AbstractMesh) and mesh.size > 1:
+                found.add(equation.primitive.name)
+    return found

@@ -17,19 +17,30 @@ is said of it is NaN.
 import functools
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from lecture_opt.compare.runs.data import Data, feeds, feeds_batches, mean_over
+from lecture_opt.compare.runs import pure
+from lecture_opt.compare.runs.data import (
+    Data,
+    Piece,
+    Rows,
+    feeds,
+    mean_over,
+    picked,
+    taken,
+)  # fmt: skip
+from lecture_opt.compare.runs.drivers import Driver
 from lecture_opt.compare.runs.entrants import Entrant, is_small
+from lecture_opt.compare.runs.guard import users_code
 from lecture_opt.compare.runs.machine import many
-from lecture_opt.environment import fast_jit, lenient
+from lecture_opt.environment import fast_jit
 from lecture_opt.problems import bound
 from lecture_opt.problems.bound import Arrays
-from lecture_opt.problems.loop import PARTS, Batch, metric_key, start_key, step_key
+from lecture_opt.problems.loop import Loop, evaluated_steps, metric_key
+from lecture_opt.problems.parts import PARTS
 
 
 class Trained(NamedTuple):
@@ -39,7 +50,7 @@ class Trained(NamedTuple):
         losses: (runs, evaluations) mean training loss since the previous evaluation; NaN once
             diverged.
         validation: (runs, evaluations) validation metric, likewise.
-        test: (runs,) metric on the test part after the last step; NaN where it wasn't asked for.
+        test: (runs,) metric on the test part; NaN where it wasn't asked for.
         untrained: (runs, 2) metric of the initial state on the validation and the test part.
         diverged: (runs,) whether a loss, the metric or a number of the state stopped being finite.
     """
@@ -51,58 +62,73 @@ class Trained(NamedTuple):
     diverged: np.ndarray
 
 
+Keep: TypeAlias = Callable[[object, Callable[[], Trained]], Trained]
+"""What was given to a call, and the call -> what it gives, now or before."""
+
+
 class Program(NamedTuple):
     """The compiled training of `runs` runs.
 
     Attributes:
         begin: (scalars, setting, seed) -> arrays, of each run.
-        advance: (scalars, setting, seed, arrays, feed, first step, train) -> arrays, mean loss.
+        advance: Number of steps -> (scalars, setting, seed, arrays, feed, first step, train) ->
+            arrays, mean loss.
         finite: Arrays -> which of them are.
-        judges: Shape of a piece -> (scalars, setting, seed, arrays, piece, key) -> value, weight.
+        judges: Shape of a piece -> (scalars, setting, seed, arrays, rows, piece, key) -> value,
+            weight.
         runs: How many runs a call takes.
-        stride: How many steps a call of `advance` takes.
         trace_seconds, compile_seconds: What making it took.
+        memory_bytes: What its steps take; 0 where XLA doesn't say.
     """
 
     begin: Callable[..., Arrays]
-    advance: Callable[..., tuple[Arrays, jax.Array]]
+    advance: Mapping[int, Callable[..., tuple[Arrays, jax.Array]]]
     finite: Callable[[Arrays], jax.Array]
     judges: Mapping[Any, Callable[..., Any]]
     runs: int
-    stride: int
     trace_seconds: float
     compile_seconds: float
+    memory_bytes: int
 
 
 def build(entrant: Entrant, data: Data, *, runs: int) -> Program:
     """Compiles the training of `runs` runs; run i has setting i modulo the entrant's settings."""
     began = time.perf_counter()
     loop, driver = entrant.loop, entrant.driver
-    stride = loop.steps // loop.evaluations if driver.scan else 1
     jit = fast_jit if is_small(entrant) else jax.jit
     numbers = np.zeros(runs, np.int32)
     scalars = {name: np.zeros(runs, np.float32) for name in entrant.names}
-    feed = jax.tree.map(lambda a: jax.ShapeDtypeStruct((runs, stride, *a.shape), a.dtype), data.fed)
     arguments = scalars, numbers % max(len(entrant.settings), 1), numbers
-    with lenient():
-        begin = jit(many(_begin(entrant), "rrr", driver)).lower(*arguments)
+    with users_code():
+        begin = jit(many(pure.begin_of(entrant), "rrr", driver)).lower(*arguments)
         arrays = begin.out_info
-        advance = jit(many(_advance(entrant), "rrrrrww", driver), donate_argnums=3).lower(
-            *arguments, arrays, feed, np.int32(0), data.train
-        )
-        look = jit(many(_finite, "r", driver)).lower(arrays)
-        judge = jit(many(_judge(entrant), "rrrrww", driver))
+        advance = jit(many(pure.advance_of(entrant), "rrrrrww", driver), donate_argnums=3)
+        advances = {}
+        for stride in {n for gap in _gaps(loop) for n in _strides(driver, gap)}:
+            feed = jax.tree.map(
+                lambda a, n=stride: jax.ShapeDtypeStruct((runs, n, *a.shape), a.dtype), data.fed
+            )
+            given = arrays, feed, np.int32(0), data.train
+            advances[stride] = advance.lower(*arguments, *given)
+        look = jit(many(pure.finite, "r", driver)).lower(arrays)
+        judge = jit(many(pure.judge_of(entrant), "rrrrrww", driver))
         key = metric_key("test")
-        judges = {
-            piece.shape: judge.lower(*arguments, arrays, piece.batch, key)
-            for piece in (*data.validation, *data.test)
-            if not loop.host_metric
-        }
+        cut = () if loop.host_metric else (*data.validation, *data.test)
+        pairs = zip(cut, picked(loop, cut, numbers.tolist()), strict=True)
+        judges = {p.shape: judge.lower(*arguments, arrays, r, p.batch, key) for p, r in pairs}
     traced = time.perf_counter()
-    compiled = begin.compile(), advance.compile(), look.compile()
+    advanced = {stride: one.compile() for stride, one in advances.items()}
+    compiled = begin.compile(), advanced, look.compile()
     judged = {shape: one.compile() for shape, one in judges.items()}
     seconds = time.perf_counter() - traced
-    return Program(*compiled, judged, runs, stride, traced - began, seconds)
+    memory = max(_bytes_of(one) for one in advanced.values())
+    return Program(*compiled, judged, runs, traced - began, seconds, memory)
+
+
+def _bytes_of(compiled: Any) -> int:
+    stats = compiled.memory_analysis()
+    names = ("argument_size_in_bytes", "output_size_in_bytes", "temp_size_in_bytes")
+    return sum(getattr(stats, name, 0) for name in names)
 
 
 def train(
@@ -112,12 +138,16 @@ def train(
     scalars: Mapping[str, np.ndarray],
     seeds: Sequence[int],
     *,
-    with_test: bool = False,
-    between: Callable[[], None] = lambda: None,
+    test_at: str | None = None,
+    keep: Keep = lambda _, compute: compute(),
+    between: Callable[[float], None] = lambda _: None,
 ) -> Trained:
-    """Trains one run for each entry of the arrays; `between` is called at each evaluation.
+    """Trains one run for each entry of the arrays.
 
-    Where the entrant has settings, run i has setting i modulo their count.
+    `test_at` says when the test metric is taken: "last", or "best" by the validation metric. Each
+    call is computed by `keep`, or found by what it was given; `between` is called with the
+    share of it that is done, at each evaluation. Where the entrant has settings, run i has setting
+    i modulo their count.
     """
     parts = []
     for first in range(0, len(seeds), program.runs):
@@ -131,7 +161,8 @@ def train(
             np.asarray(seeds, np.int32)[picked],
         )
         kept = min(program.runs, len(seeds) - first)
-        result = _call(program, entrant, data, given, with_test, between)
+        call = functools.partial(_call, program, entrant, data, given, test_at, between)
+        result = keep((given, entrant.settings), call)
         parts.append(jax.tree.map(lambda leaf, kept=kept: leaf[:kept], result))
     return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
 
@@ -141,106 +172,92 @@ def _call(
     entrant: Entrant,
     data: Data,
     given: tuple[Any, ...],
-    with_test: bool,
-    between: Callable[[], None],
+    test_at: str | None,
+    between: Callable[[float], None],
 ) -> Trained:
     """One call's runs from start to end."""
-    loop, per = entrant.loop, entrant.loop.steps // entrant.loop.evaluations
-    arrays = program.begin(*given)
-    judged = functools.partial(_judged, program, entrant, data, given)
-    untrained = judged("validation", arrays), judged("test", arrays) if with_test else None
+    loop, driver = entrant.loop, entrant.driver
+    seeds, placed = given[-1].tolist(), jax.device_put(given)  # once, not at each step
+    arrays = program.begin(*placed)
+    seen = {
+        "validation": (data.validation, picked(loop, data.validation, seeds)),
+        "test": (data.test, picked(loop, data.test, seeds)),
+    }
+    judged = functools.partial(_judged, program, entrant, seen, given)
+    untrained = judged("validation", arrays), judged("test", arrays) if test_at else None
     watched = np.asarray(program.finite(arrays))
     alive = np.ones(program.runs, bool)
-    losses, validation = [], []
-    feed = feeds(loop, given[-1].tolist(), program.stride)
-    for evaluation in range(loop.evaluations):
-        between()
-        taken = []
-        for step in range(evaluation * per, (evaluation + 1) * per, program.stride):
-            arrays, loss = program.advance(*given, arrays, next(feed), np.int32(step), data.train)
-            taken.append(loss)
-        mean = np.mean([np.asarray(one) for one in taken], axis=0, dtype=np.float32)
+    unknown = np.full(program.runs, np.nan, np.float32)
+    losses, validation, test = [], [], []
+    strides = (n for gap in _gaps(loop) for n in _strides(driver, gap))
+    feed, step = feeds(loop, seeds, strides), 0
+    for gap in _gaps(loop):
+        between(step / loop.steps)
+        since = []
+        for stride in _strides(driver, gap):
+            with users_code():
+                fed = next(feed)
+            advance = program.advance[stride]
+            arrays, loss = advance(*placed, arrays, fed, np.int32(step), data.train)
+            since.append(loss)
+            step += stride
+        mean = np.mean([np.asarray(one) for one in since], axis=0, dtype=np.float32)
         metric = judged("validation", arrays)
         held = (np.asarray(program.finite(arrays)) | ~watched).all(axis=-1)
         alive &= np.isfinite(mean) & np.isfinite(metric) & held
         losses.append(np.where(alive, mean, np.nan))
         validation.append(np.where(alive, metric, np.nan))
-    unknown = np.full(program.runs, np.nan, np.float32)
-    test = judged("test", arrays) if with_test else unknown
+        if test_at == "best":
+            test.append(judged("test", arrays))
+    if test_at != "best":
+        test.append(judged("test", arrays) if test_at else unknown)
     first, second = untrained
     both = np.stack([first, unknown if second is None else second], axis=1)
-    return Trained(np.stack(losses, 1), np.stack(validation, 1), test, both, ~alive)
+    curves = np.stack(validation, 1)
+    return Trained(np.stack(losses, 1), curves, taken(loop, test, curves), both, ~alive)
+
+
+def _gaps(loop: Loop) -> list[int]:
+    """The steps from each evaluation to the next."""
+    gaps: list[int] = np.diff(evaluated_steps(loop), prepend=0).tolist()
+    return gaps
+
+
+def _strides(driver: Driver, gap: int) -> list[int]:
+    """How many steps each call of `advance` takes, on the way to the next evaluation."""
+    return [gap] if driver.scan else [1] * gap
 
 
 def _judged(
-    program: Program, entrant: Entrant, data: Data, given: Any, part: str, arrays: Arrays
+    program: Program,
+    entrant: Entrant,
+    seen: Mapping[str, Any],
+    given: Any,
+    part: str,
+    arrays: Arrays,
 ) -> np.ndarray:
     """(runs,) metric on a part."""
     key = metric_key(part)
     if entrant.loop.host_metric:
         return _judged_on_host(entrant, given, part, arrays)
-    pieces = data.validation if part == "validation" else data.test
-    return mean_over(
-        pieces, lambda piece: program.judges[piece.shape](*given, arrays, piece.batch, key)
-    )
+    cut, rows = seen[part]
+
+    def metric(piece: Piece, own: Rows | None) -> tuple[Any, Any]:
+        value, weight = program.judges[piece.shape](*given, arrays, own, piece.batch, key)
+        return value, weight
+
+    return mean_over(cut, rows, metric)
 
 
 def _judged_on_host(entrant: Entrant, given: Any, part: str, arrays: Arrays) -> np.ndarray:
     """The metric of each run from its concrete state, on the whole part."""
-    whole, values = entrant.loop.data[PARTS.index(part)], []
-    for run in range(len(given[-1])):
+    values = []
+    for run, seed in enumerate(given[-1].tolist()):
+        whole = entrant.loop.parts(seed)[PARTS.index(part)]
         scalars, number = jax.tree.map(lambda leaf, run=run: leaf[run], given[:2])
         own = tuple(leaf[run] for leaf in arrays)
-        with lenient():
+        with users_code():
             make = entrant.start(scalars, number)
             state = bound.state_of(make, entrant.layout, own)
             values.append(bound.measure(entrant.loop, state, whole, metric_key(part))[0])
     return np.asarray(values, np.float32)
-
-
-# ---- one run as pure functions ------------------------------------------------------------------
-
-
-def _begin(entrant: Entrant) -> Callable[..., Arrays]:
-    def begin(scalars: Any, number: Any, seed: jax.Array) -> Arrays:
-        return bound.initial(entrant.start(scalars, number), entrant.layout, start_key(seed))
-
-    return begin
-
-
-def _advance(entrant: Entrant) -> Callable[..., tuple[Arrays, jax.Array]]:
-    def advance(
-        scalars: Any, number: Any, seed: Any, arrays: Arrays, feed: Any, first: Any, train: Any
-    ) -> tuple[Arrays, jax.Array]:
-        run = bound.bind(entrant.loop, entrant.start(scalars, number), entrant.layout)
-
-        def step(arrays: Arrays, given: Any) -> tuple[Arrays, jax.Array]:
-            fed, count = given
-            batch = fed if feeds_batches(entrant.loop) else jax.tree.map(lambda x: x[fed], train)
-            return run.step(arrays, batch, step_key(start_key(seed), count))
-
-        stride = jax.tree.leaves(feed)[0].shape[0]
-        counts = first + jnp.arange(stride)
-        if stride == 1:  # outside of any loop of XLA's
-            return step(arrays, (jax.tree.map(lambda leaf: leaf[0], feed), first))
-        arrays, losses = jax.lax.scan(step, arrays, (feed, counts))
-        return arrays, losses.mean()
-
-    return advance
-
-
-def _judge(entrant: Entrant) -> Callable[..., tuple[jax.Array, jax.Array]]:
-    def judge(
-        scalars: Any, number: Any, seed: Any, arrays: Arrays, piece: Batch, key: jax.Array
-    ) -> tuple[jax.Array, jax.Array]:
-        del seed
-        run = bound.bind(entrant.loop, entrant.start(scalars, number), entrant.layout)
-        return run.metric(arrays, piece, key)
-
-    return judge
-
-
-def _finite(arrays: Arrays) -> jax.Array:
-    """Which arrays are finite, by one sum each: not-a-numbers and infinities survive a sum."""
-    inexact = [a for a in arrays if jnp.issubdtype(a.dtype, jnp.inexact)]
-    return jnp.stack([jnp.isfinite(jnp.sum(jnp.abs(a))) for a in inexact] or [jnp.array(True)])

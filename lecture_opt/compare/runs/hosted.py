@@ -1,19 +1,23 @@
 """Loops that can't be traced run as they are: steps from the host, one run after the other."""
 
+import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
 
-from lecture_opt.compare.runs.data import Data, mean_over
-from lecture_opt.compare.runs.engine import Trained
+from lecture_opt import specs
+from lecture_opt.compare.runs.data import Data, Piece, Rows, mean_over, of_run, picked, taken
+from lecture_opt.compare.runs.engine import Keep, Trained
 from lecture_opt.compare.runs.entrants import Entrant
-from lecture_opt.environment import lenient
+from lecture_opt.compare.runs.guard import users_code
 from lecture_opt.problems import bound
 from lecture_opt.problems import loop as loops
 from lecture_opt.problems.loop import State, metric_key, start_key, step_key
+from lecture_opt.problems.parts import PARTS
 
 
 def train(
@@ -22,15 +26,18 @@ def train(
     scalars: Mapping[str, np.ndarray],
     seeds: Sequence[int],
     *,
-    between: Callable[[], None] = lambda: None,
+    test_at: str | None = None,
+    keep: Keep = lambda _, compute: compute(),
+    between: Callable[[float], None] = lambda _: None,
 ) -> Trained:
-    """Trains one run for each entry of the arrays; the test metric is always taken."""
-    with lenient():
-        runs = [
-            _run(entrant, data, {name: v[i].item() for name, v in scalars.items()}, seed, between)
-            for i, seed in enumerate(seeds)
-        ]
-    return jax.tree.map(lambda *leaves: np.stack(leaves), *runs)
+    """Trains one run for each entry of the arrays, as `engine.train` does."""
+    found = []
+    for i, seed in enumerate(seeds):
+        setting = {name: values[i].item() for name, values in scalars.items()}
+        run = functools.partial(_run, entrant, data, setting, seed, test_at, between)
+        with users_code():
+            found.append(keep((setting, seed), run))
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *found)
 
 
 def _run(
@@ -38,49 +45,66 @@ def _run(
     data: Data,
     setting: Mapping[str, float],
     seed: int,
-    between: Callable[[], None],
+    test_at: str | None,
+    between: Callable[[float], None],
 ) -> Trained:
     loop, key = entrant.loop, start_key(seed)
-    per = loop.steps // loop.evaluations
     state, batches = entrant.start(setting)(key), loops.batches(loop, seed)
-    untrained = [_metric(entrant, data, state, part) for part in ("validation", "test")]
-    losses, validation, alive = [], [], True
-    for evaluation in range(loop.evaluations):
-        between()
-        taken = []
-        for step in range(evaluation * per, (evaluation + 1) * per):
+    metric_of = functools.partial(_metric, entrant, data, seed)
+    untrained = [metric_of(state, part) for part in ("validation", "test")]
+    losses, validation, test, alive = [], [], [], True
+    first = 0
+    for last in loops.evaluated_steps(loop).tolist():
+        between(first / loop.steps)
+        since = []
+        for step in range(first, last):
             state, loss = bound.advance(loop, state, next(batches), step_key(key, step))
-            taken.append(float(loss))
-        metric = _metric(entrant, data, state, "validation")
-        alive = alive and bool(np.isfinite(np.mean(taken)) and np.isfinite(metric))
-        losses.append(np.mean(taken) if alive else np.nan)
+            since.append(float(loss))
+        first = last
+        metric = metric_of(state, "validation")
+        alive = alive and bool(np.isfinite(np.mean(since)) and np.isfinite(metric))
+        losses.append(np.mean(since) if alive else np.nan)
         validation.append(metric if alive else np.nan)
+        if test_at == "best" or last == loop.steps:
+            test.append(np.array([metric_of(state, "test")], np.float32))
+    curve = np.array(validation, np.float32)
     return Trained(
         np.array(losses, np.float32),
-        np.array(validation, np.float32),
-        np.array(_metric(entrant, data, state, "test"), np.float32),
+        curve,
+        taken(loop, test, curve[None])[0],
         np.array(untrained, np.float32),
         np.array(not alive),
     )
 
 
-def _metric(entrant: Entrant, data: Data, state: State, part: str) -> float:
+def _metric(entrant: Entrant, data: Data, seed: int, state: State, part: str) -> float:
     loop, key = entrant.loop, metric_key(part)
     leaves, merge = bound.flatten(state)
     state = merge(leaves)  # a metric may put modules into their mode for evaluation
     if loop.host_metric:
-        return float(bound.measure(loop, state, loop.data[loops.PARTS.index(part)], key)[0])
+        whole = loop.parts(seed)[PARTS.index(part)]
+        return float(bound.measure(loop, state, whole, key)[0])
     cut = data.validation if part == "validation" else data.test
-    return float(mean_over(cut, lambda piece: bound.measure(loop, state, piece.batch, key)))
+
+    def metric(piece: Piece, rows: Rows | None) -> tuple[Any, Any]:
+        own = None if rows is None else rows[0]
+        return bound.measure(loop, state, of_run(piece.batch, own), key)
+
+    return float(mean_over(cut, picked(loop, cut, [seed]), metric))
 
 
-def source(entrant: Entrant) -> str | None:
-    """The text of the files that hold the loop's functions; `None` where it can't be had."""
-    try:
-        functions = entrant.loop.start, entrant.loop.step, entrant.loop.metric
-        files = {inspect.getsourcefile(inspect.unwrap(function)) for function in functions}
-        return "".join(
-            Path(file).read_text(encoding="utf-8") for file in sorted(filter(None, files))
-        )
-    except (TypeError, OSError):
-        return None
+def source(entrant: Entrant, spec: specs.OptimizerSpec) -> list[str]:
+    """What decides the runs of a loop that can't be traced, as far as text says it.
+
+    The optimizer as it was named, and the files that hold its constructor and the loop's functions.
+    """
+    loop, found = entrant.loop, [spec.text]
+    for function in (spec.constructor, loop.own, loop.start, loop.step, loop.metric):
+        try:
+            assert function is not None
+            function = getattr(function, "func", function)  # of a partial
+            file = inspect.getsourcefile(inspect.unwrap(function))
+            found.append(Path(str(file)).read_text(encoding="utf-8"))
+        except (AssertionError, TypeError, OSError):
+            found.append(repr(function))
+    return found

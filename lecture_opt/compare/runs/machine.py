@@ -1,15 +1,20 @@
 """The machine that runs are spread over: its devices and its memory."""
 
+import contextlib
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 
+from lecture_opt.compare.runs import workers
 from lecture_opt.compare.runs.drivers import Driver
 from lecture_opt.compare.runs.entrants import Entrant
+
+_CPU_BYTES = 2**28
 
 
 def many(function: Callable[..., Any], axes: str, driver: Driver) -> Callable[..., Any]:
@@ -45,23 +50,43 @@ def runs_at_once(entrant: Entrant, wanted: int, *, bytes_at_most: int | None = N
     """How many runs a program takes, so that `wanted` need few calls of nearly one size.
 
     On a CPU ten: few enough for the caches, enough to drown the cost of calls, and no more than are
-    reported at once by default. Elsewhere all, as far as the memory goes; a run is taken to need
-    four times its state. One, where the driver goes run by run.
+    reported at once by default; fewer where their states are large, since these gain nothing.
+    Elsewhere all. Both as far as the memory goes; a run is taken to need four times its state. One,
+    where the driver goes run by run.
     """
     if not entrant.driver.vmap:
         return 1
     size = 4 * sum(a.size * a.dtype.itemsize for a in entrant.layout if a is not None)
-    limit = 10 if jax.default_backend() == "cpu" else wanted
-    room = _free_bytes() // 4 if bytes_at_most is None else bytes_at_most
+    room, limit = room_bytes() if bytes_at_most is None else bytes_at_most, wanted
+    if jax.default_backend() == "cpu":
+        room, limit = min(room, _CPU_BYTES), 10
     limit = max(1, min(limit, room // max(size, 1)))
     runs = -(-wanted // -(-wanted // limit))
     devices = jax.local_device_count()
     return -(-runs // devices) * devices
 
 
-def _free_bytes() -> int:
-    """Free bytes: of the first device where it says so, else of the machine."""
+def room_bytes() -> int:
+    """What a program may take of the free memory, where tunings go side by side."""
     stats = jax.local_devices()[0].memory_stats()
     if stats and "bytes_limit" in stats:
-        return int(stats["bytes_limit"] - stats.get("bytes_in_use", 0))
-    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        free = int(stats["bytes_limit"] - stats.get("bytes_in_use", 0))
+    else:
+        free = _free_bytes()
+    return free // (2 * workers.side_by_side())
+
+
+def _free_bytes() -> int:
+    """Free bytes of the machine, or of the control group (version 2) that the process is in."""
+    free = [os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
+    with contextlib.suppress(OSError, ValueError, StopIteration):
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        available = next(line for line in lines if line.startswith("MemAvailable"))
+        free = [1024 * int(available.split()[1])]
+    with contextlib.suppress(OSError, ValueError):  # it says "max" where there is no limit
+        limit, used = (
+            int(Path(f"/sys/fs/cgroup/memory.{name}").read_text(encoding="ascii"))
+            for name in ("max", "current")
+        )
+        free.append(limit - used)
+    return max(0, min(free))

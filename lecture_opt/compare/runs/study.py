@@ -5,39 +5,31 @@ so that the times of the reported runs are theirs alone. Under `jax.distributed`
 share out the optimizers, each on its own devices, and all end with the same results.
 """
 
-import os
-import pickle
+import functools
+import math
 import platform
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import jax
 import numpy as np
 
-from lecture_opt import equals, specs
-from lecture_opt.compare import results, space
+from lecture_opt import specs
+from lecture_opt.compare import results
+from lecture_opt.compare.ledger import Ledger
 from lecture_opt.compare.protocol import Protocol
-from lecture_opt.compare.runs import data, entrants, hosted
+from lecture_opt.compare.runs import data, entrants, processes, workers
 from lecture_opt.compare.runs.cell import Run, facts
+from lecture_opt.compare.runs.errors import from_host, reason
+from lecture_opt.compare.runs.plan import Plan, check, computed, standings
 from lecture_opt.compare.runs.store import Store
-from lecture_opt.environment import check_device
-from lecture_opt.problems import Loop, Task, as_loop
-from lecture_opt.problems.loop import examples
-
-DEFAULT_OPTIMIZERS = tuple(text for pair in equals.PAIRS for text in (pair.lecture, pair.optax))
+from lecture_opt.problems import Loop, Task
+from lecture_opt.problems.parts import PARTS
 
 OnStage = Callable[[str, str, str], None]
-
-
-class Plan(NamedTuple):
-    """A task that was looked at with its optimizers."""
-
-    loop: Loop
-    examined: entrants.Examined
-    entrants: Sequence[entrants.Entrant]
+OnShare = Callable[[str, str, str, float], None]
 
 
 class Outcome(NamedTuple):
@@ -49,47 +41,81 @@ class Outcome(NamedTuple):
     fingerprint: str
 
 
+Tried: TypeAlias = Run | Outcome | results.Failure | None
+"""What became of an optimizer on a task so far; `None` where another process has it."""
+
+
 def run(
     tasks: Sequence[Loop | Task],
     optimizers: Sequence[specs.OptimizerSpec],
     protocol: Protocol,
     *,
     store: Store | None = None,
+    ledger: Ledger | None = None,
     on_stage: OnStage = lambda *_: None,
+    on_share: OnShare = lambda *_: None,
 ) -> results.Study:
-    """Compares the optimizers on the tasks.
+    """Compares the optimizers on the tasks. One that raises fails there, and the others go on.
 
     Args:
         tasks: What to train.
         optimizers: From `specs.parse`; each must take a `learning_rate`.
         protocol: What is the same for all.
         store: Keeps what is finished, so that a later call with it goes on from there.
+        ledger: Knows who was judged before, so that all verdicts together keep the error rate.
         on_stage: Called with ("checked", "", "") when nothing was found wrong, then with ("tuned"
-            or "reported", task, optimizer) when it is.
+            or "reported", task, optimizer) when it is, or ("failed: " and why, task, optimizer).
+        on_share: Called within such a stage, with the share of it that is done as well.
 
     Raises:
         ValueError: Before any training, where something is missing, given twice or can't be
-            trained.
+            trained by any of the optimizers.
     """
+    with processes.together():
+        return _compared(
+            tasks, optimizers, protocol, store or Store(None), ledger, on_stage, on_share
+        )
+
+
+def _compared(
+    tasks: Sequence[Loop | Task],
+    optimizers: Sequence[specs.OptimizerSpec],
+    protocol: Protocol,
+    store: Store,
+    ledger: Ledger | None,
+    on_stage: OnStage,
+    on_share: OnShare,
+) -> results.Study:
     optimizers = specs.distinct(optimizers)
     plans = check(tasks, optimizers, protocol)
+    for plan in plans:
+        for one in plan.entrants:
+            if isinstance(one, results.Failure):
+                on_stage(f"failed: {one.why}", plan.loop.name, one.optimizer)
     on_stage("checked", "", "")
     found, measured, twins, stopped = [], [], [], threading.Event()
     baseline = [spec.name for spec in optimizers].index(protocol.baseline)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        try:
-            for plan in plans:
-                runs = _runs(plan, optimizers, protocol, store or Store(None), stopped)
-                outcomes = _measure(plan.loop.name, runs, baseline, pool, on_stage)
-                measured.append([one.measured for one in outcomes])
-                twins.append(outcomes[baseline].twin)
-                first = outcomes[0]
-                found.append(facts(plan.loop, plan.examined, first.untrained, first.fingerprint))
-        except BaseException:
-            stopped.set()
-            pool.shutdown(cancel_futures=True)
-            raise
-    return results.assemble(protocol, optimizers, found, measured, about(), twins)
+    try:
+        for plan in plans:
+
+            def between(stage: str, name: str, share: float, task: str = plan.loop.name) -> None:
+                if stopped.is_set():
+                    raise KeyboardInterrupt
+                on_share(stage, task, name, share)
+
+            runs = _runs(plan, protocol, store, between)
+            outcomes = _measure(plan.loop.name, runs, baseline, on_stage)
+            found.append(_facts(plan, protocol, outcomes))
+            measured.append([o.measured if isinstance(o, Outcome) else o for o in outcomes])
+            twins.append(getattr(outcomes[baseline], "twin", None))
+    except BaseException:
+        stopped.set()
+        workers.leave()
+        raise
+    stands = [
+        standings(plan, fact, protocol, ledger) for plan, fact in zip(plans, found, strict=True)
+    ]
+    return results.assemble(protocol, optimizers, found, measured, about(), twins, standings=stands)
 
 
 def about() -> results.About:
@@ -105,133 +131,108 @@ def about() -> results.About:
     )
 
 
-def check(
-    tasks: Sequence[Loop | Task], optimizers: Sequence[specs.OptimizerSpec], protocol: Protocol
-) -> list[Plan]:
-    """Looks at all tasks and optimizers; ValueError for a comparison that can't be made."""
-    check_device("compare")
-    names = [spec.name for spec in optimizers]
-    if not tasks or not optimizers:
-        raise ValueError("run: there must be a task and an optimizer")
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"run: {twice} is given twice")
-    if protocol.baseline not in names:
-        raise ValueError(
-            f"run: the baseline {protocol.baseline} is not among the optimizers; "
-            f"they are {', '.join(names)}"
-        )
-    for spec in optimizers:
-        _check_tunable(spec)
-    return [_plan(protocol.applied(as_loop(task)), optimizers, protocol) for task in tasks]
-
-
-def _check_tunable(spec: specs.OptimizerSpec) -> None:
-    if not specs.takes(spec, "learning_rate"):
-        raise ValueError(
-            f"{spec.text}: compare tunes the learning rate, so it needs a constructor that takes "
-            "it; write `def my_opt(learning_rate): return ...` and name that"
-        )
-    if "learning_rate" in spec.kwargs:
-        raise ValueError(
-            f"{spec.text}: compare tunes learning_rate; leave it out, or give its range, as in "
-            "learning_rate=log(1e-4, 1)"
-        )
-
-
-def _plan(loop: Loop, optimizers: Sequence[specs.OptimizerSpec], protocol: Protocol) -> Plan:
-    count = examples(loop.data[0])
-    if not data.feeds_batches(loop) and count is not None and loop.batch_size > count:
-        raise ValueError(
-            f"run: batch_size={loop.batch_size} exceeds the {count} training examples of "
-            f"{loop.name}"
-        )
-    examined = entrants.examine(loop)
-    found = []
-    for spec in optimizers:
-        draws = space.draw(protocol.space(spec), protocol.draws)
-        settings = [
-            {name: values[i].item() for name, values in draws.items()}
-            for i in range(protocol.draws)
-        ]
-        found.append(entrants.look(loop, examined, spec, settings))
-    return Plan(loop, examined, found)
-
-
 def _runs(
     plan: Plan,
-    optimizers: Sequence[specs.OptimizerSpec],
     protocol: Protocol,
     store: Store,
-    stopped: threading.Event,
-) -> list[Run | None]:
+    between: Callable[[str, str, float], None],
+) -> list[Tried]:
     """The runs of this process's optimizers; `None` for those of another process."""
     shared = data.prepare(plan.loop)
 
-    def between() -> None:
-        if stopped.is_set():
-            raise KeyboardInterrupt
-
-    def one(spec: specs.OptimizerSpec, entrant: entrants.Entrant) -> Run:
+    def one(
+        spec: specs.OptimizerSpec, entrant: entrants.Entrant | results.Failure
+    ) -> Run | results.Failure:
+        if isinstance(entrant, results.Failure):
+            return entrant
         loop = plan.loop
-        computed = entrant.identity or hosted.source(entrant) or f"{loop.name} {spec.text}"
-        ranges = {name: str(where) for name, where in protocol.space(spec).items()}
         identity = [
-            results.plain(about()), computed, shared.digest, ranges, protocol.draws,
-            protocol.tuning_seeds, protocol.reporting_seeds, protocol.planned, loop.steps,
-            loop.evaluations, loop.batch_size, loop.higher_is_better,
+            results.plain(about()), computed(spec, entrant), shared.digest, protocol.choose,
+            protocol.schedule,
+            loop.steps, loop.evaluations, loop.batch_size, loop.higher_is_better,
         ]  # fmt: skip
         kept = store.cell(identity)
-        return Run(spec, entrant, plan.examined, shared, protocol, kept, between)
+        return Run(
+            spec, entrant, plan.examined, shared, protocol, kept,
+            lambda stage, share: between(stage, spec.name, share),
+        )  # fmt: skip
 
-    pairs = zip(optimizers, plan.entrants, strict=True)
-    return [one(*pair) if _is_ours(i) else None for i, pair in enumerate(pairs)]
+    pairs = zip(plan.optimizers, plan.entrants, strict=True)
+    return [one(*pair) if processes.is_ours(i) else None for i, pair in enumerate(pairs)]
 
 
 def _measure(
     task: str,
-    runs: Sequence[Run | None],
+    runs: Sequence[Tried],
     baseline: int,
-    pool: ThreadPoolExecutor,
     on_stage: OnStage,
-) -> list[Outcome]:
+) -> list[Outcome | results.Failure]:
     """One task: its optimizers tuned side by side, then reported one by one."""
 
-    def tune(ours: Run) -> None:
+    def tried(work: Callable[[Run], Tried], ours: Tried) -> Tried:
+        """What the work gives; where it raises, why."""
+        if not isinstance(ours, Run):
+            return ours
+        try:
+            return work(ours)
+        except Exception as error:
+            failure = results.Failure(ours.spec.name, reason(error))
+            on_stage(f"failed: {failure.why}", task, ours.spec.name)
+            return failure
+
+    def tune(ours: Run) -> Run:
         _ = ours.tuned
         on_stage("tuned", task, ours.spec.name)
+        return ours
 
-    for future in [pool.submit(tune, ours) for ours in runs if ours is not None]:
-        future.result()
-    outcomes = []
-    for i, ours in enumerate(runs):
-        one = None
-        if ours is not None:
-            measured, untrained = ours.measured
-            on_stage("reported", task, ours.spec.name)
-            has_twin = i == baseline and len(runs) > 1
-            twin = ours.twin if has_twin else None
-            one = Outcome(measured, untrained, twin, ours.data.digest)
-        outcomes.append(_shared(one, i))
+    def report(ours: Run) -> Outcome:
+        measured, untrained = ours.measured
+        on_stage("reported", task, ours.spec.name)
+        has_twin = ours is runs[baseline] and len(runs) > 1
+        return Outcome(measured, untrained, ours.twin if has_twin else None, ours.data.digest)
+
+    futures = [workers.in_background(functools.partial(tried, tune, ours)) for ours in runs]
+    tuned = [future.result() for future in futures]
+    outcomes: list[Outcome | results.Failure] = []
+    for i, ours in enumerate(tuned):
+        mine = workers.in_background(functools.partial(tried, report, ours)).result()
+        one = processes.shared(mine, i)
+        assert isinstance(one, Outcome | results.Failure)
+        outcomes.append(one)
     return outcomes
 
 
-def _is_ours(index: int) -> bool:
-    return index % jax.process_count() == jax.process_index()
+def _facts(
+    plan: Plan, protocol: Protocol, outcomes: Sequence[Outcome | results.Failure]
+) -> results.Facts:
+    ran = [one for one in outcomes if isinstance(one, Outcome)]
+    untrained = ran[0].untrained if ran else dict.fromkeys(PARTS[1:], math.nan)
+    digest = ran[0].fingerprint if ran else ""
+    notes = [*_notes(plan, protocol), *_alike(ran, protocol)]
+    return facts(plan.loop, plan.examined, untrained, digest, notes)
 
 
-def _shared(one: Outcome | None, index: int) -> Outcome:
-    """What the process that has it measured, given to all."""
-    if jax.process_count() == 1:
-        assert one is not None
-        return one
-    from jax.experimental import multihost_utils
+def _notes(plan: Plan, protocol: Protocol) -> list[str]:
+    """What to know of how the runs of a task went."""
+    found = [f"{plan.loop.name}: {note}." for note in plan.examined.notes]
+    for spec, entrant in zip(plan.optimizers, plan.entrants, strict=True):
+        if isinstance(entrant, results.Failure):
+            continue
+        if (why := entrant.driver.host) and not plan.examined.driver.host:
+            found.append(f"{spec.name}: {from_host(why)}.")
+        if protocol.schedule and entrant.schedule is None:
+            found.append(f"{spec.name} takes no schedule: its learning rate is constant.")
+    return found
 
-    def given(value: np.ndarray) -> np.ndarray:
-        return np.asarray(multihost_utils.broadcast_one_to_all(value, is_source=_is_ours(index)))
 
-    packed = np.frombuffer(pickle.dumps(one), np.uint8)
-    size = int(given(np.array(len(packed))))
-    whole = given(np.resize(packed, size))
-    outcome: Outcome = pickle.loads(whole.astype(np.uint8).tobytes())
-    return outcome
+def _alike(ran: Sequence[Outcome], protocol: Protocol) -> list[str]:
+    """Says that seeds gave the same runs, where they did: the loop then ignores its key."""
+    for one in ran:
+        alive = ~one.measured.reported.diverged[0]
+        losses = one.measured.reported.losses[0][alive]
+        if len(losses) > (different := len(np.unique(losses, axis=0))):
+            return [
+                f"{protocol.seeds} seeds gave {different} different runs: `start` and the batches "
+                "ignore their key and seed, so intervals over seeds say too little."
+            ]
+    return []

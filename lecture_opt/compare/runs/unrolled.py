@@ -12,6 +12,8 @@ import jax.numpy as jnp
 import optax
 from jax.custom_batching import custom_vmap
 
+from lecture_opt.problems import eval_params
+
 
 class Each(NamedTuple):
     """The states of all settings, where their trees differ. A run steps that of its own."""
@@ -55,6 +57,18 @@ def unrolled(
         steps = [one(i) for i in range(len(extended))]
         return _one_by_one(steps)(number, grads, state, params, arrays)
 
+    def evaluated(state: Any, params: Any) -> Any:
+        def one(own: int) -> Callable[..., Any]:
+            def params_of(_: Any, state: Any, params: Any) -> Any:
+                state = state.states[own] if isinstance(state, Each) else state
+                return eval_params(extended[own], state, params)
+
+            return params_of
+
+        return _one_by_one([one(i) for i in range(len(extended))])(number, state, params)
+
+    if all(hasattr(optimizer.update, "eval_params") for optimizer in extended):
+        vars(update)["eval_params"] = evaluated
     return optax.GradientTransformationExtraArgs(init, update)
 
 

@@ -12,21 +12,10 @@ from typing import NamedTuple
 import numpy as np
 
 from lecture_opt.compare.protocol import Protocol
-from lecture_opt.compare.results.types import Cell, Curve, Overall, Study, Task
-
-
-class Axis(NamedTuple):
-    """What is along an axis, with its unit.
-
-    Attributes:
-        label: Its name.
-        log: Whether it starts out logarithmic.
-        top: What lies above is drawn at this height: a run about to diverge stretches nothing.
-    """
-
-    label: str
-    log: bool = False
-    top: float | None = None
+from lecture_opt.compare.results.types import Cell, Curve, Overall, Spread, Study, Task
+from lecture_opt.compare.show.axes import Axis, coinciding, gain_axis, loss_axis, metric_axis
+from lecture_opt.compare.show.rows import compared
+from lecture_opt.pages.styles import users_first
 
 
 class Series(NamedTuple):
@@ -59,10 +48,13 @@ class Chart(NamedTuple):
         task: Name of the task, or None for a chart over all of them.
         title: A few words.
         x, y: The axes.
-        series: One for each optimizer that has any number, in the order of their names.
+        series: One for each optimizer that has any number: the user's own, then by name;
+            "differences": best first.
         line: A value to compare with, along y ("differences": along x), or None.
         line_label: What it is.
         groups: "ranks": names that are not told apart.
+        coinciding: Names whose lines lie on each other: one line with all their names.
+        margin: "differences": less than this does not matter.
         caption: How to read it.
     """
 
@@ -75,6 +67,8 @@ class Chart(NamedTuple):
     line: float | None = None
     line_label: str = ""
     groups: Sequence[Sequence[str]] = ()
+    coinciding: Sequence[Sequence[str]] = ()
+    margin: float | None = None
     caption: str = ""
 
 
@@ -83,26 +77,35 @@ def charts(study: Study) -> list[Chart]:
     found = list(_overall(study.overall))
     for task in study.tasks:
         found += [
+            _differences(task, study.protocol),
             _loss(task),
             _metric(task),
             _rates(task, study.protocol),
             _budget(task, study.protocol),
-            _differences(task, study.protocol),
         ]
-    return [chart for chart in found if chart.series]
+    return [_joined(chart) for chart in found if chart.series]
+
+
+def _joined(chart: Chart) -> Chart:
+    """With the names of the lines that lie on each other."""
+    if chart.kind in ("differences", "ranks"):
+        return chart
+    lines = [(one.name, one.x, one.y) for one in chart.series if one.joined]
+    return chart._replace(coinciding=coinciding(lines, chart.y))
 
 
 def _overall(overall: Overall) -> Iterator[Chart]:
-    if profiles := overall.profiles:
+    profiles = overall.profiles
+    if profiles is not None and len(profiles.ratio) > 1:
         yield Chart(
             "profiles",
             None,
             "performance profiles",
-            Axis("steps to target / those of the quickest", log=True),
-            Axis("share of (task, seed) pairs solved"),
+            Axis("steps to target / those of the quickest", "log"),
+            Axis("share of (task, seed) pairs solved", low=0.0, high=1.0),
             [
-                Series(name, profiles.ratio, shares)
-                for name, shares in sorted(profiles.shares.items())
+                Series(name, profiles.ratio, profiles.shares[name])
+                for name in users_first(profiles.shares)
             ],
             caption="Higher is better: at 1, how often an optimizer was the quickest; to the right,"
             " how often it got there at all (Dolan and Moré, 2002).",
@@ -114,7 +117,7 @@ def _overall(overall: Overall) -> Iterator[Chart]:
             "mean ranks",
             Axis(f"mean rank over {ranks.tasks} tasks (1 is best)"),
             Axis("optimizer"),
-            [_point(name, rank) for name, rank in sorted(ranks.mean.items())],
+            [_point(name, ranks.mean[name]) for name in users_first(ranks.mean)],
             line=ranks.critical_difference,
             line_label="critical difference",
             groups=ranks.groups,
@@ -142,41 +145,54 @@ def _curves(task: Task, curve: Callable[[Cell], Curve]) -> list[Series]:
 
 
 def _loss(task: Task) -> Chart:
+    lines = _curves(task, lambda cell: cell.loss)
     return Chart(
         "loss",
         task.name,
         "loss against step",
         Axis("optimizer steps"),
-        Axis("training loss", log=True, top=_loss_top(task)),
-        _curves(task, lambda cell: cell.loss),
-        caption="Median over the reporting seeds; the band holds the middle half of them.",
+        loss_axis(_columns(lines), [one.y[0] for one in lines]),
+        lines,
+        caption=_BAND + _gone(task, lambda cell: cell.loss),
     )
 
 
 def _metric(task: Task) -> Chart:
+    lines = _curves(task, lambda cell: cell.validation)
     return Chart(
         "metric",
         task.name,
         f"validation {task.metric} against step",
         Axis("optimizer steps"),
-        _metric_axis(task),
-        _curves(task, lambda cell: cell.validation),
+        metric_axis(task, _columns(lines)),
+        lines,
         line=task.target.value,
-        line_label=f"target ({task.target.source})",
-        caption="Median over the reporting seeds; the band holds the middle half of them.",
+        line_label="target",
+        caption=_BAND + _gone(task, lambda cell: cell.validation),
     )
 
 
+def _gone(task: Task, curve: Callable[[Cell], Curve]) -> str:
+    """Whose line does not go to the end."""
+    names = [c.optimizer for c in _cells(task) if not np.isfinite(curve(c).median[-1])]
+    return f" Diverged, so no line to the end: {', '.join(names)}." if names else ""
+
+
 def _rates(task: Task, protocol: Protocol) -> Chart:
+    found = [_rate_series(c) for c in _cells(task) if _any(c.tuning.validation.mean)]
+    apart = " Points that no line joins differ in more than the rate."
     return Chart(
         "rates",
         task.name,
         f"validation {task.metric} against learning rate",
-        Axis("learning rate", log=True),
-        _metric_axis(task),
-        [_rate_series(cell) for cell in _cells(task) if _any(cell.tuning.validation.mean)],
+        Axis("learning rate", "log"),
+        metric_axis(task, _columns(found)),
+        found,
+        line=task.untrained["validation"],
+        line_label="untrained",
         caption=f"Mean over {len(protocol.tuning_seeds)} tuning seeds after the last step; the "
-        "band holds their middle half. Points that no line joins differ in more than the rate.",
+        "band holds their middle half. A line leaves the frame where the rate makes it worse than "
+        f"untrained, and ends where runs diverge.{'' if all(s.joined for s in found) else apart}",
     )
 
 
@@ -194,66 +210,71 @@ def _rate_series(cell: Cell) -> Series:
 
 
 def _budget(task: Task, protocol: Protocol) -> Chart:
-    found = ((cell.optimizer, cell.budget) for cell in _cells(task))
+    cells = [cell for cell in _cells(task) if _any(cell.budget.validation.mean)]
+    found = [_spread(cell.optimizer, cell.budget.draws, cell.budget.validation) for cell in cells]
     return Chart(
         "budget",
         task.name,
         "result against tuning budget",
         Axis("settings tried"),
-        _metric_axis(task),
-        [
-            Series(name, one.draws, one.validation.mean, one.validation.low, one.validation.high)
-            for name, one in found
-            if _any(one.validation.mean)
-        ],
+        metric_axis(task, [one.y for one in found]),
+        found,
         caption="The best of so many settings: mean and middle half of the first "
         f"{protocol.draws - protocol.refined} in random order, then with those around the best.",
     )
 
 
+def _spread(name: str, x: np.ndarray, y: Spread) -> Series:
+    return Series(name, x, y.mean, y.low, y.high)
+
+
 def _differences(task: Task, protocol: Protocol) -> Chart:
-    gains = ((cell.optimizer, cell.gain) for cell in _cells(task))
+    gains = [
+        (cell.optimizer, cell.gain)
+        for cell in task.cells
+        if cell.gain is not None and np.isfinite(cell.gain.mean) and compared(task)
+    ]
+    left = {cell.optimizer for cell in task.cells if cell.diverged.reporting < protocol.seeds}
+    ends = [np.nan_to_num([g.mean, g.low, g.high]) for name, g in gains if name in left]
+    label = f"gain in test {task.metric}"
+    margin = task.margin.value if np.isfinite(task.margin.value) else None
     return Chart(
         "differences",
         task.name,
         f"difference from {protocol.baseline}",
-        Axis(f"gain in test {task.metric}"),
+        gain_axis(label, [np.nan_to_num(one) for one in ends], task.margin.value)
+        if ends
+        else Axis(label),
         Axis("optimizer"),
         [
             _point(name, g.mean, (g.low, g.high), f"{g.verdict}, p = {_p(g.p_holm)}")
             for name, g in gains
-            if g is not None and np.isfinite(g.mean)
         ],
         line=0.0,
         line_label=protocol.baseline,
+        margin=margin,
         caption=f"Mean over seeds, each against {protocol.baseline} with the same seed, and its "
-        f"{protocol.level:.0%} interval; right of zero is better. p: of no gain, "
-        "whenever one looks, with Holm's correction.",
+        f"{protocol.level:.0%} interval; right of zero is better"
+        f"{'' if margin is None else f', the shade holds what does not matter ({margin:.2g})'}. "
+        "An arrow: beyond the frame.",
     )
 
 
+_BAND = "Median over the reporting seeds; the band holds the middle half of them."
+
+
 def _cells(task: Task) -> list[Cell]:
-    return sorted(task.cells, key=lambda cell: cell.optimizer)
+    cells = {cell.optimizer: cell for cell in task.cells}
+    return [cells[name] for name in users_first(cells)]
+
+
+def _columns(found: Sequence[Series]) -> list[np.ndarray]:
+    """Every number along y, those of the bands included."""
+    return [column for one in found for column in (one.y, one.low, one.high) if column is not None]
 
 
 def _any(values: np.ndarray) -> bool:
     return bool(np.isfinite(values).any())
-
-
-def _metric_axis(task: Task) -> Axis:
-    """Errors are logarithmic: a rate too high makes them thousands of times as large."""
-    better = "higher" if task.higher_is_better else "lower"
-    label = f"validation {task.metric} ({better} is better)"
-    untrained = task.untrained["validation"]
-    top = None if task.higher_is_better or untrained <= 0 else 2 * untrained
-    return Axis(label, log=not task.higher_is_better, top=top)
-
-
-def _loss_top(task: Task) -> float | None:
-    """Ten times what half of the optimizers have after the first evaluation."""
-    first = np.array([cell.loss.median[0] for cell in task.cells])
-    middle = float(np.median(first[np.isfinite(first)])) if np.isfinite(first).any() else 0.0
-    return 10 * middle if middle > 0 else None
 
 
 def _settings(draws: Mapping[str, np.ndarray]) -> list[str] | None:

@@ -12,7 +12,7 @@ from lecture_opt.compare.results.types import Study
 
 RUNS = (
     *("task", "optimizer", "phase", "seed", "draw", "hyperparameters", "validation", "test"),
-    *("loss_area", "steps_to_target", "diverged"),
+    *("loss_area", "steps_to_target", "diverged", "error"),
 )
 CURVES = ("task", "optimizer", "seed", "step", "loss", "validation")
 
@@ -39,7 +39,7 @@ def _runs(study: Study) -> Iterator[Line]:
                 drawn = {name: column[draw].item() for name, column in draws.items()}
                 yield (
                     *(task.name, cell.optimizer, "tuning", protocol.tuning_seeds[row], draw),
-                    *(_text(drawn), value, None, None, None, bool(np.isnan(value))),
+                    *(_text(drawn), value, None, None, None, bool(np.isnan(value)), None),
                 )
             for row, seed in enumerate(protocol.reporting_seeds):
                 area = cell.loss_area.values[row]
@@ -47,8 +47,10 @@ def _runs(study: Study) -> Iterator[Line]:
                     *(task.name, cell.optimizer, "reporting", seed, None),
                     *(_text(cell.hyperparameters), cell.validation.runs[row][-1]),
                     *(cell.test.values[row], area, cell.steps_to_target.values[row]),
-                    bool(np.isnan(area)),
+                    *(bool(np.isnan(area)), None),
                 )
+        for one in task.failures:
+            yield task.name, one.optimizer, "failed", *[None] * (len(RUNS) - 4), one.why
 
 
 def _curves(study: Study) -> Iterator[Line]:
@@ -61,7 +63,7 @@ def _curves(study: Study) -> Iterator[Line]:
 
 
 def _text(hyperparameters: Mapping[str, float]) -> str:
-    return " ".join(f"{name}={value!r}" for name, value in hyperparameters.items())
+    return " ".join(f"{name}={value:.6g}" for name, value in hyperparameters.items())
 
 
 def _write(path: Path, header: Iterable[str], lines: Iterable[Line]) -> None:

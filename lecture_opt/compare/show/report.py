@@ -7,12 +7,17 @@ from pathlib import Path
 from typing import Any
 
 from lecture_opt.compare.results import plain
-from lecture_opt.compare.results.types import Study
-from lecture_opt.compare.show import charts, figures, long_table, terminal
+from lecture_opt.compare.results.types import Study, Task
+from lecture_opt.compare.show import captions, charts, figures, long_table, terminal
+from lecture_opt.compare.show.answers import answers
 from lecture_opt.compare.show.latex import latex
-from lecture_opt.compare.show.rows import COLUMNS, DETAILS, is_own, number, rows
+from lecture_opt.compare.show.rows import COLUMNS, DETAILS, columns, number, rows
 from lecture_opt.pages.render import render
-from lecture_opt.pages.styles import styles
+from lecture_opt.pages.styles import is_users, labels, styles, users_first
+
+MARKS = {"better": "▲", "worse": "▼", "equivalent": "≈", "undecided": "?"}
+MARKS |= {"diverged": "✕", "failed": "✕"}
+"""A sign for each verdict, for those who see no colour."""
 
 
 def write(study: Study, folder: Path) -> list[Path]:
@@ -34,7 +39,7 @@ def write(study: Study, folder: Path) -> list[Path]:
     table.write_text(latex(study), encoding="utf-8")
     return [
         page,
-        *figures.draw(found, folder / "figures"),
+        *figures.draw(study, found, folder / "figures"),
         *long_table.write(study, folder),
         table,
     ]
@@ -42,9 +47,10 @@ def write(study: Study, folder: Path) -> list[Path]:
 
 def html(study: Study, found: list[charts.Chart]) -> str:
     """The report as one page that asks the network for nothing."""
-    names = sorted(optimizer.name for optimizer in study.optimizers)
-    look = styles(names)
+    names = users_first(optimizer.name for optimizer in study.optimizers)
+    look, labelled = styles(names), labels(names)
     numbered = list(enumerate(found))
+    given = answers(study)
     return render(
         "lecture_opt.compare.show",
         "report.html",
@@ -52,27 +58,48 @@ def html(study: Study, found: list[charts.Chart]) -> str:
         styles=["report.css"],
         data={
             "optimizers": [
-                {"name": name, "style": look[name]._asdict(), "own": is_own(name)} for name in names
+                {"name": name, "label": labelled[name], "own": is_users(name)}
+                | {"style": look[name]._asdict()}
+                for name in names
             ],
             "charts": _short(plain(found)),
         },
-        title="Comparison of optimizers",
+        title=_title(study),
         study=study,
+        caption=captions.protocol(study),
         number=number,
-        columns=COLUMNS,
-        details=DETAILS,
-        is_own=is_own,
+        marks=MARKS,
+        columns=columns(COLUMNS, len(names)),
+        details=columns(DETAILS, len(names)),
+        is_users=is_users,
+        answers=given,
+        open=[name for name in given if is_users(name) or len(given) <= 3],
         overall=[pair for pair in numbered if pair[1].task is None],
         tasks=[
-            {
-                "task": task,
-                "rows": rows(task),
-                "sentences": terminal.sentences(task, study.protocol),
-                "charts": [pair for pair in numbered if pair[1].task == task.name],
-            }
+            _task(task, study, [pair for pair in numbered if pair[1].task == task.name])
             for task in study.tasks
         ],
     )
+
+
+def _title(study: Study) -> str:
+    """Who against whom, where one optimizer is the user's."""
+    names = [optimizer.name for optimizer in study.optimizers]
+    own = [name for name in names if is_users(name) and name != study.protocol.baseline]
+    if len(names) == 1:
+        return names[0]
+    if len(own) == 1:
+        return f"{own[0]} against {study.protocol.baseline}"
+    return f"Comparison of {len(names)} optimizers"
+
+
+def _task(task: Task, study: Study, numbered: list[tuple[int, charts.Chart]]) -> dict[str, Any]:
+    return {
+        "task": task,
+        "rows": rows(task),
+        "sentences": terminal.remarks(task, study.protocol),
+        "charts": numbered,
+    }
 
 
 def _short(value: Any) -> Any:

@@ -2,11 +2,13 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from textwrap import shorten
 from typing import NamedTuple
 
 import numpy as np
 
-from lecture_opt.compare.results.types import Cell, Estimate, Steps, Task
+from lecture_opt.compare.results.measured import Failure
+from lecture_opt.compare.results.types import Cell, Estimate, Median, Steps, Task
 
 COLUMNS = {
     "rank": "1 is best; equals share the better rank",
@@ -24,7 +26,10 @@ DETAILS = {
     "optimizer": "",
     "reached": "runs that got to the target",
     "loss area": "training loss averaged over all steps",
+    "seconds to target": "median and its interval, on this device",
     "working rates": "decades of learning rates within 5 % of the best",
+    "a tenth of the rate": "costs so much of the validation metric",
+    "ten times the rate": "costs so much of the validation metric",
     "diverged": "share of the tuning runs",
     "step": "microseconds for one step of one run, evaluations included, in the batch of all",
     "compile": "seconds",
@@ -43,18 +48,28 @@ class Entry(NamedTuple):
 Row = Mapping[str, Entry]
 
 
-def is_own(name: str) -> bool:
-    """Whether an optimizer is the user's, not one of this package or of optax.
+def columns(found: Mapping[str, str], cells: int) -> dict[str, str]:
+    """Those that say something: an optimizer alone has no rank and no verdict."""
+    versus = ("rank", "verdict", "gain", "gain interval", "p")
+    return {name: says for name, says in found.items() if cells > 1 or name not in versus}
 
-    >>> is_own("mine.py:opt"), is_own("optax:adam")
-    (True, False)
-    """
-    return not name.startswith(("lecture:", "optax:"))
+
+def diverged(cell: Cell) -> bool:
+    """Whether no run of it was left, at whatever setting."""
+    return cell.diverged.tuning == 1 and cell.diverged.reporting == len(cell.test.values)
+
+
+def compared(task: Task) -> bool:
+    """Whether anything was measured against a baseline."""
+    measured = len(task.cells) > 1 and not all(diverged(cell) for cell in task.cells)
+    return measured and task.margin.source != "none"
 
 
 def rows(task: Task) -> list[Row]:
-    """A row for each optimizer, best first: column to entry."""
-    return [_row(cell) for cell in task.cells]
+    """A row for each optimizer, best first, then those that failed: column to entry."""
+    has_baseline, told = task.margin.source != "none", compared(task)
+    found = [_row(cell, has_baseline, told) for cell in task.cells]
+    return found + [_failed(one) for one in task.failures]
 
 
 def number(value: float, digits: int = 4) -> str:
@@ -96,15 +111,41 @@ def steps(target: Steps) -> Entry:
     return Entry(f"{target.median:.0f} ({low} to {high})", target.median)
 
 
-def _row(cell: Cell) -> Row:
-    gain, width, diverged = cell.gain, cell.working_range.decades, cell.diverged.tuning
+def seconds(time: Median) -> Entry:
+    """The median and its interval, as `steps` shows it."""
+    if not np.isfinite(time.median):
+        return Entry("never", None)
+    low, high = (
+        number(end, 2) if np.isfinite(end) else word
+        for end, word in ((time.low, "–"), (time.high, "never"))
+    )
+    return Entry(f"{number(time.median, 2)} ({low} to {high})", time.median)
+
+
+def _failed(one: Failure) -> Row:
+    """The reason stands where the setting would."""
+    missing = dict.fromkeys((*COLUMNS, *DETAILS), Entry("–", None))
+    why = Entry(shorten(f"failed: {one.why}", 60, placeholder=" …"), None)
+    name, verdict = Entry(one.optimizer, one.optimizer), Entry("failed", "failed")
+    return {**missing, "optimizer": name, "verdict": verdict, "setting": why}
+
+
+def _row(cell: Cell, has_baseline: bool, told: bool) -> Row:
+    gain, width, lost = (
+        cell.gain if told else None,
+        cell.working_range.decades,
+        cell.diverged.tuning,
+    )
     by = gain or Estimate(math.nan, math.nan, math.nan)
-    verdict = "baseline" if gain is None else gain.verdict
+    alone = "baseline" if has_baseline else "–"
+    verdict = "diverged" if diverged(cell) else alone if gain is None else gain.verdict
     reached = cell.steps_to_target.reached
     return {
         "rank": Entry(str(cell.rank), cell.rank),
         "optimizer": Entry(cell.optimizer, cell.optimizer),
-        "setting": Entry(
+        "setting": Entry("diverged", None)
+        if diverged(cell)
+        else Entry(
             setting(cell.hyperparameters, cell.on_edge), cell.hyperparameters["learning_rate"]
         ),
         "test": _plain(cell.test.mean),
@@ -116,8 +157,11 @@ def _row(cell: Cell) -> Row:
         "steps to target": steps(cell.steps_to_target),
         "reached": Entry(f"{reached} of {len(cell.test.values)}", reached),
         "loss area": _plain(cell.loss_area.mean),
+        "seconds to target": seconds(cell.cost.seconds_to_target),
+        "a tenth of the rate": _plain(cell.wrong_rate.tenth.mean, 2),
+        "ten times the rate": _plain(cell.wrong_rate.tenfold.mean, 2),
         "working rates": _plain(width, 2),
-        "diverged": Entry(f"{diverged:.0%}", diverged),
+        "diverged": Entry(f"{lost:.0%}", lost),
         "step": _plain(1e6 * cell.cost.step_seconds, 3),
         "compile": _plain(cell.cost.compile_seconds, 2),
         "state": Entry(str(cell.cost.state_bytes), cell.cost.state_bytes),

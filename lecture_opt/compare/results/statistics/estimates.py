@@ -51,6 +51,23 @@ def first_reached(
     return np.where(reached.any(axis=1), steps[reached.argmax(axis=1)].astype(float), np.inf)
 
 
+def taken_at(curves: np.ndarray, choose: str, *, higher_is_better: bool) -> np.ndarray:
+    """(runs,) the evaluation at which each run's metric is taken: the last, or its first best.
+
+    Args:
+        curves: (runs, evaluations) validation metric; NaN is never the best.
+        choose: "last" or "best".
+        higher_is_better: The metric's direction.
+
+    >>> taken_at(np.array([[0.5, 0.9, 0.9, 0.7]]), "best", higher_is_better=True)
+    array([1])
+    """
+    if choose == "last":
+        return np.full(len(curves), curves.shape[1] - 1)
+    cost = np.where(np.isnan(curves), np.inf, -curves if higher_is_better else curves)
+    return np.argmin(cost, axis=1)
+
+
 def median_interval(times: np.ndarray, *, level: float = 0.95) -> Interval:
     """The median of times, infinity for what never came, with its interval from order statistics.
 
@@ -161,6 +178,28 @@ def working_range(
 
     low, high = end(-1), end(1)
     return Range(high - low, 10**low, 10**high)
+
+
+def wrong_rate(rates: np.ndarray, costs: np.ndarray, chosen: int, factor: float) -> np.ndarray:
+    """(seeds,) what a rate that many times the chosen one costs more than the chosen one.
+
+    Between two rates that were tried the cost is a line over log rate; NaN beyond all of them.
+
+    Args:
+        rates: (n,) in any order.
+        costs: (seeds, n) finite; less is better.
+        chosen: Index of the rate.
+        factor: Of the wrong rate over the chosen one.
+
+    >>> wrong_rate(np.array([1e-3, 1e-1, 1e-2]), np.array([[5.0, 2.0, 1.0]]), 2, 10**0.5)
+    array([0.5])
+    """
+    order = np.argsort(rates)
+    logs, wanted = np.log10(rates[order]), np.log10(rates[chosen] * factor)
+    if not logs[0] - 1e-9 <= wanted <= logs[-1] + 1e-9:
+        return np.full(len(costs), np.nan)
+    there = np.array([np.interp(wanted, logs, row[order]) for row in costs.astype(np.float64)])
+    return there - costs[:, chosen]
 
 
 def best_of(scores: np.ndarray, *, higher_is_better: bool) -> tuple[np.ndarray, np.ndarray]:

@@ -2,22 +2,22 @@
 // What the reader does: which optimizers are shown, hovering, arrow keys, sorting, number tables.
 
 const DATA = JSON.parse(document.getElementById("data").textContent);
-const STYLES = new Map(DATA.optimizers.map(({ name, style }) => [name, style]));
-const OWN = new Set(DATA.optimizers.filter(({ own }) => own).map(({ name }) => name));
+const OPTIMIZERS = new Map(DATA.optimizers.map((optimizer) => [optimizer.name, optimizer]));
 const hidden = new Set();
 const figures = [];
+let printing = false;
 
 // ---- charts ------------------------------------------------------------------------------------
 
 function setUp(figure) {
   const chart = DATA.charts[Number(figure.dataset.chart)];
-  const own = { figure, chart, marks: [], at: null, logX: chart.x.log, logY: chart.y.log };
+  const own = { figure, chart, marks: [], at: null, scaleX: chart.x.scale, scaleY: chart.y.scale };
   figures.push(own);
-  const positive = (values) => values.every((value) => value === null || value > 0);
+  const positive = (values) => values.every((value) => value === null || value >= 0);
   const rows = chart.kind === "differences" || chart.kind === "ranks";
-  if (!rows && positive(chart.series.flatMap((one) => one.x))) addLog(own, "logX", "log x");
-  if (!rows && positive(chart.series.flatMap((one) => one.y))) addLog(own, "logY", "log y");
-  else own.logY = false;
+  if (!rows && positive(chart.series.flatMap((one) => one.x))) addScale(own, "scaleX", chart.x, "log x");
+  if (chart.y.scale === "error") addScale(own, "scaleY", chart.y, "log error");
+  else if (!rows && positive(chart.series.flatMap((one) => one.y))) addScale(own, "scaleY", chart.y, "log y");
   const tip = make("div", { class: "tip", hidden: "" });
   figure.append(tip);
   const drawing = figure.querySelector(".drawing");
@@ -31,12 +31,12 @@ function setUp(figure) {
   });
 }
 
-function addLog(own, key, text) {
+function addScale(own, key, axis, text) {
   const label = make("label", { class: "check" });
   const box = make("input", { type: "checkbox", "data-axis": key });
-  box.checked = own[key];
+  box.checked = own[key] !== "linear";
   box.addEventListener("change", () => {
-    own[key] = box.checked;
+    own[key] = !box.checked ? "linear" : axis.scale === "linear" ? "log" : axis.scale;
     render(own);
   });
   label.append(box, ` ${text}`);
@@ -46,11 +46,13 @@ function addLog(own, key, text) {
 function render(own) {
   const view = {
     shown: (name) => !hidden.has(name),
-    style: (name) => STYLES.get(name),
-    own: (name) => OWN.has(name),
+    own: (name) => OPTIMIZERS.get(name).own,
+    style: (name) => OPTIMIZERS.get(name).style,
+    label: (name) => OPTIMIZERS.get(name).label,
     bands: document.getElementById("bands").checked,
-    logX: own.logX,
-    logY: own.logY,
+    scaleX: own.scaleX,
+    scaleY: own.scaleY,
+    width: printing ? PHONE : null,  // narrow enough for its type to be read in two columns
   };
   own.marks = drawChart(own.figure, own.chart, view);
   own.at = null;
@@ -63,7 +65,7 @@ function renderAll() {
 // ---- one point at a time -----------------------------------------------------------------------
 
 function hover(own, event) {
-  const box = own.figure.querySelector("svg:not(.swatch)").getBoundingClientRect();
+  const box = own.figure.querySelector(".drawing > svg").getBoundingClientRect();
   const [x, y] = [event.clientX - box.left, event.clientY - box.top];
   let [nearest, least] = [null, 60 ** 2];
   own.marks.forEach((mark, k) => {
@@ -104,12 +106,12 @@ function point(own, k, aloud = false) {
   figure.querySelector(".ring")?.remove();
   const tip = figure.querySelector(".tip");
   tip.hidden = k === null;
-  for (const group of figure.querySelectorAll(".series")) {
+  for (const group of figure.querySelectorAll(".series, .label")) {
     group.classList.toggle("faded", k !== null && group.dataset.name !== marks[k].series.name);
   }
   if (k === null) return;
   const mark = marks[k];
-  const svg = figure.querySelector(".drawing svg");
+  const svg = figure.querySelector(".drawing > svg");
   svg.append(draw("circle", { class: "ring", cx: mark.x, cy: mark.y, r: 7 }));
   const lines = words(chart, mark);
   tip.replaceChildren(make("strong", {}, lines[0]), ...lines.slice(1).map((line) => make("div", {}, line)));
@@ -120,10 +122,11 @@ function point(own, k, aloud = false) {
   if (aloud) document.getElementById("news").textContent = lines.join("; ");
 }
 
-// What the chart says at a mark: the name, then a line for each number.
+// What the chart says at a mark: the names, then a line for each number.
 function words(chart, { series, i }) {
   const inRows = chart.kind === "differences" || chart.kind === "ranks";
-  const lines = [series.name, `${chart.x.label}: ${short(series.x[i])}`];
+  const names = chart.coinciding.find((group) => group.includes(series.name)) ?? [series.name];
+  const lines = [names.filter((name) => !hidden.has(name)).join(" = "), `${chart.x.label}: ${short(series.x[i])}`];
   if (!inRows) lines.push(`${chart.y.label}: ${short(series.y[i])}`);
   if (series.low && series.high) lines.push(`from ${short(series.low[i])} to ${short(series.high[i])}`);
   if (series.notes) lines.push(series.notes[i]);
@@ -178,8 +181,8 @@ function sortBy(table, column) {
 
 function setUpLegend() {
   const names = document.getElementById("names");
-  const boxes = DATA.optimizers.map(({ name, style }) => {
-    const label = make("label", { class: "entry" });
+  const boxes = DATA.optimizers.map(({ name, style, own }) => {
+    const label = make("label", { class: own ? "entry own" : "entry" });
     const box = make("input", { type: "checkbox" });
     box.checked = true;
     box.dataset.name = name;
@@ -211,6 +214,15 @@ for (const table of document.querySelectorAll("table.sortable")) {
   });
 }
 renderAll();
+// Paper has no closed parts, and its own width.
+const closed = [...document.querySelectorAll("details.printed:not([open])")];
+for (const [name, on] of [["beforeprint", true], ["afterprint", false]]) {
+  addEventListener(name, () => {
+    printing = on;
+    for (const part of closed) part.open = on;
+    renderAll();
+  });
+}
 let wide = innerWidth;
 addEventListener("resize", () => {
   if (innerWidth !== wide) renderAll();

@@ -43,10 +43,8 @@ class Schedule:
 
 def parse(text: str) -> Schedule:
     """The schedule that a text names; ValueError where it names none."""
-    match = re.fullmatch(r"(\w+)(?:\(([\d.eE+-]+)\))?", text.strip())
-    if match and match[1] in _SHAPES:
-        warmup = float(match[2] or 0.05)
-        if 0 <= warmup < 1:
-            return Schedule(match[1], warmup)
+    match = re.fullmatch(r"(\w+)(?:\((\d*\.?\d+(?:[eE]-?\d+)?)\))?", text.strip())
+    if match and match[1] in _SHAPES and (warmup := float(match[2] or 0.05)) < 1:
+        return Schedule(match[1], warmup)
     names = ", ".join(f"{name}(SHARE)" for name in _SHAPES)
-    raise ValueError(f"--schedule {text}: wanted one of {names} with 0 <= SHARE < 1")
+    raise ValueError(f"schedule {text}: wanted one of {names} with 0 <= SHARE < 1")

@@ -1,0 +1,125 @@
+"""A loop, looked at before any optimizer is: whether it can be traced, and how its runs go."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from lecture_opt.compare.runs import drivers
+from lecture_opt.compare.runs.errors import from_host, reason, untraced
+from lecture_opt.compare.runs.guard import users_code
+from lecture_opt.numerics import PyTree
+from lecture_opt.problems import bound
+from lecture_opt.problems.loop import Loop, State, batches, sample_batch, start_key, step_key
+from lecture_opt.problems.parts import TaskError
+from lecture_opt.problems.tracing import trace_step
+
+
+class Examined(NamedTuple):
+    """What was seen of a loop, trained by optax's SGD.
+
+    Attributes:
+        loop: The loop; with a host metric, where its metric can't be traced.
+        params: The shapes of what its optimizer trains.
+        driver: How its runs go.
+        notes: What to know of it, in sentences.
+    """
+
+    loop: Loop
+    params: PyTree
+    driver: drivers.Driver
+    notes: Sequence[str] = ()
+
+
+def examine(loop: Loop) -> Examined:
+    """Looks at a loop; TaskError where it can't train, or ignores the optimizer it is given."""
+
+    def start(scalars: bound.Scalars) -> Callable[[jax.Array], State]:
+        optimizer = optax.with_extra_args_support(optax.sgd(scalars["learning_rate"]))
+        return lambda key: loop.start(optimizer, key)
+
+    params: PyTree = ()
+    notes: list[str] = []
+    scalars = {"learning_rate": np.float32(0.1)}
+    with users_code():
+        try:
+            params, _ = bound.trained_by(loop, optax.sgd(0.1))
+            if why := _asks_values(loop, start(scalars)):
+                loop = dataclasses.replace(loop, host_metric=True)
+                notes = [f"its metric is taken on the host, as it can't be traced: {why}"]
+            _, step = trace_step(loop, start, scalars, sample_batch(loop))
+        except Exception as error:
+            if why := untraced(error):
+                _check_on_host(loop)
+                return Examined(loop, params, drivers.Driver(False, False, why), [from_host(why)])
+            raise TaskError(f"{loop.name} can't be trained: {reason(error)}") from error
+        try:  # a jitted step may hold on to the optimizer that it was traced with
+            _, step = trace_step(loop, start, scalars, sample_batch(loop))
+        except Exception as error:
+            raise _closed_over(loop) from error
+    if not drivers.reaches(step.jaxpr, step.jaxpr.invars[0]):
+        raise _closed_over(loop)
+    if spread := drivers.spread(step):
+        notes.append("runs go one on each device, and none is spread over several")
+    if spread - {"device_put"}:
+        raise TaskError(
+            f"{loop.name}: its state is spread over devices ({', '.join(sorted(spread))}), where "
+            "compare gives each device runs of its own; make its mesh of one device"
+        )
+    return Examined(loop, params, drivers.choose(step, jax.default_backend()), notes)
+
+
+def _closed_over(loop: Loop) -> TaskError:
+    return TaskError(
+        f"{loop.name}: the learning rate of the optimizer that `start` is given changes nothing. A "
+        "step that closes over an optimizer of its own trains with that one, whatever is compared, "
+        "and so does a jitted step with the optimizer of its first call: carry the optimizer in "
+        "the state, or make the step in `start` and carry that"
+    )
+
+
+def _check_on_host(loop: Loop) -> None:
+    """TaskError where two rates train alike, or a step raises."""
+
+    def after(steps: int, rate: float) -> list[np.ndarray]:
+        key, batch = start_key(0), batches(loop, 0)
+        state = loop.start(optax.with_extra_args_support(optax.sgd(rate)), key)
+        for count in range(steps):
+            state, _ = bound.advance(loop, state, next(batch), step_key(key, count))
+        leaves = [leaf for leaf in bound.flatten(state)[0] if isinstance(leaf, jax.Array)]
+        return [np.asarray(leaf) for leaf in leaves if jnp.issubdtype(leaf.dtype, jnp.inexact)]
+
+    try:
+        before, slow, fast = after(0, 0.1), after(2, 1e-3), after(2, 0.1)
+    except jax.errors.UnexpectedTracerError as error:
+        raise _closed_over(loop) from error
+    except Exception as error:
+        raise TaskError(f"{loop.name} can't be trained: {reason(error)}") from error
+    moved = not all(map(np.array_equal, before, slow))
+    if moved and all(map(np.array_equal, slow, fast)):
+        raise _closed_over(loop)
+
+
+def _asks_values(loop: Loop, make: Callable[[jax.Array], State]) -> str:
+    """Why the metric can't be traced; empty where it can, or is a host metric anyway."""
+    validation = loop.parts()[1]
+    if loop.host_metric:
+        return ""
+    part = validation[0] if isinstance(validation, list) else validation
+
+    def metric(key: jax.Array, part: Any) -> Any:
+        return bound.measure(loop, make(key), part, key)
+
+    try:
+        program = jax.make_jaxpr(bound.named(loop.axis_name, metric))(start_key(0), part)
+        if drivers.is_one_run(program):
+            return "it calls the host for one run at a time"
+    except Exception as error:
+        if (why := untraced(error)) and not isinstance(validation, list):
+            return why
+        raise
+    return ""

@@ -1,0 +1,138 @@
+"""A step of a loop with an optimizer, traced: its program, and the arrays of the state."""
+
+import functools
+import re
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.extend import core
+from jax.interpreters import partial_eval
+
+from lecture_opt.problems.bound import (
+    Arrays,
+    Layout,
+    Make,
+    Scalars,
+    advance,
+    arrays_of,
+    filled,
+    flatten,
+    graph_of,
+    named,
+)
+from lecture_opt.problems.loop import Loop, State
+from lecture_opt.problems.parts import Batch, TaskError
+
+
+def trace_step(
+    loop: Loop, start: Callable[[Scalars], Make], scalars: Scalars, batch: Batch
+) -> tuple[Layout, core.ClosedJaxpr]:
+    """Which leaves are arrays, and the program of one step: a fixed point, found abstractly.
+
+    A Python number that the step changes (a TrainState's `step`) must become an array, or it would
+    freeze; one that the step leaves alone (a module's `hidden_size`) stays what it is.
+    """
+    layout: Layout = ()
+    changed = False
+
+    def begin(scalars: Scalars, key: jax.Array) -> None:
+        nonlocal layout
+        layout = tuple(_array_or_none(leaf) for leaf in flatten(start(scalars)(key))[0])
+
+    def after(
+        again: bool, scalars: Scalars, key: jax.Array, arrays: Arrays, batch: Batch
+    ) -> Arrays:
+        leaves, merge = flatten(start(scalars)(key))
+
+        def inside(batch: Batch, key: jax.Array) -> Arrays:
+            nonlocal layout, changed
+            make = functools.partial(filled, leaves, merge, layout, arrays)
+            old, new, loss, changed = _stepped(loop, make, batch, key, again)
+            layout = tuple(map(functools.partial(_widened, loop), layout, old, new))
+            return *arrays_of(new, layout), loss
+
+        return named(loop.axis_name, inside)(batch, key)
+
+    def trace(again: bool) -> core.ClosedJaxpr:
+        arrays = tuple(a for a in layout if a is not None)
+        return jax.make_jaxpr(functools.partial(after, again))(scalars, key, arrays, batch)
+
+    key = jax.random.key(0)
+    jax.eval_shape(begin, scalars, key)
+    for _ in range(4):
+        known, program = layout, trace(False)
+        if layout != known:
+            continue
+        if changed and _needed(trace(True)) != _needed(program):
+            raise TaskError(
+                f"Loop {loop.name}: a step changes its nnx modules beyond their variables, as in a "
+                "Python attribute, and the next step computes something else; keep what changes "
+                "in an nnx.Variable"
+            )
+        return layout, program
+    raise TaskError(f"Loop {loop.name}: the dtypes of its state change from step to step")
+
+
+def _stepped(
+    loop: Loop, make: Callable[[], State], batch: Batch, key: jax.Array, again: bool
+) -> tuple[list[Any], list[Any], Any, bool]:
+    """Leaves before and after a step, its loss, whether it changes the graph of nnx modules.
+
+    `again` takes the step with the graph that a step leaves, and with the arrays as they were.
+    """
+    state = make()
+    if again:
+        leaves, merge = flatten(state, graph_of(advance(loop, make(), batch, key)[0]))
+        state = merge(leaves)
+    old, graph = flatten(state)[0], graph_of(state)
+    state, loss = advance(loop, state, batch, key)
+    new = flatten(state)[0]
+    if len(new) != len(old):
+        raise TaskError(
+            f"Loop {loop.name}: its nnx modules have {len(old)} variables, and {len(new)} after a "
+            "step; take out what a step adds, as in nnx.pop(model, nnx.Intermediate)"
+        )
+    return old, new, loss, graph_of(state) != graph
+
+
+def _needed(program: core.ClosedJaxpr) -> str:
+    """The text of what a program computes, without what nothing depends on."""
+    return str(partial_eval.dce_jaxpr(program.jaxpr, [True] * len(program.jaxpr.outvars))[0])
+
+
+def text(program: core.ClosedJaxpr) -> str:
+    """The program as text, without addresses."""
+    return re.sub(r"0x[0-9a-f]+", "", str(program))
+
+
+def _array_or_none(leaf: Any) -> jax.ShapeDtypeStruct | None:
+    if isinstance(leaf, jax.Array | np.ndarray | np.generic):
+        is_key = jnp.issubdtype(leaf.dtype, jax.dtypes.extended)
+        dtype = leaf.dtype if is_key else jax.dtypes.canonicalize_dtype(leaf.dtype)
+        return jax.ShapeDtypeStruct(np.shape(leaf), dtype)
+    return None
+
+
+def _widened(loop: Loop, known: Any, old: Any, new: Any) -> jax.ShapeDtypeStruct | None:
+    """What a leaf must be so that `new` can take its place."""
+    found = _array_or_none(new)
+    if known is not None and found is not None and known.shape != found.shape:
+        raise TaskError(
+            f"Loop {loop.name}: an array of the state has shape {known.shape}, and {found.shape} "
+            "after a step"
+        )
+    if found is not None:
+        return found
+    if known is not None:  # an array became a Python number
+        return known
+    if new is old or new == old:
+        return None
+    if isinstance(new, bool | int | float | complex):
+        return jax.ShapeDtypeStruct((), jnp.result_type(type(new)))
+    raise TaskError(
+        f"Loop {loop.name}: a step replaces {old!r} in the state by {new!r}; wanted an array or a "
+        "number"
+    )

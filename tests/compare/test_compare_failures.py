@@ -1,0 +1,188 @@
+"""An optimizer that raises is a row that says why; the others finish."""
+
+import csv
+import dataclasses
+import json
+
+import jax
+import numpy as np
+import optax
+import pytest
+
+from lecture_opt import cli, compare, specs
+from lecture_opt.compare import results as results_module
+from lecture_opt.compare.runs import engine, errors
+from lecture_opt.compare.show import long_table, report, terminal
+from lecture_opt.compare.show.latex import latex
+from lecture_opt.compare.show.rows import rows
+
+PROTOCOL = compare.Protocol(
+    steps=4, evaluations=2, draws=2, seeds=2, tuning_seed_count=2, baseline="mine:sgd"
+)
+
+
+def task(name="t"):
+    x = np.linspace(-1, 1, 64, dtype=np.float32)
+
+    def loss(w, part):
+        return ((w - part) ** 2).mean()
+
+    return compare.Task(name, lambda key: np.float32(2.0), loss, loss, (x, x, x))
+
+
+def spec_of(name, constructor):
+    return specs.OptimizerSpec(f"mine:{name}", f"mine:{name}", constructor=constructor)
+
+
+def at_look(learning_rate):
+    def update(grads, state, params=None):
+        raise RuntimeError("not today\nnor tomorrow")
+
+    return optax.GradientTransformation(lambda params: (), update)
+
+
+def in_callback(learning_rate):
+    def broken(x):
+        raise ValueError("no disk")
+
+    def update(grads, state, params=None):
+        shape = jax.ShapeDtypeStruct((), np.float32)
+        return jax.pure_callback(broken, shape, grads, vmap_method="sequential"), state
+
+    return optax.GradientTransformation(lambda params: (), update)
+
+
+SGD, ADAM = spec_of("sgd", optax.sgd), spec_of("adam", optax.adam)
+LOOK, CALLBACK = spec_of("look", at_look), spec_of("callback", in_callback)
+
+
+@pytest.fixture(scope="module")
+def found():
+    said = []
+    study = compare.run(
+        [task()], [SGD, LOOK, ADAM, CALLBACK], PROTOCOL, on_stage=lambda *stage: said.append(stage)
+    )
+    return study, said
+
+
+def test_the_others_finish_and_the_reason_is_said_at_once(found):
+    study, said = found
+    (one,) = study.tasks
+    assert {cell.optimizer for cell in one.cells} == {"mine:sgd", "mine:adam"}
+    why = {failure.optimizer: failure.why for failure in one.failures}
+    assert why["mine:look"].endswith("RuntimeError: not today")
+    assert why["mine:callback"] == "ValueError: no disk"
+    assert next(stage for stage in said if stage[0].startswith("failed")) == (
+        f"failed: {why['mine:look']}", "t", "mine:look",
+    )  # fmt: skip
+    assert said.index(("checked", "", "")) > 0
+    assert [cell.gain is None for cell in sorted(one.cells, key=lambda c: c.optimizer)] == [
+        False,
+        True,
+    ]
+    assert "Failed: mine:look on t." in study.verdicts
+
+
+def test_every_view_shows_the_failure(found, tmp_path):
+    study, _ = found
+    table = {row["optimizer"].text: row for row in rows(study.tasks[0])}
+    assert table["mine:callback"]["verdict"].text == "failed"
+    assert table["mine:callback"]["setting"].text == "failed: ValueError: no disk"
+    assert "mine:callback failed: ValueError: no disk." in terminal.sentences(
+        study.tasks[0], study.protocol
+    )
+    assert "failed: ValueError: no disk" in latex(study)
+    report.write(study, tmp_path)
+    assert "failed: ValueError: no disk" in (tmp_path / "report.html").read_text()
+    with (tmp_path / "runs.csv").open(newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert lines[-1]["error"] == "ValueError: no disk"
+    assert {len(line) for line in lines} == {len(long_table.RUNS)}
+    again = results_module.study(json.loads(json.dumps(results_module.plain(study))))
+    assert again.tasks[0].failures == tuple(study.tasks[0].failures)
+
+
+def test_without_its_baseline_a_task_has_no_verdicts_and_says_so():
+    baseline = dataclasses.replace(PROTOCOL, baseline="mine:callback")
+    study = compare.run([task("a"), task("b")], [SGD, CALLBACK], baseline)
+    for one in study.tasks:
+        assert [cell.gain for cell in one.cells] == [None]
+        assert "Without its baseline, mine:callback, this task has no verdicts." in one.warnings
+        assert [row["verdict"].text for row in rows(one)] == ["–", "failed"]
+    json.dumps(results_module.plain(study), allow_nan=False)
+    assert terminal.sentences(study.tasks[0], study.protocol)
+
+
+def test_a_task_on_which_all_fail_has_no_cells(tmp_path):
+    with pytest.raises(ValueError, match="mine:look can't train t: RuntimeError: not today"):
+        compare.run([task()], [LOOK], dataclasses.replace(PROTOCOL, baseline="mine:look"))
+    alone = dataclasses.replace(PROTOCOL, baseline="mine:callback")
+    study = compare.run([task()], [CALLBACK], alone)
+    assert not study.tasks[0].cells
+    report.write(study, tmp_path)
+    assert terminal.target(study.tasks[0]) == "No target: no optimizer ran."
+    json.dumps(results_module.plain(study), allow_nan=False)
+
+
+@pytest.mark.parametrize("stage", ["tuned", "reported"])
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("RESOURCE_EXHAUSTED: 3 GB")])
+def test_out_of_memory_is_a_failure_at_any_stage(stage, error, monkeypatch):
+    real = engine.train
+
+    def train(program, entrant, *args, test_at=None, **options):
+        if len(entrant.layout) > 3 and bool(test_at) == (stage == "reported"):
+            raise error
+        return real(program, entrant, *args, test_at=test_at, **options)
+
+    monkeypatch.setattr(engine, "train", train)
+    (one,) = compare.run([task()], [ADAM, SGD], PROTOCOL).tasks
+    assert one.failures == [results_module.Failure("mine:adam", errors.reason(error))]
+    assert [cell.optimizer for cell in one.cells] == ["mine:sgd"]
+
+
+def test_merged_studies_keep_their_failures():
+    first = compare.run([task()], [SGD, ADAM], PROTOCOL)
+    second = compare.run([task()], [SGD, CALLBACK], PROTOCOL)
+    merged = compare.merge([first, second])
+    assert [f.optimizer for f in merged.tasks[0].failures] == ["mine:callback"]
+    assert len(merged.tasks[0].cells) == 2
+
+
+MINE = """
+import optax
+def fine(learning_rate): return optax.sgd(learning_rate)
+def broken(learning_rate): raise RuntimeError("not today")
+"""
+
+
+def test_the_exit_status_says_it(tmp_path, capsys):
+    (tmp_path / "mine.py").write_text(MINE)
+    names = [f"{tmp_path}/mine.py:{name}" for name in ("fine", "broken")]
+    arguments = ["--steps", "4", "--budget", "2", "--seeds", "2", "--task", "cancer-logistic"]
+    for name in names:
+        arguments += ["--optimizer", name]
+    assert cli.main(["compare", *arguments, "--output", str(tmp_path / "out")]) == 1
+    said = capsys.readouterr()
+    assert "mine.py:broken on cancer-logistic failed: " in said.err
+    assert "failed: " in said.out
+    assert "not today" in said.out
+
+
+def test_an_optimizer_that_asks_for_values_runs_from_the_host_and_is_said():
+    def asking(learning_rate):
+        def update(grads, state, params=None):
+            assert np.isfinite(float(grads))
+            return -learning_rate * grads, state
+
+        return optax.GradientTransformation(lambda params: (), update)
+
+    study = compare.run([task()], [SGD, spec_of("asking", asking)], PROTOCOL)
+    (one,) = study.tasks
+    assert not one.failures
+    cells = {cell.optimizer: cell for cell in one.cells}
+    np.testing.assert_allclose(
+        cells["mine:asking"].test.values, cells["mine:sgd"].test.values, rtol=1e-5
+    )
+    assert one.notes[0].startswith("mine:asking: its runs go step by step from the host, as it")
+    assert len(one.notes[0].splitlines()) == 1
+    assert cells["mine:asking"].cost.state_bytes == 0
