@@ -129,8 +129,12 @@ def test_a_table_is_never_narrower_than_its_numbers(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "command", ["check lecture:sgd", "compare", "race", "bench lecture:sgd", "bench rows --rows 9"]
-)
+    "command",
+    [
+        "check lecture:sgd", "compare", "race", "bench lecture:sgd", "bench rows --rows 9",
+        "inspect optax:adam",
+    ],
+)  # fmt: skip
 def test_a_machine_without_the_device_asked_for_is_told(tmp_path, command):
     done = subprocess.run(
         [sys.executable, "-m", "lecture_opt", *command.split()],

@@ -10,6 +10,7 @@ import jax
 from lecture_opt import compare, files, specs
 from lecture_opt.cli import cache, compare_options, kit
 from lecture_opt.compare import expectations
+from lecture_opt.compare.runs import processes
 from lecture_opt.compare.runs.study import OnShare, OnStage
 from lecture_opt.compare.show import report, terminal
 from lecture_opt.environment import check_device
@@ -69,15 +70,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--distributed",
-        action="store_true",
-        help="share the work with the processes that SLURM, Open MPI or GKE started",
+        nargs="?",
+        const="",
+        metavar="HOST:PORT,PROCESSES,PROCESS",
+        help="share the work with the processes that SLURM, Open MPI or GKE started; without one "
+        "of these, process 0 is at HOST:PORT",
     )
 
 
 def run(args: argparse.Namespace) -> int:
     """Compares and prints; returns the exit status."""
-    if args.distributed:
-        jax.distributed.initialize()
+    if args.distributed is not None:
+        processes.start(args.distributed)
     check_device("compare")
     tasks, optimizers, protocol = compare_options.chosen(args)
     files.make_folder("--output", args.output)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from lecture_opt import compare, specs
 from lecture_opt.cli import kit
-from lecture_opt.compare import expectations
+from lecture_opt.compare import expectations, space
 
 
 def add_problems(parser: argparse.ArgumentParser) -> None:
@@ -67,6 +67,12 @@ def add_protocol(parser: argparse.ArgumentParser) -> None:
         metavar=("LOW", "HIGH"),
         help="learning rates to search where the optimizer declares none (default: the suite's)",
     )
+    kit.add_repeatable(
+        parser,
+        "--tune",
+        "search this too, for every optimizer that takes it and is given no value or range",
+        choices=list(space.TUNED),
+    )
     add(
         "--schedule",
         metavar="SHAPE",
@@ -124,7 +130,7 @@ def chosen(
     named = list(dict.fromkeys(text for one in wanted for text in (one.mine, one.baseline)))
     suite = compare.SUITES[args.suite]
     texts = args.optimizer or named or suite.optimizers
-    optimizers = specs.distinct([specs.parse(text) for text in texts])
+    optimizers = _tuned(specs.distinct([specs.parse(text) for text in texts]), args.tune)
     baseline = _baseline(optimizers, args.baseline or (wanted[0].baseline if wanted else None))
     _check_expected(expected(args), [spec.name for spec in optimizers], baseline)
     margin, relative = None, False
@@ -165,6 +171,17 @@ def _rates(given: Sequence[float]) -> specs.Range:
     if not 0 < low < high:
         raise ValueError(f"--rates {low:g} {high:g}: wanted 0 < LOW < HIGH")
     return specs.Range("log", low, high)
+
+
+def _tuned(
+    optimizers: Sequence[specs.OptimizerSpec], names: Sequence[str]
+) -> list[specs.OptimizerSpec]:
+    """The optimizers with what `--tune` names searched as well."""
+    found = [space.tuned(spec, names) for spec in optimizers]
+    for name in names:
+        if not any(name in {*spec.search, *spec.kwargs} for spec in found):
+            raise ValueError(f"--tune {name}: none of the optimizers takes it")
+    return found
 
 
 def _check_expected(

@@ -6,6 +6,7 @@ from typing import Any
 
 from lecture_opt import files, inspect, specs
 from lecture_opt.cli import cache, kit
+from lecture_opt.environment import check_device
 from lecture_opt.inspect import table, webpage
 from lecture_opt.inspect.made import optimizer_and_params
 
@@ -51,6 +52,7 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError("what to inspect? for example: lecture-opt inspect train.py:make")
     if args.steps is not None:
         kit.at_least("--steps", args.steps, 1)
+    check_device("inspect")
     if args.output:
         files.make_room("--output", args.output)
     if args.html:

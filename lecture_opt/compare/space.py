@@ -7,7 +7,8 @@ rest lie around the best of these, so that the step of a grid decides nothing.
 """
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 import numpy as np
 from scipy.stats import qmc
@@ -15,6 +16,12 @@ from scipy.stats import qmc
 from lecture_opt import specs
 
 LEARNING_RATES = specs.Range("log", 1e-4, 10.0)
+TUNED = {
+    "weight_decay": specs.Range("log", 1e-5, 1.0),
+    "b1": specs.Range("log1m", 0.8, 0.99),
+    "b2": specs.Range("log1m", 0.9, 0.9999),
+}
+"""Where these are searched, for optimizers that take them and are given no value."""
 
 
 def of(spec: specs.OptimizerSpec, rates: specs.Range = LEARNING_RATES) -> dict[str, specs.Range]:
@@ -24,6 +31,17 @@ def of(spec: specs.OptimizerSpec, rates: specs.Range = LEARNING_RATES) -> dict[s
     'uniform'
     """
     return {"learning_rate": spec.search.get("learning_rate", rates), **spec.search}
+
+
+def tuned(spec: specs.OptimizerSpec, names: Iterable[str]) -> specs.OptimizerSpec:
+    """The optimizer with those of the `names` searched that it takes and is given no value for.
+
+    >>> list(tuned(specs.parse("optax:adamw(b1=0.8)"), ["b1", "weight_decay"]).search)
+    ['weight_decay']
+    """
+    given = {*spec.kwargs, *spec.search}
+    added = {n: TUNED[n] for n in names if n not in given and n in specs.arguments_of(spec)}
+    return replace(spec, search={**spec.search, **added})
 
 
 def draw(space: Mapping[str, specs.Range], count: int) -> dict[str, np.ndarray]:

@@ -26,9 +26,18 @@ In place of a number an argument may be a range to search, for `compare`:
 from lecture_opt.specs.arguments import Range
 from lecture_opt.specs.constructors import as_transformation
 from lecture_opt.specs.lookup import SpecError
-from lecture_opt.specs.spec import OptimizerSpec, build, distinct, find, is_own, parse, takes
+from lecture_opt.specs.spec import (
+    OptimizerSpec,
+    arguments_of,
+    build,
+    distinct,
+    find,
+    is_own,
+    parse,
+    takes,
+)
 
 __all__ = [
-    "OptimizerSpec", "Range", "SpecError", "as_transformation", "build", "distinct", "find",
-    "is_own", "parse", "takes",
+    "OptimizerSpec", "Range", "SpecError", "arguments_of", "as_transformation", "build", "distinct",
+    "find", "is_own", "parse", "takes",
 ]  # fmt: skip

@@ -197,6 +197,15 @@ def takes(spec: OptimizerSpec, argument: str) -> bool:
     return accepted is None or argument in accepted
 
 
+def arguments_of(spec: OptimizerSpec) -> list[str]:
+    """The keyword arguments that the constructor names; none where it takes any, or is ready made.
+
+    >>> arguments_of(parse("optax:sgd"))[:2]
+    ['learning_rate', 'momentum']
+    """
+    return [] if spec.constructor is None else accepted_by(spec.constructor) or []
+
+
 def _malformed(text: str) -> str:
     bare = re.fullmatch(r"\s*([^\W\d]\w*)\s*(\(.*)?", text, re.DOTALL)
     if bare is not None:

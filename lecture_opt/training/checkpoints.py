@@ -6,74 +6,27 @@ Orbax writes it beside and renames it when it is whole; one no longer wanted is 
 """
 
 import contextlib
-import dataclasses
 import math
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from lecture_opt.numerics import PyTree
-from lecture_opt.training import checks, contents, identity
+from lecture_opt.training import contents, identity
 from lecture_opt.training import history as histories
 from lecture_opt.training.history import History, Snapshot
+from lecture_opt.training.saving import Checkpoint
 
 _TRASH = "deleted"
-
-
-@dataclasses.dataclass(frozen=True)
-class Checkpoint:
-    """Where and when `fit` saves a run, and which checkpoints it keeps.
-
-    Attributes:
-        directory: A new or empty folder, or that of the run to go on with.
-        every: Steps between two checkpoints; there is one after the last step, too.
-        keep: How many of the latest are kept, beside the best.
-        best: The number by which the lowest is best, from an evaluation: `lambda accuracy:
-            -accuracy`; only checkpoints at an evaluation compete. By default, the mean training
-            loss since the checkpoint before. NaN and infinity are never best.
-        accept: What may differ from the run in the folder: "data" (its values), "step" (the loss
-            and the optimizer's hyperparameters). By default a difference is an error.
-    """
-
-    directory: str | os.PathLike[str]
-    every: int = 1000
-    keep: int = 3
-    best: Callable[[Any], float] | None = None
-    accept: Collection[str] = ()
-
-
-def configured(checkpoint: Any, eval_fn: Any) -> Checkpoint | None:
-    """The checkpoint's configuration; a path stands for one with the defaults."""
-    if checkpoint is None:
-        return None
-    if isinstance(checkpoint, (str, os.PathLike)):
-        checkpoint = Checkpoint(checkpoint)
-    if not isinstance(checkpoint, Checkpoint):
-        raise TypeError(f"fit: checkpoint is {checkpoint!r}; wanted a folder or a Checkpoint")
-    if not isinstance(checkpoint.directory, (str, os.PathLike)) or not str(checkpoint.directory):
-        raise TypeError(f"fit: checkpoint.directory is {checkpoint.directory!r}; wanted a path")
-    if "://" in str(checkpoint.directory):
-        raise ValueError(
-            f"fit: checkpoint.directory is {checkpoint.directory!r}; wanted a folder of a mounted "
-            "file system, as gcsfuse makes one of a bucket"
-        )
-    if checkpoint.best is not None and eval_fn is None:
-        raise ValueError("fit: checkpoint.best is given and eval_fn is not")
-    if isinstance(checkpoint.accept, str) or not set(checkpoint.accept) <= set(identity.ACCEPTABLE):
-        raise ValueError(
-            f"fit: checkpoint.accept is {checkpoint.accept!r}; wanted some of "
-            f"{list(identity.ACCEPTABLE)}"
-        )
-    return dataclasses.replace(
-        checkpoint,
-        every=checks.check_count("checkpoint.every", checkpoint.every, 1),
-        keep=checks.check_count("checkpoint.keep", checkpoint.keep, 1),
-    )
+_OF_SYSTEMS = {
+    "lost+found", "Thumbs.db", "desktop.ini", "@eaDir", "$RECYCLE.BIN", "System Volume Information",
+}  # fmt: skip
+"""What systems put into folders; so they do with names that begin with a dot."""
 
 
 class Store(NamedTuple):
@@ -208,7 +161,11 @@ def _score(
         new = len(losses) if last is None else step - last
         return float(np.mean(losses[-new:], dtype=np.float64))
     at, value = evaluations[-1] if evaluations else (None, None)
-    return float(best(value)) if at == step else math.nan
+    score = best(value) if at == step else math.nan
+    try:
+        return float(score)
+    except TypeError:
+        raise TypeError(f"fit: checkpoint.best gives {score!r}; wanted a number") from None
 
 
 # ---- orbax, the folder, errors ------------------------------------------------------------
@@ -250,7 +207,7 @@ def _check_directory(directory: str) -> None:
             error.errno, f"fit: checkpoint: {directory} can't be written to: {error.strerror}"
         ) from error
     own = [n for n in names if n.isdigit() or n == _TRASH or ".orbax-checkpoint-tmp" in n]
-    foreign = [n for n in names if n not in own and n != "lost+found" and not n.startswith(".")]
+    foreign = [n for n in names if n not in {*own, *_OF_SYSTEMS} and not n.startswith(".")]
     if foreign:
         raise ValueError(
             f"fit: checkpoint: {directory} holds what is no checkpoint: "

@@ -44,8 +44,8 @@ import optax
 from lecture_opt import rows
 from lecture_opt.numerics import PyTree
 from lecture_opt.training import batches, checks, nans, sharding, watches
-from lecture_opt.training.checkpoints import Checkpoint
 from lecture_opt.training.history import History, Snapshot, means
+from lecture_opt.training.saving import Checkpoint
 from lecture_opt.training.steps import Carry, Chunk, Functions, IdsFn, LossFn, Steps, chunks
 from lecture_opt.training.streams import Stream
 from lecture_opt.training.watches import own

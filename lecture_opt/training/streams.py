@@ -107,7 +107,10 @@ def _fits(batch: PyTree, like: PyTree, number: int, epoch: int, last: bool) -> b
 
 
 def _shown(batch: PyTree) -> Any:
-    return jax.tree.map(lambda leaf: f"{leaf.dtype}{list(leaf.shape)}", batch)
+    def one(leaf: Any) -> str:
+        return f"{jax.dtypes.canonicalize_dtype(leaf.dtype)}{list(leaf.shape)}"
+
+    return jax.tree.map(one, batch)
 
 
 def _is_shorter(one: tuple[Any, Any], other: tuple[Any, Any]) -> bool:

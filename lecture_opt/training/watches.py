@@ -12,10 +12,11 @@ import numpy as np
 
 from lecture_opt import rows
 from lecture_opt.numerics import PyTree
-from lecture_opt.training import checkpoints, checks, history, identity, progress, sharding
+from lecture_opt.training import checkpoints, checks, history, identity, progress, saving, sharding
 from lecture_opt.training.batches import Source
-from lecture_opt.training.checkpoints import Checkpoint, Store
+from lecture_opt.training.checkpoints import Store
 from lecture_opt.training.history import Snapshot
+from lecture_opt.training.saving import Checkpoint
 from lecture_opt.training.steps import Steps
 
 _LONGEST_CHUNK = 100
@@ -52,12 +53,14 @@ def checked(watch: Watch, source: Source) -> Watch:
         checks.check_count("patience", watch.patience, 1)
         if watch.epochs is None and watch.eval_every is None:
             raise ValueError("fit: patience is given with steps, and eval_every is not")
-    saving = checkpoints.configured(watch.checkpoint, watch.eval_fn)
+    configured = saving.configured(watch.checkpoint, watch.eval_fn)
     if watch.chunk is not None:
-        return watch._replace(checkpoint=saving, chunk=checks.check_count("chunk", watch.chunk, 1))
-    stops = [n for n in (watch.eval_every, saving and saving.every) if n]
+        return watch._replace(
+            checkpoint=configured, chunk=checks.check_count("chunk", watch.chunk, 1)
+        )
+    stops = [n for n in (watch.eval_every, configured and configured.every) if n]
     steps = _LONGEST_CHUNK if math.isinf(watch.end) else int(watch.end) - watch.start
-    return watch._replace(checkpoint=saving, chunk=chunk_length(steps, *stops))
+    return watch._replace(checkpoint=configured, chunk=chunk_length(steps, *stops))
 
 
 def _ended(watch: Watch, source: Source) -> Watch:

@@ -175,6 +175,12 @@ def test_too_few_seeds_to_show_anything_is_said():
         (["--optimizer", "optax:lbfgs"], "can't train"),
         (["--optimizer", "optax:sgd(learning_rate=0.1)"], "leave it out"),
         (["--optimizer", "optax:adam(b1=log(0, 1))"], "0 < low < high"),
+        (
+            ["--tune", "weight_decay", "--optimizer", "optax:adam"],
+            "none of the optimizers takes it",
+        ),
+        (["--schedule", "cosine"], "wanted one of warmup_cosine"),
+        (["--evaluations", "0"], "--evaluations 0: wanted at least 1"),
         (["--optimizer", "MINE:ready"], "needs a constructor that takes"),
         (["--optimizer", "MINE:broken"], "not today"),
         (["--baseline", "optax:lion"], "takes no part"),
@@ -346,3 +352,22 @@ def test_the_target_that_a_task_says_is_what_steps_are_counted_to():
     assert (found.value, found.source) == (3.25, "the task")
     with pytest.raises(ValueError, match="target=nan; wanted a finite metric"):
         dataclasses.replace(task, target=float("nan"))
+
+
+def test_what_tune_names_is_searched_for_those_that_take_it(tmp_path):
+    names = ["optax:adamw", "optax:adamw(b1=0.8)", "optax:sgd", "lecture:adam"]
+    arguments = [text for name in names for text in ("--optimizer", name)]
+    arguments += ["--tune", "weight_decay", "--tune", "b1", "--steps", "4", "--budget", "4"]
+    arguments += ["--seeds", "2", "--task", "noisy-quadratic", "--output", str(tmp_path)]
+    assert cli.main(["compare", *arguments]) == 0
+    found = compare.read(tmp_path / "results.json")
+    searched = {one.name: list(one.search_space) for one in found.optimizers}
+    assert searched == {
+        "optax:adamw": ["learning_rate", "weight_decay", "b1"],
+        "optax:adamw(b1=0.8)": ["learning_rate", "weight_decay"],
+        "optax:sgd": ["learning_rate"],
+        "lecture:adam": ["learning_rate", "b1"],
+    }
+    for cell in found.tasks[0].cells:
+        assert list(cell.hyperparameters) == searched[cell.optimizer]
+        assert all(len(np.unique(values)) == 4 for values in cell.tuning.draws.values())

@@ -82,6 +82,16 @@ def test_eight_devices_give_the_numbers_of_one(tmp_path, undisturbed):
     assert_close(numbers(tmp_path / "results.json"), undisturbed, rtol=1e-4)
 
 
+MINE = """
+import jax, optax
+def fine(learning_rate): return optax.sgd(learning_rate)
+def also(learning_rate): return optax.adam(learning_rate)
+def broken(learning_rate):
+    def fail(x): raise ValueError("no disk")
+    def update(grads, state, params=None):
+        return jax.pure_callback(fail, grads, grads, vmap_method="sequential"), state
+    return optax.GradientTransformation(lambda params: (), update)
+"""
 TWO = """
 import sys, jax
 from pathlib import Path
@@ -90,27 +100,76 @@ jax.distributed.initialize(f"localhost:{port}", num_processes=2, process_id=int(
 from lecture_opt import cli
 sys.exit(cli.main([*sys.argv[4:], "--output", folder]))
 """
+FAILS = """
+from lecture_opt.compare.runs import data
+real, here = data.prepare, sys.argv[2]
+def prepare(loop):
+    if here == "RANK":
+        raise OSError("no disk")
+    return real(loop)
+data.prepare = prepare
+sys.exit("""
 
 
-def test_two_processes_share_the_work_and_agree(tmp_path, undisturbed):
+def two(script, folders, arguments, seconds=300):
+    """Exit status and errors of two processes that run the script."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
-    folders = [tmp_path / "0", tmp_path / "1"]
     running = [
         subprocess.Popen(
-            [sys.executable, "-c", TWO, str(port), str(i), str(folder), *ARGUMENTS],
+            [sys.executable, "-c", script, str(port), str(i), str(folder), *arguments],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
         )
         for i, folder in enumerate(folders)
     ]
-    for process in running:
-        _, errors = process.communicate(timeout=300)
-        assert process.returncode == 0, errors[-2000:]
+    try:
+        return [(one.communicate(timeout=seconds)[1], one.returncode) for one in running]
+    finally:
+        for one in running:
+            one.kill()
+
+
+def test_two_processes_share_the_work_and_agree(tmp_path, undisturbed):
+    folders = [tmp_path / "0", tmp_path / "1"]
+    for errors, status in two(TWO, folders, ARGUMENTS):
+        assert status == 0, errors[-2000:]
     assert numbers(folders[0] / "results.json") == undisturbed
     assert not (folders[1] / "results.json").exists()  # one process writes for all
+
+
+def test_an_optimizer_that_fails_in_one_process_is_a_row_of_both(tmp_path):
+    (tmp_path / "mine.py").write_text(MINE)
+    arguments = ["compare", "--steps", "4", "--budget", "2", "--seeds", "2"]
+    arguments += ["--task", "noisy-quadratic"]
+    for name in ("fine", "broken", "also"):
+        arguments += ["--optimizer", f"{tmp_path}/mine.py:{name}"]
+    folders = [tmp_path / "0", tmp_path / "1"]
+    (errors, status), (other, ended) = two(TWO, folders, arguments)
+    assert (status, ended) == (1, 0), errors[-2000:] + other[-2000:]
+    (task,) = json.loads((folders[0] / "results.json").read_text())["tasks"]
+    assert [one["optimizer"] for one in task["failures"]] == ["mine.py:broken"]
+    assert len(task["cells"]) == 2
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_process_that_fails_ends_the_other_with_its_reason(rank, tmp_path):
+    script = TWO.replace("sys.exit(", FAILS.replace("RANK", str(rank)))
+    found = two(script, [tmp_path / "0", tmp_path / "1"], ARGUMENTS, seconds=120)
+    assert [status != 0 for _, status in found] == [True, True]
+    assert f"process {rank} failed: OSError: no disk" in found[1 - rank][0]
+    assert "no disk" in found[rank][0]
+
+
+def test_without_a_launcher_it_is_said_what_to_type(tmp_path):
+    command = [*COMMAND, "--output", str(tmp_path), "--distributed"]
+    for address, says in (([], "--distributed HOST:PORT,N,0"), (["here"], "wanted HOST:PORT")):
+        found = subprocess.run([*command, *address], capture_output=True, text=True)
+        assert found.returncode == 2
+        assert says in found.stderr
+        assert found.stderr.count("\n") == 1
 
 
 MEMORY = """

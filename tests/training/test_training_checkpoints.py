@@ -413,7 +413,13 @@ def test_other_data_is_told_and_can_be_accepted(tmp_path, x64, dtype):
     run(data[::-1], 4, "data")
 
 
-@pytest.mark.parametrize("accept", ["data", ["optimizer"]])
+def test_a_best_that_is_no_number_is_told(tmp_path):
+    with pytest.raises(TypeError, match=r"fit: checkpoint\.best gives None; wanted a number"):
+        lo.fit(lambda p, _: p, 1.0, OPTIMIZER, None, steps=2, eval_fn=float,
+               checkpoint=lo.Checkpoint(tmp_path, best=lambda value: None))  # fmt: skip
+
+
+@pytest.mark.parametrize("accept", ["data", ["optimizer"], 3, {"data": 1, "x": 2}])
 def test_what_can_be_accepted_is_told(tmp_path, accept):
     with pytest.raises(ValueError, match=r"checkpoint\.accept is .*; wanted some of \['data', 'st"):
         short(tmp_path, accept=accept)
@@ -426,6 +432,13 @@ def test_what_can_be_accepted_is_told(tmp_path, accept):
         (lo.Checkpoint(None), TypeError, "fit: checkpoint.directory is None; wanted a path"),
         ("", TypeError, "fit: checkpoint.directory is ''; wanted a path"),
         ("gs://bucket/run", ValueError, "fit: checkpoint.directory is 'gs://bucket/run'; wanted a"),
+        ("a\0b", ValueError, "fit: checkpoint.directory is 'a\\x00b'; wanted a path"),
+        (lo.Checkpoint("x", best="min"), TypeError, "fit: checkpoint.best is 'min'; wanted a func"),
+        (
+            lo.Checkpoint("x", accept=None),
+            ValueError,
+            "fit: checkpoint.accept is None; wanted some",
+        ),
         (lo.Checkpoint("x", every=0), ValueError, "fit: checkpoint.every is 0; wanted at least 1"),
         (lo.Checkpoint("x", keep=0), ValueError, "fit: checkpoint.keep is 0; wanted at least 1"),
     ],
@@ -459,7 +472,7 @@ def test_without_orbax(monkeypatch):
 # ---- folders that are not only checkpoints ------------------------------------------------
 
 
-@pytest.mark.parametrize("name", [".DS_Store", ".nfs0001", "lost+found"])
+@pytest.mark.parametrize("name", [".DS_Store", "lost+found", "Thumbs.db", "@eaDir", "$RECYCLE.BIN"])
 def test_what_a_system_puts_into_a_folder_is_no_obstacle(tmp_path, name):
     short(tmp_path)
     (tmp_path / name).mkdir() if name == "lost+found" else (tmp_path / name).touch()

@@ -177,8 +177,8 @@ def _call(
 ) -> Trained:
     """One call's runs from start to end."""
     loop, driver = entrant.loop, entrant.driver
-    arrays = program.begin(*given)
-    seeds = given[-1].tolist()
+    seeds, placed = given[-1].tolist(), jax.device_put(given)  # once, not at each step
+    arrays = program.begin(*placed)
     seen = {
         "validation": (data.validation, picked(loop, data.validation, seeds)),
         "test": (data.test, picked(loop, data.test, seeds)),
@@ -198,7 +198,7 @@ def _call(
             with users_code():
                 fed = next(feed)
             advance = program.advance[stride]
-            arrays, loss = advance(*given, arrays, fed, np.int32(step), data.train)
+            arrays, loss = advance(*placed, arrays, fed, np.int32(step), data.train)
             since.append(loss)
             step += stride
         mean = np.mean([np.asarray(one) for one in since], axis=0, dtype=np.float32)

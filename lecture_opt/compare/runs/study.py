@@ -23,7 +23,7 @@ from lecture_opt.compare.protocol import Protocol
 from lecture_opt.compare.runs import data, entrants, processes, workers
 from lecture_opt.compare.runs.cell import Run, facts
 from lecture_opt.compare.runs.errors import from_host, reason
-from lecture_opt.compare.runs.plans import Plan, check, computed, standings
+from lecture_opt.compare.runs.plan import Plan, check, computed, standings
 from lecture_opt.compare.runs.store import Store
 from lecture_opt.problems import Loop, Task
 from lecture_opt.problems.parts import PARTS
@@ -71,6 +71,20 @@ def run(
         ValueError: Before any training, where something is missing, given twice or can't be
             trained by any of the optimizers.
     """
+    with processes.together():
+        kept = store or Store(None), ledger
+        return _compared(tasks, optimizers, protocol, *kept, on_stage, on_share)
+
+
+def _compared(
+    tasks: Sequence[Loop | Task],
+    optimizers: Sequence[specs.OptimizerSpec],
+    protocol: Protocol,
+    store: Store,
+    ledger: Ledger | None,
+    on_stage: OnStage,
+    on_share: OnShare,
+) -> results.Study:
     optimizers = specs.distinct(optimizers)
     plans = check(tasks, optimizers, protocol)
     for plan in plans:
@@ -88,7 +102,7 @@ def run(
                     raise KeyboardInterrupt
                 on_share(stage, task, name, share)
 
-            runs = _runs(plan, protocol, store or Store(None), between)
+            runs = _runs(plan, protocol, store, between)
             outcomes = _measure(plan.loop.name, runs, baseline, on_stage)
             found.append(_facts(plan, protocol, outcomes))
             measured.append([o.measured if isinstance(o, Outcome) else o for o in outcomes])

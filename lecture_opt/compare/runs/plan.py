@@ -1,4 +1,4 @@
-"""What is to be run, looked at before anything runs."""
+"""The tasks of a comparison, each looked at with its optimizers before anything is trained."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
