@@ -72,9 +72,8 @@ def run(
             trained by any of the optimizers.
     """
     with processes.together():
-        return _compared(
-            tasks, optimizers, protocol, store or Store(None), ledger, on_stage, on_share
-        )
+        kept = store or Store(None), ledger
+        return _compared(tasks, optimizers, protocol, *kept, on_stage, on_share)
 
 
 def _compared(
