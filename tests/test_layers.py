@@ -36,7 +36,7 @@ ROOMS = {
     ),
     "compare": (
         ("schedules", "space", "protocol", "suites"),
-        ("results",),
+        ("results", "ledger"),
         ("runs",),
         ("expectations",),
         ("show",),

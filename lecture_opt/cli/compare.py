@@ -4,7 +4,6 @@ import argparse
 import contextlib
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import jax
 
@@ -87,14 +86,15 @@ def run(args: argparse.Namespace) -> int:
     tasks, optimizers, protocol = compare_options.chosen(args)
     files.make_folder("--output", args.output)
     path = args.output / "results.json"
-    store, earlier = compare.Store(args.output / "runs"), _earlier(path)
-    protocol = expectations.continued(protocol, [spec.name for spec in optimizers], earlier)
+    store, ledger = compare.Store(args.output / "runs"), None
+    if jax.process_index() == 0:
+        ledger = compare.Ledger(args.output / "judged.json")
     if not (args.resume or jax.process_index() > 0):
         store.remove()
-    study, most = _look(tasks, optimizers, protocol, store), args.max_seeds
+    study, most = _look(tasks, optimizers, protocol, store, ledger), args.max_seeds
     while args.until and not expectations.is_clear(study) and protocol.seeds < most:
         protocol = expectations.extended(protocol, min(2 * protocol.seeds, most))
-        study = _look(tasks, optimizers, protocol, store)
+        study = _look(tasks, optimizers, protocol, store, ledger)
     if jax.process_index() > 0:
         return kit.OK
     compare.write(study, path)
@@ -114,19 +114,18 @@ def _look(
     optimizers: list[specs.OptimizerSpec],
     protocol: compare.Protocol,
     store: compare.Store,
+    ledger: compare.Ledger | None,
 ) -> compare.Study:
     with _go_on_later(), _progress(len(tasks) * len(optimizers)) as (on_stage, on_share):
         return compare.run(
-            tasks, optimizers, protocol, store=store, on_stage=on_stage, on_share=on_share
+            tasks,
+            optimizers,
+            protocol,
+            store=store,
+            ledger=ledger,
+            on_stage=on_stage,
+            on_share=on_share,
         )
-
-
-def _earlier(path: Path) -> compare.Study | None:
-    """The study that this folder has; `None` where there is none that can be read."""
-    try:
-        return compare.read(path) if path.exists() else None
-    except (ValueError, KeyError, TypeError):
-        return None
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ print(*study.verdicts, sep="\n")
 """
 
 from lecture_opt.compare.expectations import assert_not_worse
+from lecture_opt.compare.ledger import Ledger
 from lecture_opt.compare.protocol import Protocol
 from lecture_opt.compare.results import Study, merge, read, write
 from lecture_opt.compare.runs.store import Store
@@ -23,6 +24,7 @@ __all__ = [
     "DEFAULT_OPTIMIZERS",
     "SUITES",
     "TASKS",
+    "Ledger",
     "Loop",
     "Pool",
     "Protocol",

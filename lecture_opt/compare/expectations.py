@@ -97,20 +97,6 @@ def extended(protocol: Protocol, seeds: int) -> Protocol:
     )
 
 
-def continued(protocol: Protocol, names: Sequence[str], earlier: Study | None) -> Protocol:
-    """The protocol with what the folder's earlier study has spent of its error.
-
-    The same optimizers with other seeds are a further look of that study. Others are a further
-    set of candidates against the baseline.
-    """
-    if earlier is None or earlier.protocol.baseline != protocol.baseline:
-        return protocol
-    before = earlier.protocol
-    if not set(names) <= {optimizer.name for optimizer in earlier.optimizers}:
-        return replace(protocol, family=before.family + 1)
-    return replace(protocol, family=before.family, planned=before.planned or before.seeds)
-
-
 def assert_not_worse(
     mine: str,
     baseline: str,

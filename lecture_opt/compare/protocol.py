@@ -40,7 +40,6 @@ class Protocol:
         choose: When the metric of a run is taken, in tuning and in the report: "last", after the
             last step, or "best", at the run's best validation metric.
         joined: (first, count) of the reporting seeds of studies that were merged into this one.
-        family: How many sets of candidates were judged in this folder, this one included.
     """
 
     steps: int | None = None
@@ -60,7 +59,6 @@ class Protocol:
     first_seed: int = 0
     choose: str = "last"
     joined: Sequence[Sequence[int]] = ()
-    family: int = 1
 
     def __post_init__(self) -> None:
         """Raises ValueError, naming the argument, where the protocol makes no sense."""
@@ -78,8 +76,6 @@ class Protocol:
             raise ValueError(f"Protocol: margin={self.margin}; wanted a positive number")
         if self.schedule is not None:
             schedules.parse(self.schedule)
-        if self.family < 1:
-            raise ValueError(f"Protocol: family={self.family}; wanted 1 at least")
         if self.target is not None and not np.isfinite(self.target):
             raise ValueError(f"Protocol: target={self.target}; wanted a finite metric")
 
@@ -105,21 +101,15 @@ class Protocol:
         """How many of the draws lie around the best of the others."""
         return 2 * (3 * self.draws // 16)
 
-    @property
-    def is_planned(self) -> bool:
-        """Whether this is the look that was planned, not a later one of the same sequence."""
-        return self.planned in (None, self.seeds)
+    def error_rate(self, number: int = 1) -> float:
+        """Of all verdicts together on the set of candidates of this number.
 
-    @property
-    def error_rate(self) -> float:
-        """Of all verdicts of this study together.
-
-        The first set of candidates in a folder spends nine tenths of 1 - level, and the later
-        ones share the rest, 1 / (j (j - 1)) of it to the j-th: all ever judged keep the level
+        The first set that is judged in a folder spends nine tenths of 1 - level, and the later ones
+        share the rest, 1 / (j (j - 1)) of it to the j-th: all ever judged keep the level
         (alpha-spending; Foster and Stine, 2008).
         """
-        j = self.family
-        return (1 - self.level) * (0.9 if j == 1 else 0.1 / (j * (j - 1)))
+        share = 0.9 if number == 1 else 0.1 / (number * (number - 1))
+        return (1 - self.level) * share
 
     def applied(self, loop: Loop) -> Loop:
         """The loop with the steps, evaluations and examples of a batch that are given here."""

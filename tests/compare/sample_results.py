@@ -51,6 +51,7 @@ def _cell(name, rank, rng, higher, baseline):
         else {"mean": 0.01 * rank, "low": -0.01, "high": 0.05, "values": [0.0, 0.01, 0.02]}
         | {"error": 0.01, "choice_error": 0.005, "wins": 2, "ties": 1, "losses": 0}
         | {"p": 0.25, "p_holm": 0.5, "verdict": "undecided"}
+        | {"set_number": 1, "set_size": 3, "planned": 3, "error_rate": 0.045}
         | {"seeds_needed": {"seeds": 34, "low": 20, "high": None}, "sentence": "s"},
         "loss": _band(loss),
         "validation": _band(best + 0.1 * loss),
@@ -138,7 +139,6 @@ def plain(names):
             "first_seed": 0,
             "choose": "last",
             "joined": [],
-            "family": 1,
             "seeds": 3,
             "tuning_seed_count": 2,
         },

@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import sample_results
 
 from lecture_opt import cli, compare
 from lecture_opt.compare import expectations
@@ -65,25 +64,6 @@ def test_an_expectation_that_says_nothing_is_refused(text):
 def test_a_margin_without_sense_is_refused(text):
     with pytest.raises(ValueError, match="wanted a positive number"):
         expectations.parse_margin(text)
-
-
-def test_a_folder_remembers_looks_and_candidates():
-    study = sample_results.make()
-    names = list(sample_results.NAMES)
-    now = replace(study.protocol, seeds=30)
-    assert expectations.continued(now, names, None) == now
-    look = expectations.continued(now, names[:2], study)
-    assert (look.planned, look.family, look.is_planned) == (3, 1, False)
-    others = expectations.continued(now, ["optax:adam", "mine.py:new"], study)
-    assert (others.planned, others.family) == (None, 2)
-    other_baseline = replace(now, baseline="mine.py:new")
-    assert expectations.continued(other_baseline, ["mine.py:new"], study) == other_baseline
-
-
-def test_all_sets_of_candidates_together_keep_the_rate():
-    rates = [compare.Protocol(family=j).error_rate for j in range(1, 1000)]
-    assert sum(rates) <= 0.05
-    assert rates == sorted(rates, reverse=True)
 
 
 def test_the_command_fails_where_it_is_not_as_expected(tmp_path, capsys):

@@ -4,7 +4,7 @@ Nothing here trains.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -32,6 +32,7 @@ def assemble(
     about: About,
     twins: Sequence[Measured | None] = (),
     floors: Sequence[NoiseFloor | None] = (),
+    standings: Sequence[Mapping[str, gains.Standing]] = (),
 ) -> Study:
     """The study.
 
@@ -43,14 +44,16 @@ def assemble(
         about: What the numbers depend on beside the protocol.
         twins: For each task the baseline under other seeds and another unit of rate.
         floors: In place of that, the noise floors that were measured before.
+        standings: For each task where the optimizers stand in the folder's ledger.
     """
     tasks = [
-        _task(protocol, optimizers, fact, row, twin, floor)
-        for fact, row, twin, floor in zip(
+        _task(protocol, optimizers, fact, row, twin, floor, standing)
+        for fact, row, twin, floor, standing in zip(
             facts,
             measured,
             twins or [None] * len(facts),
             floors or [None] * len(facts),
+            standings or [{}] * len(facts),
             strict=True,
         )
     ]
@@ -84,6 +87,7 @@ def _task(
     tried: Sequence[Measured | Failure],
     twin: Measured | None,
     floor: NoiseFloor | None,
+    standings: Mapping[str, gains.Standing],
 ) -> Task:
     failures = [one for one in tried if isinstance(one, Failure)]
     pairs = list(zip(optimizers, tried, strict=True))
@@ -100,7 +104,7 @@ def _task(
             optimizers,
             row,
             _places(row, facts.higher_is_better),
-            gains.gains(names, sides, margin, facts, protocol),
+            gains.gains(names, sides, margin, facts, protocol, standings),
             sides,
             strict=True,
         )

@@ -1,8 +1,9 @@
 """Each optimizer of a task against the baseline: gains, the noise floor, the margin, verdicts."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -34,6 +35,17 @@ def side(one: Measured, *, higher_is_better: bool) -> Side:
     resampled = choice.chosen(tuned.validation, tuned.diverged, higher_is_better=higher_is_better)
     means = reported.test.mean(axis=1, dtype=np.float64)
     return Side(reported.test[0], means, choice.places(reported.settings, resampled))
+
+
+class Standing(NamedTuple):
+    """Which set of candidates one belongs to, how many that has, and the seeds it was planned with.
+
+    The set spends its error rate at the planned number of seeds and at all other looks together.
+    """
+
+    number: int = 1
+    size: int = 1
+    planned: int | None = None
 
 
 def choice_variance(mine: Side, theirs: Side, tuning_seeds: int) -> float:
@@ -95,8 +107,12 @@ def gains(
     margin: Margin,
     facts: Facts,
     protocol: Protocol,
+    standings: Mapping[str, Standing] | None = None,
 ) -> list[Gain | None]:
-    """Each optimizer's gain over the baseline's; `None` for the baseline, and where it failed."""
+    """Each optimizer's gain over the baseline's; `None` for the baseline, and where it failed.
+
+    Without `standings` all belong to one first set.
+    """
     if protocol.baseline not in names:
         return [None] * len(names)
     baseline = sides[names.index(protocol.baseline)]
@@ -110,12 +126,18 @@ def gains(
         i: math.sqrt(np.var(v, ddof=1) / len(v) + choices[i]) if v.any() else 0.0
         for i, v in values.items()
     }
-    raw = [paired.p_value(values[i], errors[i], planned=protocol.is_planned) for i in others]
-    adjusted = paired.holm(np.array(raw)).tolist()
+    own = {i: (standings or {}).get(names[i], Standing(planned=protocol.planned)) for i in others}
     found: list[Gain | None] = [None] * len(names)
-    for i, p, p_holm in zip(others, raw, adjusted, strict=True):
-        given = values[i], errors[i], math.sqrt(choices[i]), p, p_holm
-        found[i] = _gain(names[i], *given, margin, len(others), facts, protocol)
+    for number in {one.number for one in own.values()}:
+        members = [i for i in others if own[i].number == number]
+        size = max(len(members), *(own[i].size for i in members))
+        planned = {i: own[i].planned in (None, protocol.seeds) for i in members}
+        raw = [paired.p_value(values[i], errors[i], planned=planned[i]) for i in members]
+        adjusted = paired.holm(np.array(raw + [1.0] * (size - len(members))))
+        for i, p, p_holm in zip(members, raw, adjusted.tolist(), strict=False):
+            given = values[i], errors[i], math.sqrt(choices[i]), p, p_holm
+            standing = Standing(number, size, protocol.seeds if planned[i] else own[i].planned)
+            found[i] = _gain(names[i], *given, margin, standing, facts, protocol)
     return found
 
 
@@ -127,18 +149,18 @@ def _gain(
     p: float,
     p_holm: float,
     margin: Margin,
-    comparisons: int,
+    standing: Standing,
     facts: Facts,
     protocol: Protocol,
 ) -> Gain:
-    n, mean, alpha = len(values), float(np.mean(values)), protocol.error_rate
-    factor = paired.half_width(n, level=protocol.level, planned=protocol.is_planned)
+    n, mean, alpha = len(values), float(np.mean(values)), protocol.error_rate(standing.number)
+    factor = paired.half_width(n, level=protocol.level, planned=standing.planned == n)
     half = factor * error if error else 0.0
     word = paired.verdict(mean, half, p_holm, margin=margin.value, alpha=alpha)
     needed = None
     if word == "undecided":
         needed = paired.seeds_needed(
-            error * math.sqrt(n), n, margin=margin.value, alpha=alpha / comparisons
+            error * math.sqrt(n), n, margin=margin.value, alpha=alpha / standing.size
         )
     interval = Estimate(mean, mean - half, mean + half)
     return Gain(
@@ -152,6 +174,10 @@ def _gain(
         p=p,
         p_holm=p_holm,
         verdict=word,
+        set_number=standing.number,
+        set_size=standing.size,
+        planned=standing.planned,
+        error_rate=alpha,
         seeds_needed=needed,
         sentence=verdicts.sentence(name, interval, p_holm, word, needed, margin, facts, protocol),
     )

@@ -1,7 +1,7 @@
 """Studies of one protocol joined: other optimizers, tasks or seeds, in one set of verdicts."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import fields, replace
 
 import numpy as np
@@ -9,11 +9,12 @@ import numpy as np
 from lecture_opt import specs
 from lecture_opt.compare.protocol import FIRST_REPORTING_SEED
 from lecture_opt.compare.results.assemble import assemble
+from lecture_opt.compare.results.gains import Standing
 from lecture_opt.compare.results.measured import Facts, Failure, Measured, Reported, Tuned
 from lecture_opt.compare.results.types import About, Cell, Optimizer, Study, Task
 
 ROUNDING = 1e-4
-SEEDS = ("seeds", "first_seed", "joined", "planned", "family")
+SEEDS = ("seeds", "first_seed", "joined", "planned")
 """What the protocols may differ in."""
 
 
@@ -68,6 +69,7 @@ def _same_seeds(studies: Sequence[Study]) -> Study:
         rows,
         About(first.versions, first.device),
         floors=[task.noise_floor for task in tasks.values()],
+        standings=[_standings(found.values()) for found in cells.values()],
     )
     return replace(joined, tasks=[_with_budgets(task, cells[task.name]) for task in joined.tasks])
 
@@ -98,13 +100,13 @@ def _other_seeds(studies: Sequence[Study]) -> Study:
             seeds=len(seeds),
             planned=protocol.planned or protocol.seeds,
             joined=tuple(pair for study in studies for pair in study.protocol.ranges),
-            family=max(study.protocol.family for study in studies),
         ),
         [_spec(one) for one in first.optimizers],
         facts,
         rows,
         About(first.versions, first.device),
         floors=[task.noise_floor for task in first.tasks],
+        standings=[_standings(task.cells) for task in first.tasks],
     )
     cells = [{cell.optimizer: cell for cell in task.cells} for task in first.tasks]
     pairs = zip(joined.tasks, cells, strict=True)
@@ -182,6 +184,15 @@ def _check_same(known: Cell, cell: Cell, task: str) -> None:
             f"merge: {cell.optimizer} gave other numbers on {task} in one of the studies; another "
             "device, other versions or another optimizer of this name"
         )
+
+
+def _standings(cells: Iterable[Cell]) -> dict[str, Standing]:
+    """The sets that they were judged in; those of one number in several studies become one."""
+    return {
+        cell.optimizer: Standing(cell.gain.set_number, cell.gain.set_size, cell.gain.planned)
+        for cell in cells
+        if cell.gain is not None
+    }
 
 
 def _spec(one: Optimizer) -> specs.OptimizerSpec:

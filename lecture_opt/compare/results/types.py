@@ -52,6 +52,10 @@ class Gain(Sample):
     p: float
     p_holm: float
     verdict: str
+    set_number: int
+    set_size: int
+    planned: int | None
+    error_rate: float
     seeds_needed: Needed | None
     sentence: str
 

@@ -113,10 +113,9 @@ def summary(tasks: Sequence[Task], overall: Overall, protocol: Protocol) -> list
         return [NOTHING]
     comparisons = max(len(task.cells) - 1 for task in tasks)
     if comparisons:
-        if paired.least_p(protocol.seeds, comparisons) > protocol.error_rate:
-            enough = next(
-                n for n in count(2) if paired.least_p(n, comparisons) <= protocol.error_rate
-            )
+        rate = protocol.error_rate()
+        if paired.least_p(protocol.seeds, comparisons) > rate:
+            enough = next(n for n in count(2) if paired.least_p(n, comparisons) <= rate)
             found.append(
                 f"{protocol.seeds} seeds can show no difference, however large, among "
                 f"{comparisons} comparisons; {enough} could."
@@ -125,15 +124,25 @@ def summary(tasks: Sequence[Task], overall: Overall, protocol: Protocol) -> list
     for name in dict.fromkeys(one.optimizer for task in tasks for one in task.failures):
         on = [task.name for task in tasks if any(f.optimizer == name for f in task.failures)]
         found.append(f"Failed: {name} on {', '.join(on)}.")
-    if protocol.family > 1:
-        found.append(
-            f"These are set {protocol.family} of candidates in this folder: its verdicts may err "
-            f"in {protocol.error_rate:.2%} of studies, so that all sets together keep "
-            f"{1 - protocol.level:.0%}."
-        )
+    found += _later_sets(tasks, protocol)
     if overall.ranks is not None:
         found.append(_ranking(overall.ranks))
     return found
+
+
+def _later_sets(tasks: Sequence[Task], protocol: Protocol) -> list[str]:
+    """What is left of the error rate for candidates that came after others."""
+    gains = [(cell.optimizer, cell.gain) for task in tasks for cell in task.cells if cell.gain]
+    later: dict[int, dict[str, None]] = {}
+    for name, gain in gains:
+        if gain.set_number > 1:
+            later.setdefault(gain.set_number, {})[name] = None
+    return [
+        f"Set {number} of candidates in this folder ({', '.join(names)}): its verdicts may err in "
+        f"{protocol.error_rate(number):.2%} of studies, so that all sets together keep "
+        f"{1 - protocol.level:.0%}."
+        for number, names in sorted(later.items())
+    ]
 
 
 def _all_diverged(cells: Sequence[Cell]) -> bool:

@@ -5,8 +5,9 @@ from typing import NamedTuple
 
 from lecture_opt import specs
 from lecture_opt.compare import results, schedules, space
+from lecture_opt.compare.ledger import Ledger
 from lecture_opt.compare.protocol import Protocol
-from lecture_opt.compare.runs import data, entrants
+from lecture_opt.compare.runs import data, entrants, hosted
 from lecture_opt.compare.runs.examine import Examined, examine
 from lecture_opt.environment import check_device
 from lecture_opt.problems import Loop, Task, as_loop
@@ -81,3 +82,31 @@ def _plan(loop: Loop, optimizers: Sequence[specs.OptimizerSpec], protocol: Proto
         except ValueError as error:
             found.append(results.Failure(spec.name, str(error)))
     return Plan(loop, optimizers, examined, found)
+
+
+def computed(spec: specs.OptimizerSpec, entrant: entrants.Entrant) -> list[str]:
+    """What tells an optimizer's steps from those of others."""
+    if entrant.settings or entrant.driver.host:
+        return [entrant.identity, *hosted.source(entrant, spec)]
+    return [entrant.identity]
+
+
+def standings(
+    plan: Plan, fact: results.Facts, protocol: Protocol, ledger: Ledger | None
+) -> dict[str, results.Standing]:
+    """Where the candidates stand in the ledger, by what they compute and search."""
+    pairs = zip(plan.optimizers, plan.entrants, strict=True)
+    found = {
+        spec.name: [*computed(spec, one), results.plain(protocol.space(spec))]
+        for spec, one in pairs
+        if isinstance(one, entrants.Entrant)
+    }
+    if ledger is None or protocol.baseline not in found:
+        return {}
+    question = [
+        found.pop(protocol.baseline),
+        fact.fingerprint,
+        fact.batch_size,
+        *fact.steps.tolist(),
+    ]
+    return ledger.standings(question, found, protocol)

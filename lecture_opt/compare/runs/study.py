@@ -18,11 +18,12 @@ import numpy as np
 
 from lecture_opt import specs
 from lecture_opt.compare import results
+from lecture_opt.compare.ledger import Ledger
 from lecture_opt.compare.protocol import Protocol
-from lecture_opt.compare.runs import data, entrants, hosted, processes, workers
+from lecture_opt.compare.runs import data, entrants, processes, workers
 from lecture_opt.compare.runs.cell import Run, facts
 from lecture_opt.compare.runs.errors import from_host, reason
-from lecture_opt.compare.runs.plan import Plan, check
+from lecture_opt.compare.runs.plan import Plan, check, computed, standings
 from lecture_opt.compare.runs.store import Store
 from lecture_opt.problems import Loop, Task
 from lecture_opt.problems.parts import PARTS
@@ -50,6 +51,7 @@ def run(
     protocol: Protocol,
     *,
     store: Store | None = None,
+    ledger: Ledger | None = None,
     on_stage: OnStage = lambda *_: None,
     on_share: OnShare = lambda *_: None,
 ) -> results.Study:
@@ -60,6 +62,7 @@ def run(
         optimizers: From `specs.parse`; each must take a `learning_rate`.
         protocol: What is the same for all.
         store: Keeps what is finished, so that a later call with it goes on from there.
+        ledger: Knows who was judged before, so that all verdicts together keep the error rate.
         on_stage: Called with ("checked", "", "") when nothing was found wrong, then with ("tuned"
             or "reported", task, optimizer) when it is, or ("failed: " and why, task, optimizer).
         on_share: Called within such a stage, with the share of it that is done as well.
@@ -69,7 +72,9 @@ def run(
             trained by any of the optimizers.
     """
     with processes.together():
-        return _compared(tasks, optimizers, protocol, store or Store(None), on_stage, on_share)
+        return _compared(
+            tasks, optimizers, protocol, store or Store(None), ledger, on_stage, on_share
+        )
 
 
 def _compared(
@@ -77,6 +82,7 @@ def _compared(
     optimizers: Sequence[specs.OptimizerSpec],
     protocol: Protocol,
     store: Store,
+    ledger: Ledger | None,
     on_stage: OnStage,
     on_share: OnShare,
 ) -> results.Study:
@@ -106,7 +112,10 @@ def _compared(
         stopped.set()
         workers.leave()
         raise
-    return results.assemble(protocol, optimizers, found, measured, about(), twins)
+    stands = [
+        standings(plan, fact, protocol, ledger) for plan, fact in zip(plans, found, strict=True)
+    ]
+    return results.assemble(protocol, optimizers, found, measured, about(), twins, standings=stands)
 
 
 def about() -> results.About:
@@ -137,11 +146,9 @@ def _runs(
         if isinstance(entrant, results.Failure):
             return entrant
         loop = plan.loop
-        computed = [entrant.identity]
-        if entrant.settings or entrant.driver.host:
-            computed += hosted.source(entrant, spec)
         identity = [
-            results.plain(about()), computed, shared.digest, protocol.choose, protocol.schedule,
+            results.plain(about()), computed(spec, entrant), shared.digest, protocol.choose,
+            protocol.schedule,
             loop.steps, loop.evaluations, loop.batch_size, loop.higher_is_better,
         ]  # fmt: skip
         kept = store.cell(identity)
