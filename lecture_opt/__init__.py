@@ -44,6 +44,7 @@ from lecture_opt.optimizers import *  # noqa: F403  # each is exported by its ow
 from lecture_opt.training import (
     Checkpoint,
     FitResult,
+    bfloat16_state,
     fit,
     shard_data,
     shard_params,
@@ -51,7 +52,7 @@ from lecture_opt.training import (
 )
 
 __all__ = [
-    "Checkpoint", "FitResult", "LayerError", "Model", "activation", "backprop",
+    "Checkpoint", "FitResult", "LayerError", "Model", "activation", "backprop", "bfloat16_state",
     "binary_cross_entropy", "categorical_cross_entropy", "chain", "dense", "fit", "gaussian_nll",
     "gradient_flow", "l2_penalty", "log_likelihood", "logistic", "mean_absolute_error",
     "mean_squared_error", "mlp", "relu", "rows", "shard_data", "shard_params", "sigmoid",

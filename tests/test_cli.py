@@ -11,6 +11,7 @@ from lecture_opt import cli
 from lecture_opt.cli import dispatch, kit
 
 COMMAND = [sys.executable, "-m", "lecture_opt"]
+PYTHONPATH = {key: value for key, value in os.environ.items() if key == "PYTHONPATH"}
 
 
 def actions(name):
@@ -33,6 +34,16 @@ def test_a_value_is_repeated_and_an_output_is_named_in_one_way(name):
             assert action.help.endswith("; may be repeated")
         if any(word in action.dest for word in ("json", "file", "folder", "out")):
             assert action.option_strings == ["--output"]
+
+
+def test_a_home_that_cannot_be_written_is_no_reason_to_warn(tmp_path):
+    """Matplotlib keeps a cache there, and says at its import when it can't."""
+    (tmp_path / "home").write_text("a file")
+    env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path / "home"), **PYTHONPATH}
+    command = [*COMMAND, "race", "--surface", "none"]
+    done = subprocess.run(command, capture_output=True, text=True, env=env)
+    assert done.returncode == kit.REFUSED
+    assert len(done.stderr.splitlines()) == 1, done.stderr
 
 
 @pytest.mark.parametrize("name", dispatch.COMMANDS)

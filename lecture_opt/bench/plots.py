@@ -4,9 +4,10 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
 from lecture_opt.bench.types import Estimate, Results
-from lecture_opt.pages.paper import legend
+from lecture_opt.pages.paper import legend, paper
 from lecture_opt.pages.styles import styles
 
 PANELS = (("trace", "trace"), ("compile", "compile"), ("step", "compiled step"))
@@ -21,6 +22,12 @@ def series(results: Results, kind: str) -> dict[str, list[Estimate | None]]:
 
 def draw(results: Results, path: Path) -> Path:
     """Writes the figure: seconds to trace, compile and step, by tree; returns its path."""
+    with paper("bench"):
+        _figure(results).savefig(path, dpi=120)
+    return path
+
+
+def _figure(results: Results) -> Figure:
     trees = [tree.tree for tree in results.trees]
     figure = Figure(figsize=(4.2 * len(PANELS), 4.2), layout="constrained")
     axes = figure.subplots(1, len(PANELS))
@@ -43,13 +50,17 @@ def draw(results: Results, path: Path) -> Path:
             )
         if kind == "step":
             _limits(ax, results)
-        ax.set(yscale="log", title=title, ylabel="seconds")
+        ax.set(yscale="log", title=title)
+        low, high = ax.get_ylim()
+        ax.set_ylim(low / 2, 1.2 * high)  # bars a little apart look so
+        ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        ax.yaxis.set_major_formatter(EngFormatter(unit="s"))
+        ax.yaxis.set_minor_formatter(NullFormatter())
         ax.set_xticks(range(len(trees)), trees, rotation=30, ha="right")
         ax.spines[["top", "right"]].set_visible(False)
     handles, labels = axes[-1].get_legend_handles_labels()
     legend(figure, handles, labels)
-    figure.savefig(path, dpi=120)
-    return path
+    return figure
 
 
 def _limits(ax: Axes, results: Results) -> None:

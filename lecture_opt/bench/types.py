@@ -78,6 +78,23 @@ class TreeCosts:
     cells: tuple[Cell, ...]
 
 
+class Share(NamedTuple):
+    """An optimizer in the training step of a problem.
+
+    Attributes:
+        problem, optimizer: Their names.
+        step: Seconds of a step: loss, gradients, update and its application.
+        without: Seconds of the step in which the gradients themselves are the update.
+        share: (step - without) / step.
+    """
+
+    problem: str
+    optimizer: str
+    step: Estimate
+    without: Estimate
+    share: Estimate
+
+
 @dataclass(frozen=True)
 class Results:
     """A whole bench, as `bench.json` holds it.
@@ -88,6 +105,7 @@ class Results:
         device: Its kind.
         rounds: Timed steps.
         trees: In the order in which they were given.
+        problems: Of each problem the optimizers' shares of its training step.
     """
 
     format: int
@@ -95,3 +113,4 @@ class Results:
     device: str
     rounds: int
     trees: tuple[TreeCosts, ...]
+    problems: tuple[Share, ...] = ()

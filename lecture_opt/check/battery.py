@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from lecture_opt.check.diagnosis import foreign
+from lecture_opt.check.diagnosis.problem import trains_the_loop, updates_mirror_the_params
 from lecture_opt.check.diagnosis.reference import step_by_step
 from lecture_opt.check.needs import RUNS, Property
 from lecture_opt.check.outcome import Outcome, failed, in_words, skipped
@@ -13,9 +14,11 @@ from lecture_opt.check.properties import PROPERTIES, interface
 from lecture_opt.check.report import Report, Result, family_of, name_of
 from lecture_opt.check.subject import Subject, make
 from lecture_opt.environment import check_device, environment
+from lecture_opt.problems import Loop, Task, as_loop, bound
 
 MEASURED = ("traits", "identity")  # families that report without judging
 WORKERS = 2
+ON_PROBLEM = (updates_mirror_the_params, trains_the_loop)
 Skips = Collection[str] | Mapping[str, str]
 
 
@@ -62,6 +65,7 @@ def run(
     optimizer: Any,
     *,
     reference: Any = None,
+    problem: Loop | Task | None = None,
     skip: Skips = (),
     only: Iterable[str] = (),
     name: str = "",
@@ -74,6 +78,7 @@ def run(
             constructor more can be checked.
         reference: Another optimizer that it should equal step by step, or the text of one of
             another library, such as "torch:AdamW(lr=1e-3)".
+        problem: A loop or task on whose params it is judged as well, and in whose steps.
         skip: Properties or families to leave out; a mapping gives the reason for each.
         only: Properties or families to run instead of all; "reference" for the comparison alone.
         name: What the report calls the optimizer.
@@ -86,12 +91,17 @@ def run(
     only = list(only)
     if isinstance(reference, str):
         reference = foreign.reference(reference)
-    if "reference" in only and reference is None:
-        raise ValueError("check: only 'reference' was asked for, and no reference is given")
-    properties = selected(set(only) - {"reference"}) if only else list(PROPERTIES)
+    given = {"reference": reference, "problem": problem}
+    for what in given.keys() & set(only):
+        if given[what] is None:
+            raise ValueError(f"check: only {what!r} was asked for, and no {what} is given")
+    properties = selected(set(only) - given.keys()) if only else list(PROPERTIES)
     reasons = dict(skip) if isinstance(skip, Mapping) else dict.fromkeys(skip, "asked to skip")
     left_out = {prop: reason for key, reason in reasons.items() for prop in selected([key])}
     check_device("check")
+    loop = None if problem is None else as_loop(problem)
+    if loop is not None:
+        bound.params_of(loop)  # a fault of its own is told before any work
     started = time.perf_counter()
     with environment():
         subject = make(optimizer, name=name)
@@ -104,10 +114,24 @@ def run(
         for result in in_order(judge, properties):
             progress(result.name, len(results), len(properties))
             results.append(result)
+        for asked in ON_PROBLEM if loop is not None else ():
+            progress(name_of(asked), len(results), len(properties) + len(ON_PROBLEM))
+            assert loop is not None
+            results.append(Result.of(asked, _on_problem(asked, subject, loop)))
     if reference is not None:
         progress("reference.step_by_step", len(properties), len(properties) + 1)
         results.append(Result.of(step_by_step, against(subject, reference)))
     return Report(subject.name, tuple(results), time.perf_counter() - started)
+
+
+def _on_problem(prop: Callable[[Subject, Loop], Outcome], subject: Subject, loop: Loop) -> Outcome:
+    """The outcome of a property that is asked on a loop of the user's."""
+    if not RUNS.met(subject):
+        return skipped(RUNS.otherwise)
+    try:
+        return prop(subject, loop)
+    except Exception as error:
+        return failed(f"It raised {in_words(error)}", raised=in_words(error))
 
 
 def in_order(judge: Callable[[Property], Result], properties: list[Property]) -> Iterator[Result]:

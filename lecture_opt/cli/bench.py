@@ -1,10 +1,11 @@
 """`lecture-opt bench`: parses, calls, prints."""
 
 import argparse
+import dataclasses
 import itertools
 
-from lecture_opt import bench, files
-from lecture_opt.bench import plots, study, tables
+from lecture_opt import bench, files, problems
+from lecture_opt.bench import plots, share, study, tables
 from lecture_opt.cli import bench_price, kit
 
 DESCRIPTION = f"""\
@@ -17,6 +18,7 @@ from the time that moving its bytes once would take on this device.
   lecture-opt bench --quick                           the same on trees a tenth of the size
   lecture-opt bench optax:lion --against optax:adam --tree transformer --tree large
   lecture-opt bench my_file.py:my_opt --against lecture:adam --against 'optax:adam(b1=0.8)'
+  lecture-opt bench optax:lion --problem my_train.py:loop   the params of your own training loop
   lecture-opt bench rows                              row-sparse updates; see its own --help
   lecture-opt bench --device h100                     what it would cost on a GPU that isn't here
   lecture-opt bench --device h100 --devices 8         the same with its state cut over eight
@@ -71,6 +73,8 @@ def run(args: argparse.Namespace) -> int:
     if args.device or args.fits:
         return bench_price.run(args, chosen)
     optimizers = bench.optimizers(args.optimizer, args.against)
+    loops = [problems.load(name) for name in args.problem]
+    chosen = [*(chosen if args.tree or not loops else ()), *map(share.tree, loops)]
     files.make_folder("--output", args.output)
     done, parts = itertools.count(1), study.parts(optimizers, chosen)
     with kit.progress() as show:
@@ -81,12 +85,15 @@ def run(args: argparse.Namespace) -> int:
             rounds=rounds,
             on_done=lambda text: show(text, next(done), parts),
         )
+        shares = [share.shares(optimizers, loop, rounds=rounds) for loop in loops]
     path = args.output / "bench.json"
-    bench.write(results, path)
+    bench.write(dataclasses.replace(results, problems=tuple(itertools.chain(*shares))), path)
     picture = plots.draw(results, args.output / "bench.png")
     for tree in results.trees:
         kit.print_whole(tables.costs(tree))
         print(*tables.sentences(tree), "", sep="\n")
+    for one in shares:
+        kit.print_whole(share.table(one))
     kit.say_written([path, picture])
     return kit.OK
 

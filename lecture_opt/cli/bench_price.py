@@ -37,7 +37,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     kit.add_repeatable(
         parser,
         "--problem",
-        "price a whole training step of this loop or task, as `compare` names it",
+        "the params of this loop or task, as `compare` names it, and its whole training step",
         metavar="NAME",
     )
 
@@ -49,11 +49,9 @@ def check(args: argparse.Namespace) -> None:
         raise ValueError("--fits: names its own GPU; wanted it without --device")
     if args.devices is not None:
         kit.at_least("--devices", args.devices, 1)
-    given = {"--devices": args.devices is not None, "--problem": bool(args.problem)}
-    for option, is_given in given.items():
-        if is_given and not priced:
-            raise ValueError(f"{option}: needs --device or --fits, a GPU to price for")
-    if all(given.values()):
+    if args.devices is not None and not priced:
+        raise ValueError("--devices: needs --device or --fits, a GPU to price for")
+    if args.devices is not None and args.problem:
         raise ValueError("--devices: prices an optimizer's step alone, not that of a --problem")
     if priced and args.rounds is not None:
         raise ValueError("--rounds: nothing is timed where a GPU is priced")

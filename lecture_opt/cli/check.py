@@ -7,7 +7,7 @@ import os
 
 import jax
 
-from lecture_opt import check, files, specs
+from lecture_opt import check, files, problems, specs
 from lecture_opt.check import table
 from lecture_opt.check.diagnosis.foreign import is_foreign
 from lecture_opt.cli import cache, kit
@@ -18,6 +18,7 @@ say in words which it breaks, at which step, leaf and element.
 
   lecture-opt check optax:adam
   lecture-opt check my_optimizers.py:my_adam --reference 'optax:adam(learning_rate=1e-3)'
+  lecture-opt check my_optimizers.py:my_adam --problem my_train.py:loop
   lecture-opt check 'my_file.py:my_adam(b1=0.8)' --only dtypes --only hostile --output report.json
 
 {kit.OPTIMIZER}
@@ -37,6 +38,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--reference",
         metavar="OPTIMIZER",
         help="another optimizer it should equal step by step; also torch:NAME or keras:NAME",
+    )
+    parser.add_argument(
+        "--problem",
+        metavar="NAME",
+        help="a loop or task, as compare names it: also judge on the params it trains, and in it",
     )
     kit.add_repeatable(parser, "--skip", "property or family to leave out", metavar="NAME")
     kit.add_repeatable(parser, "--only", "property or family to run alone", metavar="NAME")
@@ -62,9 +68,15 @@ def run(args: argparse.Namespace) -> int:
     subject = _subject(args.optimizer)
     other = args.reference
     reference = other if other is None or is_foreign(other) else _subject(other)
+    problem = None if args.problem is None else problems.load(args.problem)
     with kit.progress() as progress:
         report = check.run(
-            subject, reference=reference, skip=args.skip, only=args.only, progress=progress
+            subject,
+            reference=reference,
+            problem=problem,
+            skip=args.skip,
+            only=args.only,
+            progress=progress,
         )
     if args.output:
         report.write_json(args.output)

@@ -71,7 +71,7 @@ class Leaf:
         decay: How it decays.
         clip: With which leaves it is clipped; `None` where it is not.
         every: How many gradients it takes to a step.
-        accumulates: How those enter the step: "" for one, "mean", "sum", or "last".
+        accumulates: How those enter the step: "mean" or "sum"; "" for one gradient, or unknown.
         noise: The standard deviation of what is added at random to a step, at most.
         keeps: What the state keeps of the params: "", "a copy", or their average with its decay.
         update_dtype: The dtype of its update.

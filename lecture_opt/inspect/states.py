@@ -99,7 +99,7 @@ def kept(asked: Probe, places: Sequence[Place]) -> list[str]:
 
 
 def gathered(asked: Probe, places: Sequence[Place], micro: int, units: list[float]) -> list[str]:
-    """Whether each leaf's step is of the sum or of the mean of its gradients, all of them 1.
+    """Whether each leaf's step is of the sum or of the mean of its gradients, all of one size.
 
     Args:
         asked: The compiled optimizer.
@@ -107,9 +107,10 @@ def gathered(asked: Probe, places: Sequence[Place], micro: int, units: list[floa
         micro: How many gradients go into a step.
         units: What one gradient of 1 adds to each leaf's first moment.
     """
-    ones = [probing.first_elements(s, np.ones((COPIES, WATCHED))) for s in asked.shapes]
-    values = probing.states(asked, [ones] * micro, 0.0, 0.0)
-    return [gathers(run, unit) for run, unit in zip(runs_of(values, places), units, strict=True)]
+    size = probing.AMPLITUDES[0]  # below every clip
+    ones = [probing.first_elements(s, np.full((COPIES, WATCHED), size)) for s in asked.shapes]
+    runs = runs_of(probing.states(asked, [ones] * micro, 0.0, 0.0), places)
+    return [gathers(run / size, unit) for run, unit in zip(runs, units, strict=True)]
 
 
 def runs_of(values: list[Any], places: Sequence[Place]) -> list[Any]:

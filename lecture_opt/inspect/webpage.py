@@ -11,7 +11,7 @@ from lecture_opt import files
 from lecture_opt.inspect import table
 from lecture_opt.inspect.findings import bytes_of
 from lecture_opt.inspect.inspection import Inspection
-from lecture_opt.inspect.leaf import Leaf
+from lecture_opt.inspect.leaf import Leaf, Piece
 from lecture_opt.pages.render import render
 from lecture_opt.pages.styles import COLOURS, DASHES, Style
 
@@ -137,19 +137,33 @@ def _shown(rates: np.ndarray) -> np.ndarray:
 
 
 def facts(leaf: Leaf) -> list[tuple[str, str]]:
-    """What was measured of a leaf, as (what, how much)."""
+    """What was measured of a leaf, as (what, how much); what it does not have is left out."""
     first, last = (leaf.rates[0], leaf.rates[-1]) if len(leaf.rates) else (0.0, 0.0)
     decay = leaf.decay
     follows = "" if decay.scheduled else ", whatever the learning rate"
-    pieces = [f"{p.name} {p.dtype} {list(p.shape)}, {table.in_bytes(p.size)}" for p in leaf.state]
-    return [
+    entering = f"{leaf.every}, their {leaf.accumulates}" if leaf.accumulates else str(leaf.every)
+    ends = f", 0 from gradient {leaf.ends:,} on" if leaf.ends else ""
+    rate = "learning rate" if leaf.known else "size of a step"
+    found = [
         ("kind", leaf.role),
         ("shape", f"{list(leaf.shape)} {leaf.dtype}, {table.in_bytes(bytes_of(leaf))}"),
         ("rule", leaf.rule),
-        ("learning rate", f"{first:.3g} first, {leaf.peak:.3g} at most, {last:.3g} last"),
+        (rate, f"{first:.3g} first, {leaf.peak:.3g} at most, {last:.3g} last{ends}"),
         ("weight decay", "no" if decay.kind == "no" else f"{decay.amount:g} {decay.kind}{follows}"),
         ("clipped", f"at {leaf.clip.norm:g}" if leaf.clip else "no"),
-        ("gradients to a step", str(leaf.every)),
+        ("gradients to a step", entering),
         ("update", leaf.update_dtype),
-        ("state", "; ".join(pieces) or "no"),
+        ("state", "; ".join(map(_words, leaf.state)) or "no"),
     ]
+    more = [
+        ("noise", f"{leaf.noise:.3g}" if leaf.noise else ""),
+        ("the state keeps", f"{leaf.keeps} of the params" if leaf.keeps else ""),
+        ("cut over devices", leaf.sharding),
+        ("donation", "" if leaf.donatable else "its state shares a buffer with the params"),
+    ]
+    return found + [(what, says) for what, says in more if says]
+
+
+def _words(piece: Piece) -> str:
+    cut = f", cut {piece.sharding}" if piece.sharding else ""
+    return f"{piece.name} {piece.dtype} {list(piece.shape)}, {table.in_bytes(piece.size)}{cut}"

@@ -46,13 +46,10 @@ def paper(name: str) -> Iterator[None]:
 
 
 def legend(figure: Figure, handles: Sequence[Any], names: Sequence[str]) -> None:
-    """Names under the panels, cut where they are long, in as many columns as the figure has room.
-
-    A dollar sign in a name starts no mathematics.
-    """
+    """Names under the panels, cut where they are long, in the columns that the figure holds."""
     short = labels(names)
-    texts = [short[name].replace("$", r"\$") for name in names]
-    inches = 0.5 + 0.085 * max(len(text) for text in texts)
+    texts = [short[name] for name in names]
+    inches = 0.5 + 0.07 * max(len(text) for text in texts)
     columns = max(1, int(figure.get_figwidth() / inches))
     columns = min(columns, len(texts))
     figure.legend(handles, texts, loc="outside lower center", ncols=columns, frameon=False)

@@ -13,8 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from lecture_opt.environment import lenient
 from lecture_opt.numerics import PyTree
-from lecture_opt.problems.loop import Loop, State, takes_key
+from lecture_opt.problems.loop import Loop, State, start_key, takes_key
 from lecture_opt.problems.parts import Batch, Part, TaskError
 
 Arrays: TypeAlias = tuple[jax.Array, ...]
@@ -195,3 +196,23 @@ def trained_by(loop: Loop, optimizer: optax.GradientTransformation) -> tuple[PyT
 
 def _shape(leaf: Any) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(jnp.shape(leaf), jnp.result_type(leaf))
+
+
+def params_of(loop: Loop) -> PyTree:
+    """The params that `start` gives to its optimizer under seed 0, as they are.
+
+    Raises:
+        TaskError: It gives none.
+    """
+    seen: list[PyTree] = []
+
+    def init(params: PyTree) -> optax.EmptyState:
+        seen.append(params)
+        return optax.EmptyState()
+
+    with lenient():
+        recording = optax.GradientTransformationExtraArgs(init, optax.identity().update)
+        loop.start(recording, start_key(0))
+    if not seen:
+        raise TaskError(f"Loop {loop.name}: start never calls init of the optimizer it is given")
+    return seen[0]

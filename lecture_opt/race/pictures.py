@@ -5,14 +5,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from PIL import Image
 
-from lecture_opt.pages.paper import legend
+from lecture_opt.pages.paper import legend, paper
 from lecture_opt.pages.styles import is_users, styles
 from lecture_opt.race.surfaces import Surface
 from lecture_opt.race.trajectories import Lane, heights
@@ -26,7 +25,7 @@ _GROUND = LinearSegmentedColormap.from_list("ground", ["#b9c3cf", "#f7f8fa"])
 def still(lanes: Sequence[Lane], surfaces: Sequence[Surface], folder: Path) -> list[Path]:
     """Writes race.png and race.svg: a panel for each surface. The same race, the same bytes."""
     written = [folder / "race.png", folder / "race.svg"]
-    with matplotlib.rc_context({"svg.hashsalt": "race"}):
+    with paper("race"):
         figure, _ = _figure(lanes, surfaces, scale=1.0)
         figure.savefig(written[0], dpi=200)
         figure.savefig(written[1], metadata={"Date": None})
@@ -35,6 +34,16 @@ def still(lanes: Sequence[Lane], surfaces: Sequence[Surface], folder: Path) -> l
 
 def animation(lanes: Sequence[Lane], surfaces: Sequence[Surface], folder: Path) -> list[Path]:
     """Writes race.gif: the paths grow, then stand still for two seconds."""
+    with paper("race"):
+        frames = _frames(lanes, surfaces)
+    path = folder / "race.gif"
+    times = [80] * (len(frames) - 1) + [2000]
+    frames[0].save(path, save_all=True, append_images=frames[1:], duration=times, loop=0)
+    return [path]
+
+
+def _frames(lanes: Sequence[Lane], surfaces: Sequence[Surface]) -> list[Image.Image]:
+    """The animation's pictures, all in the palette of the last."""
     figure, drawn = _figure(lanes, surfaces, scale=0.8)
     canvas = FigureCanvasAgg(figure)
     lines = [line for line, _ in drawn]
@@ -53,11 +62,7 @@ def animation(lanes: Sequence[Lane], surfaces: Sequence[Surface], folder: Path) 
             line.axes.draw_artist(line)
         frames.append(Image.fromarray(np.array(canvas.buffer_rgba())[..., :3]))
     palette = _palette(frames[-1], [line.get_color() for line in lines])
-    frames = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
-    path = folder / "race.gif"
-    times = [80] * (len(frames) - 1) + [2000]
-    frames[0].save(path, save_all=True, append_images=frames[1:], duration=times, loop=0)
-    return [path]
+    return [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
 
 
 def _palette(frame: Image.Image, colours: Sequence[str]) -> Image.Image:

@@ -233,10 +233,9 @@ def check_loss(loss: Any, has_aux: bool) -> tuple[jax.Array, dict[str, jax.Array
     given: Any = jax.tree.structure(loss)
     if given != jax.tree.structure(0) or jnp.shape(loss) != ():
         shapes = jax.tree.map(jnp.shape, loss)
-        raise TypeError(
-            f"fit: loss_fn gives shape {shapes}; wanted a scalar, as a mean does, or with "
-            "has_aux=True a pair of it and a dict of metrics"
-        )
+        pair = "; a pair of it and a dict of metrics needs has_aux=True"
+        hint = pair if isinstance(loss, tuple) else ""
+        raise TypeError(f"fit: loss_fn gives shape {shapes}; wanted a scalar, as a mean does{hint}")
     if not jnp.issubdtype(jnp.result_type(loss), jnp.floating):
         raise TypeError(f"fit: loss_fn gives dtype {jnp.result_type(loss)}; wanted a float")
     return jnp.asarray(loss), {name: _metric(name, value) for name, value in metrics.items()}

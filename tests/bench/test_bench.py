@@ -8,10 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.text import Text
 
 import lecture_opt as lo
 from lecture_opt import bench, cli
 from lecture_opt.bench import measure, plots, statistics, study, tables, torch_side, types
+from lecture_opt.pages.paper import paper
 
 TINY = [
     bench.Tree("pair", "two leaves", lambda: {"a": jnp.ones(8), "b": jnp.ones((2, 2))}),
@@ -81,6 +84,12 @@ def test_the_figure_draws_the_table_s_numbers(results, tmp_path):
     for kind in ("step", "compile"):
         assert plots.series(results, kind)["optax:sgd"][1] == cell.seconds[kind]
     assert plots.draw(results, tmp_path / "bench.png").stat().st_size > 0
+    with paper("bench"):
+        figure = plots._figure(results)
+        FigureCanvasAgg(figure).draw()
+        texts = [text.get_text() for text in figure.findobj(Text)]
+    assert any(text.endswith("s") for text in texts)
+    assert not [text for text in texts if "$" in text or "\\" in text]
     assert tables.costs(results.trees[0]).row_count == 2
     assert len(tables.texts(cell)) == len(tables.COLUMNS)
 

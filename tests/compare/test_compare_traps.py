@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from jax.experimental import io_callback
 from user_loops import DATA, crossed, hand_loop, nnx_loop
 
 from lecture_opt import compare, specs
@@ -104,8 +105,13 @@ def of_optax(learning_rate):
     return optax.chain(optax.add_noise(0.1, 0.5, KEY), optax.sgd(learning_rate))
 
 
-@pytest.mark.parametrize("where", ["together", "host"])
-@pytest.mark.parametrize("constructor", [in_state, in_closure, several, by_setting, of_optax])
+@pytest.mark.parametrize(
+    ("constructor", "where"),
+    [
+        *((one, "together") for one in (in_closure, several, by_setting, of_optax)),
+        (by_setting, "host"),
+    ],
+)
 def test_typed_keys_in_an_optimizer_are_kept_run_by_run(constructor, where):
     problem = TASK
     if where == "host":
@@ -158,6 +164,48 @@ def test_a_metric_that_raises_is_refused_before_any_training():
     loop = dataclasses.replace(compare.as_loop(TASK), metric=lambda s, part, key: part @ X[:3])
     with pytest.raises(ValueError, match="t can't be trained: "):
         examine(loop)
+
+
+def called(how):
+    """Doubles an array on the host, in a way that `vmap` refuses."""
+
+    def double(x):
+        return np.float32(2) * np.asarray(x)
+
+    def call(x):
+        shape = jax.ShapeDtypeStruct(jnp.shape(x), np.float32)
+        if how == "ordered":
+            return io_callback(double, shape, x, ordered=True)
+        return jax.pure_callback(double, shape, x)
+
+    return call
+
+
+@pytest.mark.parametrize(
+    ("how", "place"), [("ordered", "step"), ("pure", "metric"), ("pure", "optimizer")]
+)
+def test_callbacks_that_vmap_refuses_go_run_by_run(how, place):
+    double, loop, constructor = called(how), compare.as_loop(TASK), optax.sgd
+    step = loop.step
+    plain = studied(loop)
+    if place == "step":
+        loop = dataclasses.replace(
+            loop, step=lambda state, batch, key: step(state, double(batch) / 2, key)
+        )
+    elif place == "metric":
+        loop = dataclasses.replace(
+            loop, metric=lambda state, part, key: double(square(state.params, part)) / 2
+        )
+    else:
+
+        def constructor(learning_rate):
+            def update(grads, state, params=None):
+                return -learning_rate * double(grads) / 2, state
+
+            return optax.GradientTransformation(lambda params: (), update)
+
+    task = studied(loop, constructor)
+    np.testing.assert_allclose(task.cells[0].test.values, plain.cells[0].test.values, rtol=1e-5)
 
 
 # ---- optimizers that a step closes over ---------------------------------------------------------

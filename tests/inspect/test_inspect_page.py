@@ -101,6 +101,19 @@ def test_the_tree_holds_every_leaf_once(inspection):
     assert root.below["head"].name == "head/kernel"  # one key below: one node
 
 
+def test_the_facts_of_a_leaf_say_what_it_has():
+    """Two gradients to a step, their mean, and a decay that follows the schedule."""
+    params = {"w": jax.ShapeDtypeStruct((4, 4), "float32")}
+    optimizer = optax.MultiSteps(optax.adamw(SCHEDULE, weight_decay=0.1), 2)
+    (leaf,) = inspect.run(optimizer, params, steps=STEPS).leaves
+    found = dict(webpage.facts(leaf))
+    assert found["gradients to a step"] == "2, their mean"
+    assert found["weight decay"] == "0.1 decoupled"
+    assert found["learning rate"].startswith("0 first, 0.0003 at most")
+    assert "float32 [4, 4], 64 B" in found["state"]
+    assert "noise" not in found
+
+
 @pytest.mark.parametrize("dark", [False, True])
 @pytest.mark.parametrize("width", [1280, 390])
 def test_it_fits_a_desk_and_a_phone(driver, width, dark):

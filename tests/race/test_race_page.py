@@ -11,6 +11,7 @@ from matplotlib.colors import to_rgb
 from PIL import Image
 
 from lecture_opt import cli, race, specs
+from lecture_opt.pages.paper import paper
 from lecture_opt.pages.styles import styles
 from lecture_opt.race import pictures, webpage
 
@@ -172,9 +173,10 @@ def test_a_long_name_pushes_no_page(chromium, contest, tmp_path, width, dark):
 def test_a_long_name_leaves_no_picture(contest):
     lanes, _ = with_a_long_name(contest)
     for surfaces in (SURFACES, SURFACES[:1]):
-        figure, _ = pictures._figure(lanes, surfaces, scale=1.0)
-        FigureCanvasAgg(figure).draw()
-        box = figure.legends[0].get_window_extent()
+        with paper("race"):
+            figure, _ = pictures._figure(lanes, surfaces, scale=1.0)
+            FigureCanvasAgg(figure).draw()
+            box = figure.legends[0].get_window_extent()
         assert figure.bbox.x0 <= box.x0
         assert box.x1 <= figure.bbox.x1
 

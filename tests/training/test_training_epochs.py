@@ -247,9 +247,9 @@ def test_a_stream_is_compiled_once_and_let_go():
             live.append(len(jax.live_arrays()))
             yield batch
 
-    lo.fit(loss_fn, jnp.zeros(3), ADAM, stream, epochs=40)
+    lo.fit(loss_fn, jnp.zeros(3), ADAM, stream, epochs=20)
     assert len(traces) == 1
-    assert max(live[80:]) <= max(live[40:80])  # batches that were used are freed
+    assert max(live[40:]) <= max(live[20:40])  # batches that were used are freed
 
 
 def test_a_stream_continues_where_it_was():
@@ -261,12 +261,11 @@ def test_a_stream_continues_where_it_was():
     assert place == [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2), (2, 0), (2, 1)]
 
 
-@BOTH
-@pytest.mark.parametrize("stop", [2, 3, 7])
+@pytest.mark.parametrize(("run", "stop"), [(arrays, 4), (streamed, 4), (streamed, 6)])
 def test_a_saved_run_goes_on_bit_for_bit(tmp_path, run, stop):
-    """With its metrics, its evaluations and its best."""
+    """With its metrics, its evaluations and its best, in an epoch and at the end of one."""
     pytest.importorskip("orbax.checkpoint")
-    options = {"epochs": 4, "eval_fn": error, "patience": 2, "chunk": 1}
+    options = {"epochs": 3, "eval_fn": error, "patience": 2, "chunk": 1}
     asked = []
 
     def stream(epoch):
@@ -277,7 +276,7 @@ def test_a_saved_run_goes_on_bit_for_bit(tmp_path, run, stop):
         if step > stop:
             raise KeyboardInterrupt
 
-    place = lo.Checkpoint(tmp_path, every=1)
+    place = lo.Checkpoint(tmp_path, every=2)
     run = functools.partial(streamed, data=stream) if run is streamed else run
     whole = run(**options)
     with pytest.raises(KeyboardInterrupt):
@@ -285,7 +284,7 @@ def test_a_saved_run_goes_on_bit_for_bit(tmp_path, run, stop):
     asked.clear()
     assert_same(run(**options, checkpoint=place), whole)
     if asked:
-        assert asked == [0, *range(stop // EPOCH, 4)]  # the first for its shapes
+        assert asked == [0, *range(stop // EPOCH, 3)]  # the first for its shapes
     assert_same(run(**options, checkpoint=place), whole)  # nothing is left to do
 
 

@@ -692,7 +692,7 @@ def test_data_of_text_is_told_in_one_sentence():
     [
         (lambda p, b: b["y"] - p["b"], "fit: loss_fn gives shape (12,); wanted a scalar"),
         (lambda p, b: (p["b"], b["y"]), "fit: loss_fn gives shape ((), (12,)); wanted a scalar"),
-        (lambda p, b: (p["b"], {}), "or with has_aux=True a pair of it and a dict of metrics"),
+        (lambda p, b: (p["b"], {}), "as a mean does; a pair of it and a dict of metrics needs has"),
         (lambda p, b: None, "fit: loss_fn gives shape None; wanted a scalar"),
         (lambda p, b: 3, "fit: loss_fn gives dtype int32; wanted a float"),
         (lambda p, b: jnp.complex64(1j), "fit: loss_fn gives dtype complex64; wanted a float"),

@@ -7,6 +7,8 @@ NAMES = {  # what a constructor calls a hyperparameter that others call b1 or b2
     ("optax.signum", "b1"): "beta",
     ("optax.rmsprop", "b2"): "decay",
     ("optax.adadelta", "b2"): "rho",
+    ("torch.optim.SGD", "b1"): "momentum",
+    ("torch.optim.SGD", "learning_rate"): "lr",
 }
 
 
@@ -25,6 +27,8 @@ def call(rule: Rule) -> str:
         given["eps"] = at.eps_root if inside and not at.eps else at.eps
         if at.eps_root and not inside:
             given["eps_root"] = at.eps_root
+    if at.dampening:
+        given["dampening"] = at.dampening
     if at.b1_decay != 1:
         given["b1_decay"] = at.b1_decay
     if name == "optax.rmsprop":

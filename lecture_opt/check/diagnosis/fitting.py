@@ -14,7 +14,15 @@ from lecture_opt.environment import enable_x64
 
 STEPS, SIZES = 40, 12
 EQUAL = 1e-4
-DECAYS = ("b1", "b2", "c1", "c2", "outer", "b1_decay")  # between 0 and 1, often close to 1
+DECAYS = (
+    "b1",
+    "b2",
+    "c1",
+    "c2",
+    "outer",
+    "b1_decay",
+    "dampening",
+)  # between 0 and 1, often close to 1
 
 
 @dataclass(frozen=True)
@@ -193,7 +201,7 @@ def name_the_change(base: Rule, responses: Responses) -> tuple[str, Rule, float]
     fitted, gap = fit(base, responses)
     refit = differing(base, fitted) if gap < EQUAL else ""
     found = [(words, rule) for words, rule in suspects if error(rule, responses) < EQUAL]
-    if refit and (not found or " and " not in refit):
+    if refit and (not found or (" and " not in refit and "dampening" not in refit)):
         found.insert(0, (refit, fitted))
     if found:
         words = ", or if ".join(words for words, _ in found)

@@ -5,7 +5,8 @@ The same gradients go to both, and the other library computes in float64 on the 
 
 import ast
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -38,15 +39,33 @@ def reference(text: str) -> Subject:
     return Subject(text, make, in_double=True)
 
 
-def call_of(text: str, call: str) -> tuple[str, dict[str, Any]]:
-    """The name and the keyword arguments of a call, which is read and never evaluated."""
-    try:
-        node = ast.parse(call.strip(), mode="eval").body
+class Call(NamedTuple):
+    """A name with keyword arguments, of which each is a literal or another call."""
+
+    name: str
+    arguments: dict[str, Any]
+
+
+def call_of(text: str, call: str) -> Call:
+    """The call that a text writes, which is read and never evaluated."""
+
+    def read(node: ast.expr) -> Any:
         if isinstance(node, ast.Name):
-            return node.id, {}
-        if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name) or node.args:
-            raise ValueError("not a call with keyword arguments")
-        return node.func.id, {str(k.arg): ast.literal_eval(k.value) for k in node.keywords}
+            return Call(node.id, {})
+        if isinstance(node, ast.Call):
+            if not isinstance(node.func, ast.Name) or node.args:
+                raise ValueError("not a call with keyword arguments")
+            return Call(node.func.id, {str(k.arg): value(k.value) for k in node.keywords})
+        return ast.literal_eval(node)
+
+    def value(node: ast.expr) -> Any:
+        return read(node) if isinstance(node, ast.Call) else ast.literal_eval(node)
+
+    try:
+        found = read(ast.parse(call.strip(), mode="eval").body)
+        if not isinstance(found, Call):
+            raise ValueError("not a call")
+        return found
     except (SyntaxError, ValueError, AssertionError) as error:
         raise ValueError(
             f"{text}: wanted literal keyword arguments, as in torch:SGD(lr=0.1)"
@@ -54,22 +73,42 @@ def call_of(text: str, call: str) -> tuple[str, dict[str, Any]]:
 
 
 def torch_pair(name: str, arguments: dict[str, Any]) -> Pair:
-    """An optimizer of `torch.optim`."""
+    """An optimizer of `torch.optim`.
+
+    Beside its own arguments it takes `scheduler=`, a call of `torch.optim.lr_scheduler`, and
+    `clip_grad_norm=` and `clip_grad_value=`, as the functions of `torch.nn.utils` take them.
+    """
     import torch
 
     constructor = getattr(torch.optim, name)
-    constructor([torch.nn.Parameter(torch.zeros(1, dtype=torch.float64))], **arguments)
+    norm, size = arguments.pop("clip_grad_norm", None), arguments.pop("clip_grad_value", None)
+    rate = arguments.pop("scheduler", None)
+    if rate is not None and not isinstance(rate, Call):
+        raise ValueError("scheduler wants a call, as in scheduler=StepLR(step_size=10)")
+    schedule = (
+        None if rate is None else partial(getattr(torch.optim.lr_scheduler, rate.name), **rate[1])
+    )
+    one = constructor([torch.nn.Parameter(torch.zeros(1, dtype=torch.float64))], **arguments)
+    if schedule is not None:
+        schedule(one)
 
     def start(leaves: list[Any]) -> Callable[[list[Any], list[Any]], list[Any]]:
         held = [torch.nn.Parameter(torch.tensor(leaf)) for leaf in leaves]
         optimizer = constructor(held, **arguments)
+        scheduler = None if schedule is None else schedule(optimizer)
 
         def step(grads: list[Any], params: list[Any]) -> list[Any]:
             with torch.no_grad():
                 for parameter, gradient, value in zip(held, grads, params, strict=True):
                     parameter.copy_(torch.tensor(value))
                     parameter.grad = torch.tensor(gradient)
+            if norm is not None:
+                torch.nn.utils.clip_grad_norm_(held, norm)
+            if size is not None:
+                torch.nn.utils.clip_grad_value_(held, size)
             optimizer.step()
+            if scheduler is not None:
+                scheduler.step()
             return [parameter.detach().numpy().copy() for parameter in held]
 
         return step
@@ -78,15 +117,29 @@ def torch_pair(name: str, arguments: dict[str, Any]) -> Pair:
 
 
 def keras_pair(name: str, arguments: dict[str, Any]) -> Pair:
-    """An optimizer of `keras.optimizers`, whatever its backend is."""
+    """An optimizer of `keras.optimizers`, whatever its backend is.
+
+    An argument may be a call of `keras.optimizers.schedules`.
+    """
     import keras
 
     constructor = getattr(keras.optimizers, name)
-    constructor(**arguments)
+
+    def built() -> Any:
+        return constructor(
+            **{
+                key: getattr(keras.optimizers.schedules, value.name)(**value.arguments)
+                if isinstance(value, Call)
+                else value
+                for key, value in arguments.items()
+            }
+        )
+
+    built()
 
     def start(leaves: list[Any]) -> Callable[[list[Any], list[Any]], list[Any]]:
         held = [keras.Variable(leaf, dtype="float64") for leaf in leaves]
-        optimizer = constructor(**arguments)
+        optimizer = built()
         optimizer.build(held)
 
         def step(grads: list[Any], params: list[Any]) -> list[Any]:

@@ -11,12 +11,15 @@ from lecture_opt.check.diagnosis import clues
 from lecture_opt.check.diagnosis.by_leaf import which_leaves
 from lecture_opt.check.diagnosis.fitting import (
     EQUAL,
+    Responses,
     error,
     name_the_change,
     nearest,
     try_respond,
+    with_rate,
 )
 from lecture_opt.check.diagnosis.identity import Decay, measure_decay
+from lecture_opt.check.diagnosis.rules import Rule
 from lecture_opt.check.outcome import Outcome, failed, passed
 from lecture_opt.check.subject import Subject, add
 from lecture_opt.environment import enable_x64
@@ -105,11 +108,18 @@ def first_parting(
         wanted, theirs = reference.step(wrap(gradient), theirs, params)
         gap = probes.worst_difference(got, wanted)
         worst = max(worst, gap.error)
-        if gap.error > tolerance:
+        lost = rounding(params) if reference.in_double else 0.0
+        if gap.error > tolerance and abs(gap.got - gap.wanted) > lost:
             ulp = abs(gap.got - gap.wanted) / abs(float(np.spacing(np.asarray(gap.wanted, name))))
             return Parting(step, *gap[:4], ulp, name), worst
         params = add(params, wanted)
     return None, worst
+
+
+def rounding(params: Any) -> float:
+    """What an update may lose where it is the difference of params in float64."""
+    largest = max(float(jnp.max(jnp.abs(leaf))) for leaf in jax.tree.leaves(params))
+    return 4 * float(np.spacing(largest))
 
 
 def long_run() -> list[Any]:
@@ -162,7 +172,17 @@ def by_suspects(subject: Subject, reference: Subject) -> str | None:
     )
     if decays[0] != decays[1] and "unknown" not in (decays[0].kind, decays[1].kind):
         words = "; ".join(filter(None, (words, decay_words(*decays))))
+    elif not words and decays[0].kind == "decoupled" and is_of_stepped(base, mine, decays[0]):
+        words = "weight decay is of the params after the step, not before"
     return f"It matches {reference.name} if {words}." if words else None
+
+
+def is_of_stepped(base: Rule, mine: Responses, decay: Decay) -> bool:
+    """Whether the step itself is shortened by the decay, at params of 0."""
+    rate = float(np.squeeze(with_rate(base, mine).numbers.learning_rate))
+    usual = float(np.squeeze(base.numbers.learning_rate))
+    shortened = 1 - usual * decay.amount
+    return bool(abs(rate / usual - shortened) < 1e-3 * abs(1 - shortened))
 
 
 def by_clues(subject: Subject, reference: Subject) -> str:

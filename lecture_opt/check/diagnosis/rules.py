@@ -45,6 +45,7 @@ class Numbers:
         c1: Decay in the first moment's bias correction, where that is not b1.
         c2: Decay in the second moment's bias correction, where that is not b2.
         clip: What the step is clipped to before the learning rate.
+        dampening: What of a gradient is kept out of the sum that is the first moment.
     """
 
     learning_rate: Number = 1e-3
@@ -58,6 +59,7 @@ class Numbers:
     c1: Number = 0.9
     c2: Number = 0.999
     clip: Number = np.inf
+    dampening: Number = 0.0
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,7 @@ class Rule:
             "ahead" without this step's gradient), or Lion's mixture of the old moment and the
             gradient ("late" of the new one).
         first: How a gradient enters the first moment; "turned" has 1 - b1 in the place of b1.
+        seeded: Whether the first gradient enters the first moment whole.
         sign: Take the sign of what the step goes along.
         second: What the step is divided by the root of: "max" is AMSGrad's ("raw max" taken before
             the bias correction), "belief" AdaBelief's ("late belief" takes off the mean of the
@@ -114,6 +117,7 @@ class Rule:
     numbers: Numbers = Numbers()
     along: Direction = "gradient"
     first: Mixing = "average"
+    seeded: bool = False
     sign: bool = False
     second: Denominator = "one"
     old_second: bool = False
@@ -167,6 +171,8 @@ KNOWN = (
     adam_like("optax.adabelief", second="belief", eps=1e-16, eps_root=1e-16),
     replace(adam_like("optax.adamax", second="infinity"), correct_second=Correction(0, "b2")),
     adam_like("lecture_opt.adam", b1_decay=1 - 1e-8),
+    replace(adam_like("keras.optimizers.Adam", eps=1e-7), late_eps=True),
+    Rule("torch.optim.SGD", Numbers(dampening=0.1), along="moment", first="sum", seeded=True),
 )
 
 
@@ -217,7 +223,9 @@ def first_moment(rule: Rule, m: Any, g: Any, t: int) -> Any:
     decay = at.b2 if "lion" in rule.along else at.b1 * at.b1_decay ** (t - 1)
     if rule.first == "turned":
         decay = 1 - decay
-    return decay * m + (g if rule.first == "sum" else (1 - decay) * g)
+    if rule.seeded and t == 1:
+        return g
+    return decay * m + ((1 - at.dampening) * g if rule.first == "sum" else (1 - decay) * g)
 
 
 def second_moment(rule: Rule, v: Any, g: Any) -> Any:

@@ -16,7 +16,7 @@ Neighbour = tuple[str, Rule]
 
 def neighbours(rule: Rule) -> list[Neighbour]:
     """The usual suspects of a rule."""
-    groups = (exchanges, turned, epsilons, denominators, starts, momenta, corrections)
+    groups = (exchanges, turned, epsilons, dampened, denominators, starts, momenta, corrections)
     found = itertools.chain.from_iterable(group(rule) for group in groups)
     found = itertools.chain(found, clipped(rule))
     return [(words, neighbour) for words, neighbour in found if neighbour != rule]
@@ -78,7 +78,20 @@ def epsilons(rule: Rule) -> Iterator[Neighbour]:
         yield "eps is moved outside the square root", rule.at(eps=at.eps_root, eps_root=0.0)
     yield "eps is left out", rule.at(eps=0.0, eps_root=0.0)
     if at.eps and rule.correct_second.times:
-        yield "eps is added before the root is bias-corrected", replace(rule, late_eps=True)
+        place = "after" if rule.late_eps else "before"
+        words = f"eps is added {place} the root is bias-corrected"
+        yield words, replace(rule, late_eps=not rule.late_eps)
+
+
+def dampened(rule: Rule) -> Iterator[Neighbour]:
+    """Dampening of momentum, which torch leaves out of the first step."""
+    at = rule.numbers
+    if not has_moment(rule) or rule.first != "sum":
+        return
+    if at.dampening:
+        yield "dampening is left out", replace(rule.at(dampening=0.0), seeded=False)
+        whole = "the first gradient is dampened too"
+        yield whole, replace(rule, seeded=not rule.seeded)
 
 
 def denominators(rule: Rule) -> Iterator[Neighbour]:

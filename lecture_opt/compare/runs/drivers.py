@@ -33,9 +33,18 @@ ONE_BY_ONE = Driver(False, False)
 
 def choose(step: core.ClosedJaxpr, backend: str) -> Driver:
     """The driver for a step on a backend."""
-    if prefers_host_steps(step, backend):
+    if prefers_host_steps(step, backend) or is_one_run(step):
         return ONE_BY_ONE
     return TOGETHER
+
+
+def is_one_run(step: core.ClosedJaxpr) -> bool:
+    """Whether it calls the host in a way that `vmap` refuses."""
+    return any(
+        equation.params.get("ordered", False)
+        or (equation.primitive.name == "pure_callback" and not equation.params["vmap_method"])
+        for equation in equations(step)
+    )
 
 
 def constants(program: core.ClosedJaxpr) -> Iterator[Any]:

@@ -122,7 +122,8 @@ def _traced(entrant: Entrant, settings: Sequence[Setting]) -> Entrant:
         with users_code():
             try:
                 layout, step = trace_step(loop, one.start, given, sample_batch(loop))
-                return one._replace(layout=layout, identity=digest(step))
+                driver = drivers.choose(step, jax.default_backend())
+                return one._replace(layout=layout, identity=digest(step), driver=driver)
             except Exception as error:
                 if not (why := untraced(error)):
                     raise

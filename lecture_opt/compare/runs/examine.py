@@ -115,7 +115,9 @@ def _asks_values(loop: Loop, make: Callable[[jax.Array], State]) -> str:
         return bound.measure(loop, make(key), part, key)
 
     try:
-        jax.eval_shape(bound.named(loop.axis_name, metric), start_key(0), part)
+        program = jax.make_jaxpr(bound.named(loop.axis_name, metric))(start_key(0), part)
+        if drivers.is_one_run(program):
+            return "it calls the host for one run at a time"
     except Exception as error:
         if (why := untraced(error)) and not isinstance(validation, list):
             return why

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 
+from lecture_opt.compare.runs import workers
 from lecture_opt.compare.runs.drivers import Driver
 from lecture_opt.compare.runs.entrants import Entrant
 
@@ -66,13 +67,13 @@ def runs_at_once(entrant: Entrant, wanted: int, *, bytes_at_most: int | None = N
 
 
 def room_bytes() -> int:
-    """What a program may take of the free memory, as many tunings go side by side as CPUs."""
+    """What a program may take of the free memory, where tunings go side by side."""
     stats = jax.local_devices()[0].memory_stats()
     if stats and "bytes_limit" in stats:
         free = int(stats["bytes_limit"] - stats.get("bytes_in_use", 0))
     else:
         free = _free_bytes()
-    return free // (2 * (os.cpu_count() or 1))
+    return free // (2 * workers.side_by_side())
 
 
 def _free_bytes() -> int:

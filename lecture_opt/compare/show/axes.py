@@ -27,7 +27,7 @@ class Axis(NamedTuple):
 def places(values: np.ndarray, scale: str) -> np.ndarray:
     """How far along the axis each value lies, up to a shift and a factor; NaN where it can't.
 
-    >>> [float(place) for place in places(np.array([0.0, 0.9, 0.99]), "error") / np.log(10)]
+    >>> [float(one) for one in (places(np.array([0, 0.9, 0.99]), "error") / np.log(10)).round(6)]
     [0.0, 1.0, 2.0]
     """
     values = np.asarray(values, float)

@@ -59,14 +59,20 @@ def ranked(task: Task, width: int) -> Table:
     """One task's optimizers, best first, in a table that fits; the user's own are bold."""
     better = "higher" if task.higher_is_better else "lower"
     title = escape(f"{task.name}: test {task.metric} ({better} is better)")
-    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
+    table = Table(
+        title=title,
+        box=box.SIMPLE_HEAD,
+        title_justify="left",
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+    )
     found = rows(task)
     most = {"optimizer": max(28, width // 4), "setting": 24}  # longer ones are folded
     room, shown = width, []
     for name, head in columns(COLUMNS, len(found)).items():
         wide = max(len(head), *(len(row[name].text) for row in found))
         wide = min(wide, most.get(name, wide))
-        room -= wide + 3
+        room -= wide + 2
         if room < 0:
             break
         shown.append(name)

@@ -1,0 +1,96 @@
+"""What share of a whole training step of a problem is the optimizer's."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+from rich.table import Table
+
+from lecture_opt.bench import measure, statistics
+from lecture_opt.bench.tables import duration
+from lecture_opt.bench.trees import Tree
+from lecture_opt.bench.types import Estimate, Share
+from lecture_opt.environment import lenient
+from lecture_opt.problems import Loop, Task, as_loop, bound
+from lecture_opt.problems.loop import batches, start_key, step_key
+from lecture_opt.problems.tracing import trace_step
+
+
+def tree(problem: Loop | Task) -> Tree:
+    """The params that a problem trains, as they are: shapes, dtypes and sharding."""
+    loop = as_loop(problem)
+    return Tree(loop.name, f"the params of {loop.name}", lambda: bound.params_of(loop))
+
+
+def shares(
+    optimizers: Mapping[str, optax.GradientTransformation],
+    problem: Loop | Task,
+    *,
+    rounds: int,
+) -> list[Share]:
+    """Times the problem's training step with each optimizer and without one, in turns."""
+    loop = as_loop(problem)
+    with lenient():
+        without = _step(loop, optax.identity())
+        steps = [_step(loop, optimizer) for optimizer in optimizers.values()]
+        taken: list[list[float]] = [[] for _ in (without, *steps)]
+        rng = np.random.default_rng(0)
+        for _ in range(rounds):
+            for i in rng.permutation(len(taken)):
+                taken[i].append(measure.seconds((without, *steps)[i])[1])
+    base = statistics.median_interval(taken[0])
+    return [
+        Share(
+            loop.name,
+            name,
+            statistics.median_interval(seconds),
+            base,
+            as_share(statistics.ratio_interval(taken[0], seconds)),
+        )
+        for name, seconds in zip(optimizers, taken[1:], strict=True)
+    ]
+
+
+def as_share(ratio: Estimate) -> Estimate:
+    """1 - the time without over the time with; none is below 0."""
+    low, high = 1 - ratio.high, 1 - ratio.low
+    return Estimate(max(1 - ratio.value, 0.0), max(low, 0.0), max(high, 0.0))
+
+
+def _step(loop: Loop, optimizer: optax.GradientTransformation) -> Callable[[], None]:
+    """A compiled training step, which goes on from where the last one ended."""
+    extended = optax.with_extra_args_support(optimizer)
+
+    def make(key: jax.Array) -> Any:
+        return loop.start(extended, key)
+
+    batch = jax.device_put(next(batches(loop, 0)))
+    layout, _ = trace_step(loop, lambda _: make, {}, batch)
+    jitted = jax.jit(
+        lambda arrays, batch, key: bound.bind(loop, make, layout).step(arrays, batch, key),
+        donate_argnums=0,
+    )
+    key = step_key(start_key(0), 0)
+    held = jax.tree.map(jax.numpy.copy, bound.initial(make, layout, start_key(0)))
+
+    def step() -> None:
+        nonlocal held
+        held, _ = jax.block_until_ready(jitted(held, batch, key))
+
+    step()
+    return step
+
+
+def table(found: Sequence[Share]) -> Table:
+    """One problem's optimizers in the order they were given."""
+    shown = Table(title=f"{found[0].problem}: a whole training step")
+    shown.add_column("optimizer", no_wrap=True)
+    for name in ("step", "without", "the optimizer's share"):
+        shown.add_column(name, justify="right", no_wrap=True)
+    for one in found:
+        share = f"{one.share.value:.0%} ({one.share.low:.0%} to {one.share.high:.0%})"
+        shown.add_row(one.optimizer, duration(one.step.value), duration(one.without.value), share)
+    shown.caption = "without: loss and gradients, which are added to the params as they are"
+    return shown
