@@ -10,7 +10,7 @@ import numpy as np
 from lecture_opt.compare.protocol import Protocol
 from lecture_opt.compare.results import verdicts
 from lecture_opt.compare.results.measured import Facts, Measured
-from lecture_opt.compare.results.statistics import choice, paired
+from lecture_opt.compare.results.statistics import choice, estimates, paired
 from lecture_opt.compare.results.types import Estimate, Gain, Margin, NoiseFloor
 
 
@@ -22,11 +22,14 @@ class Side:
         test: (seeds,) test metric at the chosen setting.
         means: (reported,) mean test metric of each reported setting.
         choices: (resamples,) place in `means` of the setting that each resample chooses.
+        resolution: What the metric may lose because settings lie apart: in another unit of rate
+            they lie elsewhere.
     """
 
     test: np.ndarray
     means: np.ndarray
     choices: np.ndarray
+    resolution: float = 0.0
 
 
 def side(one: Measured, *, higher_is_better: bool) -> Side:
@@ -34,7 +37,11 @@ def side(one: Measured, *, higher_is_better: bool) -> Side:
     tuned, reported = one.tuned, one.reported
     resampled = choice.chosen(tuned.validation, tuned.diverged, higher_is_better=higher_is_better)
     means = reported.test.mean(axis=1, dtype=np.float64)
-    return Side(reported.test[0], means, choice.places(reported.settings, resampled))
+    places = choice.places(reported.settings, resampled)
+    scores = estimates.draw_scores(tuned.validation, tuned.diverged)
+    rates = tuned.settings["learning_rate"] if len(tuned.settings) == 1 else None
+    lost = estimates.resolution(rates, scores, int(reported.settings[0]))
+    return Side(reported.test[0], means, places, lost)
 
 
 class Standing(NamedTuple):
@@ -49,9 +56,13 @@ class Standing(NamedTuple):
 
 
 def choice_variance(mine: Side, theirs: Side, tuning_seeds: int) -> float:
-    """Of the difference of means; a few tuning seeds vary less among themselves than they would."""
+    """Of the difference of means: by the seeds that choose, and by where the settings lie.
+
+    A few tuning seeds vary less among themselves than they would.
+    """
     variance = choice.variance(mine.means, mine.choices, theirs.means, theirs.choices)
-    return variance * tuning_seeds / max(tuning_seeds - 1, 1)
+    apart = mine.resolution**2 + theirs.resolution**2
+    return variance * tuning_seeds / max(tuning_seeds - 1, 1) + apart
 
 
 def noise_floor(baseline: Side, twin: Side | None, protocol: Protocol) -> NoiseFloor:
@@ -67,6 +78,7 @@ def noise_floor(baseline: Side, twin: Side | None, protocol: Protocol) -> NoiseF
     choices = choice.variance(baseline.means, baseline.choices, again.means, theirs)
     count = protocol.tuning_seed_count
     choices *= count / max(count - 1, 1)
+    choices += baseline.resolution**2 + again.resolution**2
     error = math.sqrt(float(sum(each)) / n + choices)
     deviation = math.sqrt((float(sum(each)) + choices) / 2)
     mean = float(again.means[0] - baseline.means[0])

@@ -5,6 +5,8 @@ the study chooses by. The seeds are fixed, and the same resamples serve all opti
 which share their tuning seeds.
 """
 
+import functools
+
 import numpy as np
 
 RESAMPLES = 400
@@ -26,13 +28,20 @@ def chosen(validation: np.ndarray, diverged: np.ndarray, *, higher_is_better: bo
     array([1])
     """
     seeds = len(validation)
-    counts = np.random.default_rng(0).multinomial(seeds, np.full(seeds, 1 / seeds), RESAMPLES)
+    counts = _resampled(seeds)
     alive = ~np.asarray(diverged, bool)
     cost = np.where(alive, -validation if higher_is_better else validation, 0).astype(np.float64)
     failures, kept = counts @ ~alive, counts @ alive
     means = np.divide(counts @ cost, kept, out=np.full(kept.shape, np.inf), where=kept > 0)
     means[failures > failures.min(axis=1, keepdims=True)] = np.inf
     return np.argmin(means, axis=1)
+
+
+@functools.lru_cache(maxsize=64)
+def _resampled(seeds: int) -> np.ndarray:
+    """(RESAMPLES, seeds) how often each resample has each seed."""
+    rng = np.random.default_rng(0)
+    return rng.multinomial(seeds, np.full(seeds, 1 / seeds), RESAMPLES).astype(np.float64)
 
 
 def reported(first: int, resampled: np.ndarray) -> np.ndarray:
