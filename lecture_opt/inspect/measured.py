@@ -14,9 +14,10 @@ from lecture_opt.inspect.leaf import Leaf
 def measured(optimizer: Any, small: Any, places: Sequence[trees.Place], steps: int) -> list[Leaf]:
     """The leaves with all that the probes tell."""
     asked = probing.probe(optimizer, small)
-    _, first = probing.over_amplitudes(asked)
-    micro = measuring.period(first)
-    motions = measuring.motions(asked, micro)
+    seen = probing.over_amplitudes(asked)
+    micro = measuring.period(seen[1])
+    seen = seen if micro == 1 else probing.over_amplitudes(asked, micro=micro)
+    motions = measuring.motions(asked, seen, micro)
     courses = measuring.courses(asked, motions, steps, micro)
     found = [
         of_motion(place, motion, course, micro, trees.vocabulary_of(list(places)))

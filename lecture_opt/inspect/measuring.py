@@ -47,12 +47,12 @@ def period(answers: list[Any]) -> int:
     return 1
 
 
-def motions(asked: Probe, micro: int) -> list[Motion]:
+def motions(asked: Probe, over: tuple[Any, list[Any]], micro: int) -> list[Motion]:
     """What moves each leaf; leaves with the same answers are measured once.
 
     What a leaf does without a gradient is taken off its answers first.
     """
-    grads, answers = probing.over_amplitudes(asked, micro=micro)
+    grads, answers = over
     alone = at_rest(asked, micro)
     known: dict[Any, Motion] = {}
     found = []
