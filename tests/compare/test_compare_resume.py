@@ -91,6 +91,44 @@ def test_a_cell_goes_on_in_its_middle(where, tmp_path, monkeypatch):
     assert not list(kept.folder.glob("*~*"))
 
 
+def absolute(w, part):
+    return abs(w - part).mean()
+
+
+def on_host(metric):
+    """The metric, which NumPy takes."""
+    return lambda w, part: float(metric(np.asarray(w), part))
+
+
+def asking(w, part):
+    assert np.isfinite(float(part[0]))
+    return square(w, part)
+
+
+EDITS = [
+    (TASK, dataclasses.replace(TASK, metric=absolute)),
+    (TASK, dataclasses.replace(TASK, higher_is_better=True)),
+    *[
+        tuple(dataclasses.replace(TASK, metric=on_host(metric)) for metric in (square, absolute)),
+        tuple(dataclasses.replace(TASK, metric=metric) for metric in (asking, on_host(absolute))),
+    ],
+    (from_host(TASK), from_host(dataclasses.replace(TASK, metric=absolute))),
+]
+
+
+@pytest.mark.parametrize(("first", "edited"), EDITS)
+def test_an_edited_metric_is_not_found_again(first, edited, tmp_path, monkeypatch):
+    kept, asked = compare.Store(tmp_path / "runs"), []
+    ledger = compare.Ledger(tmp_path / "judged.json")
+    monkeypatch.setattr(ledger, "standings", lambda *given: asked.append(given[0]) or {})
+    counts = []
+    for problem in (first, first, edited):
+        compare.run([problem], SPECS[:1], PROTOCOL, store=kept, ledger=ledger)
+        counts.append(len(list(kept.folder.iterdir())))
+    assert counts[0] == counts[1] == counts[2] / 2
+    assert asked[0] == asked[1] != asked[2]
+
+
 def test_the_share_that_is_done_grows_within_each_stage():
     seen = {}
     compare.run(

@@ -6,13 +6,17 @@ gains nothing: steps with convolutions go from the host, run by run, each on all
 goes through one program of many runs and steps.
 """
 
+import hashlib
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 from jax.extend import core
 from jax.sharding import AbstractMesh, Mesh, NamedSharding
 
+from lecture_opt.problems.tracing import text
 from lecture_opt.training.driver import called, equations, prefers_host_steps
 
 
@@ -53,6 +57,16 @@ def constants(program: core.ClosedJaxpr) -> Iterator[Any]:
     for equation in equations(program):
         for inner in called(equation):
             yield from getattr(inner, "consts", ())
+
+
+def digest(program: core.ClosedJaxpr) -> str:
+    """What tells the program from others: its text, and its constants."""
+    sha = hashlib.sha256(text(program).encode())
+    for constant in constants(program):
+        if jnp.issubdtype(jnp.result_type(constant), jax.dtypes.extended):
+            constant = jax.random.key_data(constant)
+        sha.update(np.asarray(constant).tobytes())
+    return sha.hexdigest()
 
 
 def reaches(jaxpr: core.Jaxpr, variable: Any) -> bool:

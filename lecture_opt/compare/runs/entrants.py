@@ -2,16 +2,13 @@
 
 import dataclasses
 import functools
-import hashlib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
-from jax.extend import core
 
 from lecture_opt import specs
 from lecture_opt.compare import schedules
@@ -24,7 +21,7 @@ from lecture_opt.numerics import PyTree
 from lecture_opt.problems import bound
 from lecture_opt.problems.loop import Loop, State, batches, sample_batch, start_key, step_key
 from lecture_opt.problems.task import schedule_free
-from lecture_opt.problems.tracing import text, trace_step
+from lecture_opt.problems.tracing import trace_step
 
 Setting: TypeAlias = Mapping[str, Any]
 Start: TypeAlias = Callable[..., Callable[[jax.Array], State]]
@@ -123,7 +120,7 @@ def _traced(entrant: Entrant, settings: Sequence[Setting]) -> Entrant:
             try:
                 layout, step = trace_step(loop, one.start, given, sample_batch(loop))
                 driver = drivers.choose(step, jax.default_backend())
-                return one._replace(layout=layout, identity=digest(step), driver=driver)
+                return one._replace(layout=layout, identity=drivers.digest(step), driver=driver)
             except Exception as error:
                 if not (why := untraced(error)):
                     raise
@@ -176,13 +173,3 @@ def _steps(constructor: Callable[..., Any] | None, loop: Loop) -> dict[str, int]
 def is_small(entrant: Entrant) -> bool:
     """Whether XLA's quick compile is good enough for its programs."""
     return sum(a.size for a in entrant.layout if a is not None) < _SMALL
-
-
-def digest(program: core.ClosedJaxpr) -> str:
-    """What tells the program from others: its text, and its constants."""
-    sha = hashlib.sha256(text(program).encode())
-    for constant in drivers.constants(program):
-        if jnp.issubdtype(jnp.result_type(constant), jax.dtypes.extended):
-            constant = jax.random.key_data(constant)
-        sha.update(np.asarray(constant).tobytes())
-    return sha.hexdigest()

@@ -27,12 +27,14 @@ class Examined(NamedTuple):
         params: The shapes of what its optimizer trains.
         driver: How its runs go.
         notes: What to know of it, in sentences.
+        metric: Digest of the program of its metric; empty where that can't be traced.
     """
 
     loop: Loop
     params: PyTree
     driver: drivers.Driver
     notes: Sequence[str] = ()
+    metric: str = ""
 
 
 def examine(loop: Loop) -> Examined:
@@ -44,18 +46,21 @@ def examine(loop: Loop) -> Examined:
 
     params: PyTree = ()
     notes: list[str] = []
+    metric = ""
     scalars = {"learning_rate": np.float32(0.1)}
     with users_code():
         try:
             params, _ = bound.trained_by(loop, optax.sgd(0.1))
-            if why := _asks_values(loop, start(scalars)):
+            metric, why = _metric(loop, start(scalars))
+            if why:
                 loop = dataclasses.replace(loop, host_metric=True)
                 notes = [f"its metric is taken on the host, as it can't be traced: {why}"]
             _, step = trace_step(loop, start, scalars, sample_batch(loop))
         except Exception as error:
             if why := untraced(error):
                 _check_on_host(loop)
-                return Examined(loop, params, drivers.Driver(False, False, why), [from_host(why)])
+                driver = drivers.Driver(False, False, why)
+                return Examined(loop, params, driver, [from_host(why)], metric)
             raise TaskError(f"{loop.name} can't be trained: {reason(error)}") from error
         try:  # a jitted step may hold on to the optimizer that it was traced with
             _, step = trace_step(loop, start, scalars, sample_batch(loop))
@@ -70,7 +75,7 @@ def examine(loop: Loop) -> Examined:
             f"{loop.name}: its state is spread over devices ({', '.join(sorted(spread))}), where "
             "compare gives each device runs of its own; make its mesh of one device"
         )
-    return Examined(loop, params, drivers.choose(step, jax.default_backend()), notes)
+    return Examined(loop, params, drivers.choose(step, jax.default_backend()), notes, metric)
 
 
 def _closed_over(loop: Loop) -> TaskError:
@@ -104,11 +109,11 @@ def _check_on_host(loop: Loop) -> None:
         raise _closed_over(loop)
 
 
-def _asks_values(loop: Loop, make: Callable[[jax.Array], State]) -> str:
-    """Why the metric can't be traced; empty where it can, or is a host metric anyway."""
+def _metric(loop: Loop, make: Callable[[jax.Array], State]) -> tuple[str, str]:
+    """The digest of the traced metric, and why it can't be traced; both empty for a host metric."""
     validation = loop.parts()[1]
     if loop.host_metric:
-        return ""
+        return "", ""
     part = validation[0] if isinstance(validation, list) else validation
 
     def metric(key: jax.Array, part: Any) -> Any:
@@ -117,9 +122,9 @@ def _asks_values(loop: Loop, make: Callable[[jax.Array], State]) -> str:
     try:
         program = jax.make_jaxpr(bound.named(loop.axis_name, metric))(start_key(0), part)
         if drivers.is_one_run(program):
-            return "it calls the host for one run at a time"
+            return "", "it calls the host for one run at a time"
+        return drivers.digest(program), ""
     except Exception as error:
         if (why := untraced(error)) and not isinstance(validation, list):
-            return why
+            return "", why
         raise
-    return ""

@@ -1,5 +1,6 @@
 """Loops that can't be traced run as they are: steps from the host, one run after the other."""
 
+import contextlib
 import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +19,7 @@ from lecture_opt.problems import bound
 from lecture_opt.problems import loop as loops
 from lecture_opt.problems.loop import State, metric_key, start_key, step_key
 from lecture_opt.problems.parts import PARTS
+from lecture_opt.problems.task import Task
 
 
 def train(
@@ -100,11 +102,32 @@ def source(entrant: Entrant, spec: specs.OptimizerSpec) -> list[str]:
     """
     loop, found = entrant.loop, [spec.text]
     for function in (spec.constructor, loop.own, loop.start, loop.step, loop.metric):
-        try:
-            assert function is not None
-            function = getattr(function, "func", function)  # of a partial
-            file = inspect.getsourcefile(inspect.unwrap(function))
-            found.append(Path(str(file)).read_text(encoding="utf-8"))
-        except (AssertionError, TypeError, OSError):
-            found.append(repr(function))
+        found += text_of(function)
     return found
+
+
+def text_of(function: Any) -> list[str]:
+    """The name and the file of a function, and of the functions and tasks that it closes over."""
+    found = []
+    for one in _with_inner(function, []):
+        try:
+            text = Path(str(inspect.getsourcefile(one))).read_text(encoding="utf-8")
+            found += [getattr(one, "__qualname__", ""), text]
+        except (TypeError, OSError):
+            found.append(repr(one))
+    return found
+
+
+def _with_inner(function: Any, seen: list[Any]) -> list[Any]:
+    """The function and those within it, in the order in which they are met."""
+    function = inspect.unwrap(getattr(function, "func", function))  # of a partial
+    if any(function is one for one in seen):
+        return seen
+    seen.append(function)
+    for cell in getattr(function, "__closure__", None) or ():
+        with contextlib.suppress(ValueError):  # an empty cell
+            held = cell.cell_contents
+            for one in (held.init, held.loss, held.metric) if isinstance(held, Task) else (held,):
+                if inspect.isfunction(inspect.unwrap(getattr(one, "func", one))):
+                    _with_inner(one, seen)
+    return seen

@@ -84,6 +84,14 @@ def _plan(loop: Loop, optimizers: Sequence[specs.OptimizerSpec], protocol: Proto
     return Plan(loop, optimizers, examined, found)
 
 
+def judged(plan: Plan) -> list[object]:
+    """What tells a task's metric from others."""
+    loop = plan.loop
+    return [
+        loop.metric_name, loop.higher_is_better, plan.examined.metric or hosted.text_of(loop.metric)
+    ]  # fmt: skip
+
+
 def computed(spec: specs.OptimizerSpec, entrant: entrants.Entrant) -> list[str]:
     """What tells an optimizer's steps from those of others."""
     if entrant.settings or entrant.driver.host:
@@ -106,6 +114,7 @@ def standings(
     question = [
         found.pop(protocol.baseline),
         fact.fingerprint,
+        *judged(plan),
         fact.batch_size,
         *fact.steps.tolist(),
     ]

@@ -23,7 +23,7 @@ from lecture_opt.compare.protocol import Protocol
 from lecture_opt.compare.runs import data, entrants, processes, workers
 from lecture_opt.compare.runs.cell import Run, facts
 from lecture_opt.compare.runs.errors import from_host, reason
-from lecture_opt.compare.runs.plan import Plan, check, computed, standings
+from lecture_opt.compare.runs.plan import Plan, check, computed, judged, standings
 from lecture_opt.compare.runs.store import Store
 from lecture_opt.problems import Loop, Task
 from lecture_opt.problems.parts import PARTS
@@ -148,7 +148,7 @@ def _runs(
         identity = [
             results.plain(about()), computed(spec, entrant), shared.digest, protocol.choose,
             protocol.schedule,
-            loop.steps, loop.evaluations, loop.batch_size, loop.higher_is_better,
+            loop.steps, loop.evaluations, loop.batch_size, judged(plan),
         ]  # fmt: skip
         kept = store.cell(identity)
         return Run(
