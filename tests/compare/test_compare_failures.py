@@ -113,6 +113,16 @@ def test_without_its_baseline_a_task_has_no_verdicts_and_says_so():
     assert terminal.sentences(study.tasks[0], study.protocol)
 
 
+def test_only_who_was_measured_beside_the_baseline_spends_a_set(tmp_path):
+    ledger = compare.Ledger(tmp_path / "judged.json")
+    lost = dataclasses.replace(PROTOCOL, baseline="mine:callback")
+    compare.run([task()], [CALLBACK, ADAM], lost, ledger=ledger)
+    compare.run([task()], [SGD, CALLBACK], PROTOCOL, ledger=ledger)
+    study = compare.run([task()], [SGD, CALLBACK, ADAM], PROTOCOL, ledger=ledger)
+    (gain,) = [cell.gain for cell in study.tasks[0].cells if cell.gain]
+    assert (gain.set_number, gain.set_size) == (1, 1)
+
+
 def test_a_task_on_which_all_fail_has_no_cells(tmp_path):
     with pytest.raises(ValueError, match="mine:look can't train t: RuntimeError: not today"):
         compare.run([task()], [LOOK], dataclasses.replace(PROTOCOL, baseline="mine:look"))

@@ -100,14 +100,20 @@ def computed(spec: specs.OptimizerSpec, entrant: entrants.Entrant) -> list[str]:
 
 
 def standings(
-    plan: Plan, fact: results.Facts, protocol: Protocol, ledger: Ledger | None
+    plan: Plan,
+    fact: results.Facts,
+    measured: Sequence[results.Measured | results.Failure],
+    protocol: Protocol,
+    ledger: Ledger | None,
 ) -> dict[str, results.Standing]:
-    """Where the candidates stand in the ledger, by what they compute and search."""
-    pairs = zip(plan.optimizers, plan.entrants, strict=True)
+    """Where the candidates that were measured stand in the ledger, by what they compute and search.
+
+    None stands anywhere where the baseline failed: nobody was judged.
+    """
     found = {
         spec.name: [*computed(spec, one), results.plain(protocol.space(spec))]
-        for spec, one in pairs
-        if isinstance(one, entrants.Entrant)
+        for spec, one, ran in zip(plan.optimizers, plan.entrants, measured, strict=True)
+        if isinstance(one, entrants.Entrant) and isinstance(ran, results.Measured)
     }
     if ledger is None or protocol.baseline not in found:
         return {}

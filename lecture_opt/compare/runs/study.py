@@ -111,9 +111,7 @@ def _compared(
         stopped.set()
         workers.leave()
         raise
-    stands = [
-        standings(plan, fact, protocol, ledger) for plan, fact in zip(plans, found, strict=True)
-    ]
+    stands = [standings(*one, protocol, ledger) for one in zip(plans, found, measured, strict=True)]
     return results.assemble(protocol, optimizers, found, measured, about(), twins, standings=stands)
 
 
