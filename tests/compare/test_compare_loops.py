@@ -426,3 +426,27 @@ def test_each_task_says_its_steps_and_batches_and_the_protocol_may_override():
     for one in compare.run(tasks, [spec_of(optax.sgd)], given).tasks:
         assert (list(one.steps), one.batch_size) == ([4, 9], 8)
         assert one.cells[0].loss.runs.shape == (2, 2)
+
+
+@pytest.mark.parametrize("driver", [TOGETHER, Driver(False, False, "why")])
+@pytest.mark.parametrize("spoiled", [True, False])
+def test_a_parameter_that_is_lost_is_seen_where_loss_and_metric_are_not(driver, spoiled):
+    """An infinity that was there from the start, as in a best loss so far, is of no matter."""
+
+    def spoiling(learning_rate):
+        def update(grads, state, params=None):
+            lost = jnp.where(spoiled, jnp.nan, 0.0)
+            return {"w": -learning_rate * grads["w"], "dead": grads["dead"] + lost}, state
+
+        return optax.GradientTransformation(lambda params: jnp.float32(-jnp.inf), update)
+
+    task = square(steps=4, evaluations=2)
+    loop = compare.as_loop(
+        dataclasses.replace(
+            task,
+            init=lambda key: {"w": np.float32(2.0), "dead": np.float32(0.0)},
+            loss=lambda p, part: task.loss(p["w"], part),
+            metric=lambda p, part: task.loss(p["w"], part),
+        )
+    )
+    assert (train(loop, spoiling, driver).diverged == spoiled).all()

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from lecture_opt import specs
@@ -55,7 +56,7 @@ def _run(
     metric_of = functools.partial(_metric, entrant, data, seed)
     untrained = [metric_of(state, part) for part in ("validation", "test")]
     losses, validation, test, alive = [], [], [], True
-    first = 0
+    first, watched = 0, _finite(state)
     for last in loops.evaluated_steps(loop).tolist():
         between(first / loop.steps)
         since = []
@@ -64,7 +65,8 @@ def _run(
             since.append(float(loss))
         first = last
         metric = metric_of(state, "validation")
-        alive = alive and bool(np.isfinite(np.mean(since)) and np.isfinite(metric))
+        held = all(now or not was for now, was in zip(_finite(state), watched, strict=False))
+        alive = alive and held and bool(np.isfinite(np.mean(since)) and np.isfinite(metric))
         losses.append(np.mean(since) if alive else np.nan)
         validation.append(metric if alive else np.nan)
         if test_at == "best" or last == loop.steps:
@@ -77,6 +79,17 @@ def _run(
         np.array(untrained, np.float32),
         np.array(not alive),
     )
+
+
+def _finite(state: State) -> list[bool]:
+    """Which leaves of the state are."""
+
+    def is_inexact(leaf: Any) -> bool:
+        dtype = getattr(leaf, "dtype", bool)
+        return isinstance(leaf, float) or bool(jnp.issubdtype(dtype, jnp.inexact))
+
+    leaves = bound.flatten(state)[0]
+    return [not is_inexact(leaf) or bool(jnp.isfinite(leaf).all()) for leaf in leaves]
 
 
 def _metric(entrant: Entrant, data: Data, seed: int, state: State, part: str) -> float:
