@@ -1,6 +1,7 @@
 """Interrupted at any place, a comparison goes on from there; nobody waits for what still runs."""
 
 import dataclasses
+import gc
 import json
 import os
 import signal
@@ -14,7 +15,7 @@ import pytest
 
 from lecture_opt import cli, compare, specs
 from lecture_opt.compare import results as results_module
-from lecture_opt.compare.runs import engine, hosted, store
+from lecture_opt.compare.runs import cell, engine, hosted, store
 from lecture_opt.compare.show import report
 
 PROTOCOL = compare.Protocol(
@@ -50,8 +51,8 @@ SPECS = [
 
 def numbers(study):
     found = results_module.plain(study)
-    for cell in found["tasks"][0]["cells"]:
-        del cell["cost"]
+    for one in found["tasks"][0]["cells"]:
+        del one["cost"]
     return found
 
 
@@ -127,6 +128,16 @@ def test_an_edited_metric_is_not_found_again(first, edited, tmp_path, monkeypatc
         counts.append(len(list(kept.folder.iterdir())))
     assert counts[0] == counts[1] == counts[2] / 2
     assert asked[0] == asked[1] != asked[2]
+
+
+def test_programs_and_data_of_a_study_go_with_it():
+    def alive():
+        gc.collect()
+        return sum(type(one) is cell.Run for one in gc.get_objects())
+
+    before = alive()
+    compare.run([TASK], SPECS, PROTOCOL)
+    assert alive() <= before
 
 
 def test_the_share_that_is_done_grows_within_each_stage():

@@ -193,7 +193,10 @@ class Run:
         runs = np.repeat(seeds, len(group)).tolist()
         entrant, before = self.entrant, stage.seconds
         if not entrant.driver.host:
-            entrant, program = self._program(group if entrant.settings else ())
+            which = group if entrant.settings else ()
+            if which not in self._programs:
+                self._programs[which] = self._program(which)
+            entrant, program = self._programs[which]
         size = 1 if program is None else program.runs
         options: Any = {
             "test_at": test_at,
@@ -212,7 +215,11 @@ class Run:
         shaped = jax.tree.map(lambda x: x.reshape(len(seeds), len(group), *x.shape[1:]), trained)
         return shaped, [seconds / done, seconds, *made]
 
-    @functools.cache  # noqa: B019  a cell lives as long as its programs
+    @functools.cached_property
+    def _programs(self) -> dict[tuple[int, ...], tuple[Entrant, engine.Program]]:
+        """Those that were made, by their groups; they live as long as the cell."""
+        return {}
+
     def _program(self, group: tuple[int, ...]) -> tuple[Entrant, engine.Program]:
         """The compiled training; of a group of settings, where these can't be tracers."""
         wanted = self.protocol.draws * len(self.protocol.tuning_seeds)
