@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import jax
 import numpy as np
 import pytest
 from scipy import stats
@@ -9,6 +10,7 @@ from scipy import stats
 from lecture_opt import compare, specs
 from lecture_opt.compare.results import Facts, Standing, gains
 from lecture_opt.compare.results.types import Margin
+from lecture_opt.compare.runs import processes
 
 PROTOCOL = compare.Protocol(seeds=10)
 FACTS = Facts("t", "", "loss", False, {}, 1, {}, "", True, 32, np.array([1]), None, ())
@@ -96,6 +98,24 @@ def test_candidates_that_come_one_after_another_keep_the_rate(tmp_path):
         words = [judged(values[[k]], {"0": stands[k]})[0] for k in np.flatnonzero(close)]
         told += any(word in ("better", "worse") for word in words)
     assert told <= 0.05 * 200
+
+
+@pytest.mark.parametrize("process", [0, 1])
+def test_every_process_judges_by_the_ledger_of_the_first(process, tmp_path, monkeypatch):
+    """What processes tell each other is played here: process 0 says that a candidate is new."""
+    said = [{"optax:sgd": Standing(2, 1, 10)}]
+    first = compare.Ledger(tmp_path / "judged.json") if process == 0 else None
+    monkeypatch.setattr(compare.Ledger, "standings", lambda *_: said[0])
+    monkeypatch.setattr(jax, "process_index", lambda: process)
+    monkeypatch.setattr(processes, "is_ours", lambda index: True)
+    monkeypatch.setattr(processes, "shared", lambda one, index: said if one is None else one)
+    study = compare.run(
+        compare.load_tasks(["noisy-quadratic"]),
+        [specs.parse("optax:adam"), specs.parse("optax:sgd")],
+        compare.Protocol(steps=2, evaluations=1, draws=2, seeds=2, tuning_seed_count=2),
+        ledger=first,
+    )
+    assert [c.gain.set_number for c in study.tasks[0].cells if c.gain] == [2]
 
 
 def test_the_study_asks_the_ledger_by_what_is_computed(tmp_path):

@@ -111,7 +111,10 @@ def _compared(
         stopped.set()
         workers.leave()
         raise
-    stands = [standings(*one, protocol, ledger) for one in zip(plans, found, measured, strict=True)]
+    asked = zip(plans, found, measured, strict=True)
+    first = jax.process_index() == 0  # which has the ledger, and all are to judge alike
+    stands = [standings(*one, protocol, ledger) for one in asked] if first else None
+    stands = processes.shared(stands, 0)
     return results.assemble(protocol, optimizers, found, measured, about(), twins, standings=stands)
 
 
