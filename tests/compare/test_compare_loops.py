@@ -12,6 +12,7 @@ from user_loops import DATA, LOOPS, hand_loop, linen_loop
 
 from lecture_opt import compare, specs
 from lecture_opt.compare import schedules
+from lecture_opt.compare.results.statistics import estimates
 from lecture_opt.compare.runs import data, engine, entrants, examine, hosted
 from lecture_opt.compare.runs.drivers import ONE_BY_ONE, TOGETHER, Driver
 from lecture_opt.environment import lenient
@@ -450,3 +451,21 @@ def test_a_parameter_that_is_lost_is_seen_where_loss_and_metric_are_not(driver, 
         )
     )
     assert (train(loop, spoiling, driver).diverged == spoiled).all()
+
+
+def test_settings_tried_one_by_one_are_one_look_and_the_budget_says_so():
+    """All eight are random draws then, and none lies around the best of the others."""
+
+    def asking_rate(learning_rate):
+        assert learning_rate > 0
+        return optax.sgd(learning_rate)
+
+    protocol = compare.Protocol(
+        steps=4, evaluations=1, draws=8, seeds=2, tuning_seed_count=2, baseline="mine:mine"
+    )
+    assert protocol.refined
+    study = compare.run([square()], [spec_of(asking_rate)], protocol)
+    (cell,) = study.tasks[0].cells
+    want, ends = estimates.best_of(cell.tuning.validation.mean, higher_is_better=False)
+    np.testing.assert_allclose(cell.budget.validation.mean, want, rtol=1e-6)
+    np.testing.assert_allclose(cell.budget.validation.high, ends[:, 1], rtol=1e-6)

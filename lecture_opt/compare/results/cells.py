@@ -67,7 +67,7 @@ def cell(
         loss=_curve(reported.losses[0]),
         validation=_curve(reported.validation[0]),
         tuning=_tuning(tuned),
-        budget=_budget(tuned, protocol.refined, facts.higher_is_better),
+        budget=_budget(tuned, facts.higher_is_better),
         cost=Costs(
             **{f.name: getattr(one.cost, f.name) for f in fields(Cost)}, seconds_to_target=time
         ),
@@ -147,10 +147,10 @@ def _tuning(tuned: Tuned) -> Tuning:
     return Tuning(draws, Validation(mean, low, high, runs), diverged.sum(axis=0))
 
 
-def _budget(tuned: Tuned, refined: int, higher_is_better: bool) -> Budget:
+def _budget(tuned: Tuned, higher_is_better: bool) -> Budget:
     """The best of a few draws of the coarse look, taken at random, then of all of it and more."""
     scores = _scores(tuned)
-    first = len(scores) - refined
+    first = len(scores) - tuned.refined
     means, ends = estimates.best_of(scores[:first], higher_is_better=higher_is_better)
     best = np.fmax.accumulate if higher_is_better else np.fmin.accumulate
     later = best(scores)[first:]

@@ -48,11 +48,13 @@ class Tuned:
         settings: Hyperparameter to its values, (settings,) each.
         validation: (tuning seeds, settings) validation metric that chooses the setting.
         diverged: (tuning seeds, settings).
+        refined: How many of the settings, the last ones, lie around the best of those before.
     """
 
     settings: Mapping[str, np.ndarray]
     validation: np.ndarray
     diverged: np.ndarray
+    refined: int = 0
 
 
 @dataclass(frozen=True)

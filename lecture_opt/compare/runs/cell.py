@@ -98,7 +98,7 @@ class Run:
             again = self._try(work, around, seeds)
             found = {k: np.concatenate([v, again[k]], axis=1) for k, v in found.items()}
             settings = {k: np.concatenate([v, around[k]]) for k, v in settings.items()}
-        return results.Tuned(settings, found["validation"], found["diverged"])
+        return results.Tuned(settings, found["validation"], found["diverged"], more)
 
     def _try(self, stage: Stage, settings: Settings, seeds: Sequence[int]) -> dict[str, np.ndarray]:
         """(seeds, settings) validation metrics that choose, and which runs diverged."""
