@@ -16,6 +16,7 @@ import pytest
 from lecture_opt import cli, compare, specs
 from lecture_opt.compare import results as results_module
 from lecture_opt.compare.runs import cell, engine, hosted, store
+from lecture_opt.compare.runs import study as study_module
 from lecture_opt.compare.show import report
 
 PROTOCOL = compare.Protocol(
@@ -128,6 +129,18 @@ def test_an_edited_metric_is_not_found_again(first, edited, tmp_path, monkeypatc
         counts.append(len(list(kept.folder.iterdir())))
     assert counts[0] == counts[1] == counts[2] / 2
     assert asked[0] == asked[1] != asked[2]
+
+
+def test_another_number_of_processes_or_devices_finds_what_was_kept(tmp_path, monkeypatch):
+    kept = compare.Store(tmp_path)
+    compare.run([TASK], SPECS[:1], PROTOCOL, store=kept)
+    known = sorted(tmp_path.iterdir())
+    one = study_module.about()
+    device = dataclasses.replace(one.device, devices=8, processes=2)
+    monkeypatch.setattr(study_module, "about", lambda: dataclasses.replace(one, device=device))
+    found = compare.run([TASK], SPECS[:1], PROTOCOL, store=kept)
+    assert found.device.devices == 8
+    assert sorted(tmp_path.iterdir()) == known
 
 
 def test_programs_and_data_of_a_study_go_with_it():

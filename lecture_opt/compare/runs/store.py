@@ -25,7 +25,7 @@ class Store:
     The first axis of each array is seeds; further seeds are added to what is there. While a stage
     runs, its parts that took long have files too: a killed one goes on in its middle. A file is
     found again only by a cell that computes the same: the same traced program and data under the
-    same versions on the same device. Names of optimizers and tasks are of no matter.
+    same versions on the same kind of device. Names of optimizers and tasks are of no matter.
     """
 
     def __init__(self, folder: Path | None) -> None:

@@ -145,10 +145,10 @@ def _runs(
     ) -> Run | results.Failure:
         if isinstance(entrant, results.Failure):
             return entrant
-        loop = plan.loop
+        loop, here = plan.loop, about()
         identity = [
-            results.plain(about()), computed(spec, entrant), shared.digest, protocol.choose,
-            protocol.schedule,
+            here.versions, here.device.platform, here.device.kind, computed(spec, entrant),
+            shared.digest, protocol.choose, protocol.schedule,
             loop.steps, loop.evaluations, loop.batch_size, judged(plan),
         ]  # fmt: skip
         kept = store.cell(identity)
