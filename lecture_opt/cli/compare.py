@@ -1,6 +1,7 @@
 """`lecture-opt compare`: parses, calls, prints."""
 
 import argparse
+import collections
 import contextlib
 import sys
 from collections.abc import Iterator
@@ -116,7 +117,8 @@ def _look(
     store: compare.Store,
     ledger: compare.Ledger | None,
 ) -> compare.Study:
-    with _go_on_later(), _progress(len(tasks) * len(optimizers)) as (on_stage, on_share):
+    ours = sum(map(processes.is_ours, range(len(optimizers))))
+    with _go_on_later(), _progress(len(tasks) * ours) as (on_stage, on_share):
         return compare.run(
             tasks,
             optimizers,
@@ -139,25 +141,28 @@ def _go_on_later() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _progress(cells: int) -> Iterator[tuple[OnStage, OnShare]]:
-    """A bar for `compare.run`, whose stages are two for each of the cells."""
-    done, shares = 0, dict[tuple[str, str], float]()
+    """A bar for `compare.run`, whose stages are two for each of the cells.
+
+    Those that a cell had left when it failed count as done.
+    """
+    done, shares = collections.Counter[tuple[str, str]](), dict[tuple[str, str], float]()
     with kit.progress() as show:
 
         def on_stage(stage: str, task: str, name: str) -> None:
-            nonlocal done
             shares.pop((task, name), None)
             if stage == "checked":
-                show("compiling the first", 0, 2 * cells)
+                show("compiling the first", done.total(), 2 * cells)
             elif stage.startswith("failed"):
                 print(f"{name} on {task} {stage}", file=sys.stderr)
+                done[task, name] = 2
             else:
-                done += 1
-                show(f"{stage} {name} on {task}", done, 2 * cells)
+                done[task, name] += 1
+                show(f"{stage} {name} on {task}", done.total(), 2 * cells)
 
         def on_share(stage: str, task: str, name: str, share: float) -> None:
             if not stage.startswith("twin"):
                 shares[task, name] = share
             text = f"{stage} to {share:.0%}: {name} on {task}"
-            show(text, done + sum(list(shares.values())), 2 * cells)
+            show(text, done.total() + sum(list(shares.values())), 2 * cells)
 
         yield on_stage, on_share

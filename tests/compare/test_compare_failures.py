@@ -1,5 +1,6 @@
 """An optimizer that raises is a row that says why; the others finish."""
 
+import contextlib
 import csv
 import dataclasses
 import json
@@ -10,6 +11,8 @@ import optax
 import pytest
 
 from lecture_opt import cli, compare, specs
+from lecture_opt.cli import compare as command
+from lecture_opt.cli import kit
 from lecture_opt.compare import results as results_module
 from lecture_opt.compare.runs import engine, errors
 from lecture_opt.compare.show import long_table, report, terminal
@@ -176,6 +179,24 @@ def test_the_exit_status_says_it(tmp_path, capsys):
     assert "mine.py:broken on cancer-logistic failed: " in said.err
     assert "failed: " in said.out
     assert "not today" in said.out
+
+
+def test_the_bar_reaches_its_end_past_failures(monkeypatch):
+    shown = []
+    monkeypatch.setattr(
+        kit, "progress", lambda: contextlib.nullcontext(lambda *given: shown.append(given[1:]))
+    )
+    with command._progress(4) as (on_stage, on_share):
+        on_stage("failed: at once", "t", "a")
+        on_stage("checked", "", "")
+        on_share("tuned", "t", "b", 0.5)
+        on_stage("failed: in its middle", "t", "b")
+        on_stage("tuned", "t", "c")
+        on_stage("reported", "t", "c")
+        on_stage("failed: the twin", "t", "c")
+        on_stage("tuned", "t", "d")
+        on_stage("reported", "t", "d")
+    assert shown == [(2, 8), (2.5, 8), (5, 8), (6, 8), (7, 8), (8, 8)]
 
 
 def test_an_optimizer_that_asks_for_values_runs_from_the_host_and_is_said():

@@ -88,8 +88,8 @@ def _compared(
     optimizers = specs.distinct(optimizers)
     plans = check(tasks, optimizers, protocol)
     for plan in plans:
-        for one in plan.entrants:
-            if isinstance(one, results.Failure):
+        for i, one in enumerate(plan.entrants):
+            if isinstance(one, results.Failure) and processes.is_ours(i):
                 on_stage(f"failed: {one.why}", plan.loop.name, one.optimizer)
     on_stage("checked", "", "")
     found, measured, twins, stopped = [], [], [], threading.Event()
