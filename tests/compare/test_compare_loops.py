@@ -69,17 +69,20 @@ def in_axis(name):
     return around
 
 
-def train(loop, constructor=clipped, driver=None, rates=RATES, seeds=SEEDS, settings=None):
+def train(
+    loop, constructor=clipped, driver=None, rates=RATES, seeds=SEEDS, settings=None, test_at="last"
+):
     given = settings or [{"learning_rate": 0.1}]
     entrant = entrants.look(loop, examine.examine(loop), spec_of(constructor), given)
     if driver is not None:
         entrant = entrant._replace(driver=driver)
     held = data.prepare(loop)
     if driver is not None and driver.host:
-        return hosted.train(entrant, held, {"learning_rate": np.asarray(rates)}, seeds)
+        given = {"learning_rate": np.asarray(rates)}
+        return hosted.train(entrant, held, given, seeds, test_at=test_at)
     program = engine.build(entrant, held, runs=1 if driver == ONE_BY_ONE else 3)
     scalars = {} if entrant.settings else {"learning_rate": np.asarray(rates)}
-    return engine.train(program, entrant, held, scalars, seeds, test_at="last")
+    return engine.train(program, entrant, held, scalars, seeds, test_at=test_at)
 
 
 @pytest.mark.parametrize("name", LOOPS)
@@ -469,3 +472,14 @@ def test_settings_tried_one_by_one_are_one_look_and_the_budget_says_so():
     want, ends = estimates.best_of(cell.tuning.validation.mean, higher_is_better=False)
     np.testing.assert_allclose(cell.budget.validation.mean, want, rtol=1e-6)
     np.testing.assert_allclose(cell.budget.validation.high, ends[:, 1], rtol=1e-6)
+
+
+@pytest.mark.parametrize("driver", [TOGETHER, Driver(False, False, "why")])
+def test_the_test_part_is_left_alone_where_nobody_asks_for_it(driver):
+    loop = compare.as_loop(square(steps=4, evaluations=2))
+    tuned, reported = train(loop, driver=driver, test_at=None), train(loop, driver=driver)
+    assert np.isnan(tuned.test).all()
+    assert np.isnan(tuned.untrained[:, 1]).all()
+    assert np.isfinite(reported.test).all()
+    assert np.isfinite(reported.untrained).all()
+    np.testing.assert_array_equal(tuned.validation, reported.validation)

@@ -54,7 +54,11 @@ def _run(
     loop, key = entrant.loop, start_key(seed)
     state, batches = entrant.start(setting)(key), loops.batches(loop, seed)
     metric_of = functools.partial(_metric, entrant, data, seed)
-    untrained = [metric_of(state, part) for part in ("validation", "test")]
+
+    def tested() -> float:
+        return metric_of(state, "test") if test_at else np.nan
+
+    untrained = [metric_of(state, "validation"), tested()]
     losses, validation, test, alive = [], [], [], True
     first, watched = 0, _finite(state)
     for last in loops.evaluated_steps(loop).tolist():
@@ -70,7 +74,7 @@ def _run(
         losses.append(np.mean(since) if alive else np.nan)
         validation.append(metric if alive else np.nan)
         if test_at == "best" or last == loop.steps:
-            test.append(np.array([metric_of(state, "test")], np.float32))
+            test.append(np.array([tested()], np.float32))
     curve = np.array(validation, np.float32)
     return Trained(
         np.array(losses, np.float32),
