@@ -13,7 +13,7 @@ from user_loops import DATA, LOOPS, hand_loop, linen_loop
 from lecture_opt import compare, specs
 from lecture_opt.compare import schedules
 from lecture_opt.compare.results.statistics import estimates
-from lecture_opt.compare.runs import data, engine, entrants, examine, hosted
+from lecture_opt.compare.runs import data, engine, entrants, examine, hosted, pure
 from lecture_opt.compare.runs.drivers import ONE_BY_ONE, TOGETHER, Driver
 from lecture_opt.environment import lenient
 from lecture_opt.problems import loop as loops
@@ -483,3 +483,10 @@ def test_the_test_part_is_left_alone_where_nobody_asks_for_it(driver):
     assert np.isfinite(reported.test).all()
     assert np.isfinite(reported.untrained).all()
     np.testing.assert_array_equal(tuned.validation, reported.validation)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16, jnp.float32, jnp.complex64])
+def test_many_finite_numbers_are_finite_in_any_dtype(dtype):
+    fine = jnp.full(300_000, 0.5, dtype)
+    held = (fine, fine.at[7].set(jnp.nan), jnp.arange(3), fine.at[7].set(-jnp.inf))
+    np.testing.assert_array_equal(pure.finite(held), [True, False, False])

@@ -61,5 +61,7 @@ def judge_of(entrant: Entrant) -> Callable[..., tuple[jax.Array, jax.Array]]:
 
 def finite(arrays: Arrays) -> jax.Array:
     """Which arrays are finite, by one sum each: not-a-numbers and infinities survive a sum."""
-    inexact = [a for a in arrays if jnp.issubdtype(a.dtype, jnp.inexact)]
-    return jnp.stack([jnp.isfinite(jnp.sum(jnp.abs(a))) for a in inexact] or [jnp.array(True)])
+    sizes = [jnp.abs(a) for a in arrays if jnp.issubdtype(a.dtype, jnp.inexact)]
+    # In float16 the sum of 200,000 halves is infinite.
+    sums = [jnp.sum(a, dtype=jnp.float32 if a.dtype.itemsize < 4 else a.dtype) for a in sizes]
+    return jnp.stack([jnp.isfinite(one) for one in sums] or [jnp.array(True)])
