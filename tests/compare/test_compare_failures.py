@@ -10,6 +10,7 @@ import optax
 import pytest
 
 from lecture_opt import cli, compare, specs
+from lecture_opt.compare import expectations
 from lecture_opt.compare import results as results_module
 from lecture_opt.compare.runs import engine, errors
 from lecture_opt.compare.show import long_table, report, terminal
@@ -113,6 +114,22 @@ def test_without_its_baseline_a_task_has_no_verdicts_and_says_so():
     assert terminal.sentences(study.tasks[0], study.protocol)
 
 
+def test_what_failed_or_has_no_baseline_is_not_as_expected(found, tmp_path):
+    study, _ = found
+    for word in ("better", "not worse"):
+        wanted = expectations.Expectation("mine:callback", word, "mine:sgd")
+        said = "t: mine:callback failed: ValueError: no disk."
+        assert expectations.unmet(study, [wanted]) == ([said], [])
+    (tmp_path / "mine.py").write_text(MINE)
+    pair = [f"{tmp_path}/mine.py:{name}" for name in ("broken", "fine")]
+    for names, said in (
+        (pair, r"^t: mine\.py:broken failed: .*not today"),
+        (pair[::-1], r"^t: mine\.py:fine has no verdict, as its baseline, .*not today"),
+    ):
+        with pytest.raises(AssertionError, match=said):
+            compare.assert_not_worse(*names, task(), margin="5%", protocol=PROTOCOL)
+
+
 def test_a_task_on_which_all_fail_has_no_cells(tmp_path):
     with pytest.raises(ValueError, match="mine:look can't train t: RuntimeError: not today"):
         compare.run([task()], [LOOK], dataclasses.replace(PROTOCOL, baseline="mine:look"))
@@ -159,13 +176,13 @@ def test_the_exit_status_says_it(tmp_path, capsys):
     (tmp_path / "mine.py").write_text(MINE)
     names = [f"{tmp_path}/mine.py:{name}" for name in ("fine", "broken")]
     arguments = ["--steps", "4", "--budget", "2", "--seeds", "2", "--task", "cancer-logistic"]
-    for name in names:
-        arguments += ["--optimizer", name]
+    arguments += ["--expect", " not worse than ".join(names)]
     assert cli.main(["compare", *arguments, "--output", str(tmp_path / "out")]) == 1
     said = capsys.readouterr()
     assert "mine.py:broken on cancer-logistic failed: " in said.err
     assert "failed: " in said.out
     assert "not today" in said.out
+    assert "Not as expected: cancer-logistic: mine.py:fine has no verdict, as its" in said.out
 
 
 def test_an_optimizer_that_asks_for_values_runs_from_the_host_and_is_said():
