@@ -157,12 +157,51 @@ def test_out_of_memory_is_a_failure_at_any_stage(stage, error, monkeypatch):
     assert [cell.optimizer for cell in one.cells] == ["mine:sgd"]
 
 
-def test_merged_studies_keep_their_failures():
-    first = compare.run([task()], [SGD, ADAM], PROTOCOL)
-    second = compare.run([task()], [SGD, CALLBACK], PROTOCOL)
-    merged = compare.merge([first, second])
-    assert [f.optimizer for f in merged.tasks[0].failures] == ["mine:callback"]
-    assert len(merged.tasks[0].cells) == 2
+@pytest.fixture(scope="module")
+def pair():
+    return compare.run([task()], [SGD, ADAM], PROTOCOL), compare.run(
+        [task()], [SGD, CALLBACK], PROTOCOL
+    )
+
+
+def test_merged_studies_keep_their_failures_and_notes(pair, tmp_path):
+    studies = []
+    for i, study in enumerate(pair):
+        notes = ["of both", f"of study {i}"]
+        (one,) = study.tasks
+        studies.append(dataclasses.replace(study, tasks=[dataclasses.replace(one, notes=notes)]))
+        (tmp_path / str(i)).mkdir()
+        compare.write(studies[-1], tmp_path / str(i) / "results.json")
+    (one,) = compare.merge(studies).tasks
+    assert [f.optimizer for f in one.failures] == ["mine:callback"]
+    assert len(one.cells) == 2
+    assert one.notes == ["of both", "of study 0", "of study 1"]
+    folders = [str(tmp_path / str(i)) for i in range(2)]
+    assert cli.main(["merge", *folders, "--output", str(tmp_path / "o")]) == 1
+
+
+@pytest.mark.parametrize("left", [["mine:adam"], []])
+def test_a_study_whose_baseline_failed_takes_the_floor_of_the_other(pair, left):
+    study = pair[0]
+    (one,) = study.tasks
+    lost = dataclasses.replace(
+        one,
+        cells=[dataclasses.replace(c, gain=None) for c in one.cells if c.optimizer in left],
+        fingerprint=one.fingerprint if left else "",
+        noise_floor=results_module.types.NoiseFloor(*[np.nan] * 4),
+        margin=results_module.types.Margin(np.nan, "none"),
+        failures=[
+            results_module.Failure(cell.optimizer, "no memory")
+            for cell in one.cells
+            if cell.optimizer not in left
+        ],
+    )
+    for studies in ([dataclasses.replace(study, tasks=[lost]), study], [study] * 2):
+        (merged,) = compare.merge(studies).tasks
+        assert merged.noise_floor == one.noise_floor
+        assert merged.margin == one.margin
+        assert merged.untrained == one.untrained
+        assert [cell.gain is None for cell in merged.cells] == [c.gain is None for c in one.cells]
 
 
 MINE = """
