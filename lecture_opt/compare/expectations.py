@@ -107,12 +107,16 @@ def is_clear(study: types.Study) -> bool:
 
 
 def extended(protocol: Protocol, seeds: int) -> Protocol:
-    """The next look of the same sequence, with more seeds: the planned look stays what it was."""
+    """The next look of the same sequence, with more seeds: the planned look stays what it was.
+
+    As many tune as report, except where fewer were asked for.
+    """
+    tuning = protocol.tuning_seed_count
     return replace(
         protocol,
         planned=protocol.planned or protocol.seeds,
         seeds=seeds,
-        tuning_seed_count=max(protocol.tuning_seed_count, seeds),
+        tuning_seed_count=tuning if tuning < protocol.seeds else max(tuning, seeds),
     )
 
 
