@@ -39,6 +39,24 @@ def test_a_right_optimizer_passes_on_the_problem():
     assert "3 leaves that mine trains" in found["updates_mirror_the_params"].message
 
 
+@pytest.mark.parametrize("w", [np.ones((1, 3), np.float32), 2.0, jnp.ones((1, 3), jnp.complex64)])
+def test_params_may_be_numpy_arrays_numbers_or_complex(w):
+    def away(params, part):
+        return jnp.mean(jnp.abs(part * params["w"] - 1) ** 2)
+
+    task = compare.Task("other", lambda key: {"w": w}, away, away, (X, X, X), batch_size=8)
+    assert {result.status for result in judged(optax.sgd(0.01), task).values()} == {"pass"}
+
+
+def test_an_imaginary_part_must_be_finite_too():
+    def infinite(grads, state, params=None):
+        return jax.tree.map(lambda g: jax.lax.complex(g.real, g.imag + jnp.inf), grads), state
+
+    start = {"w": jnp.ones((1, 3), jnp.complex64)}
+    task = dataclasses.replace(TASK, init=lambda key: start, loss=lambda p, _: abs(p["w"]).sum())
+    assert "not finite" in judged(sgd(infinite), task)["updates_mirror_the_params"].message
+
+
 def sgd(update):
     return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
 

@@ -48,7 +48,7 @@ def updates_mirror_the_params(subject: Subject, loop: Loop) -> Outcome:
                 f"{p.dtype}{list(p.shape)}.",
                 leaf=name,
             )
-        if not np.isfinite(np.asarray(u, np.float64)).all():
+        if not jnp.isfinite(u).all():
             return failed(f"The first update of {name} is not finite.", leaf=name)
         if not new.sharding.is_equivalent_to(p.sharding, p.ndim):
             return failed(f"{name} is placed as {new.sharding} after a step, not {p.sharding}.")
