@@ -179,6 +179,13 @@ def test_the_largest_batch_fits_and_a_larger_one_does_not(small):
 
 
 @needs_plugin
+def test_no_batch_fits_where_the_params_alone_do_not(small, monkeypatch):
+    monkeypatch.setitem(devices.DEVICES, small, devices.DEVICES[small]._replace(memory=1e3))
+    fit = price.largest_batch("adam", lo.adam(1e-3), problems.load("digits-mlp"), small)
+    assert (fit.size, fit.price) == (0, None)
+
+
+@needs_plugin
 def test_the_command_prints_and_writes_what_fits(small, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(fits, "entries", lambda named, _: [fits.Entry(*e) for e in named.items()])
     arguments = ["--against", "lecture:sgd", "--output", str(tmp_path)]
