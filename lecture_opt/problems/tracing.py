@@ -36,8 +36,8 @@ class Training(NamedTuple):
 
     Attributes:
         layout: The arrays of its state.
-        start: key -> arrays.
-        step: (arrays, batch, key) -> arrays, loss; to be jitted.
+        start: Key -> arrays.
+        step: Arrays, batch, key -> arrays, loss; its caller jits it.
     """
 
     layout: Layout
