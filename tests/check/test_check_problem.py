@@ -106,6 +106,22 @@ def test_a_problem_that_is_not_given_is_asked_for():
         check.run(lo.adam(0.01), only=["problem"])
 
 
+@pytest.mark.parametrize(
+    ("given", "statuses"),
+    [
+        ({"only": ["interface"]}, [None, None, None]),
+        ({"only": ["problem.trains_the_loop"]}, [None, "pass", None]),
+        ({"only": ["problem", "reference"], "skip": ["problem"]}, ["skip", "skip", "pass"]),
+        ({"only": ["reference"], "skip": {"reference": "known"}}, [None, None, "skip"]),
+    ],
+)
+def test_what_is_asked_on_a_problem_or_a_reference_can_be_left_out(given, statuses):
+    report = check.run(lo.sgd(0.01), problem=TASK, reference=lo.sgd(0.01), **given)
+    found = {result.name: result.status for result in report.results}
+    names = ["problem.updates_mirror_the_params", "problem.trains_the_loop"]
+    assert [found.get(name) for name in (*names, "reference.step_by_step")] == statuses
+
+
 def test_the_command_takes_a_problem(capsys):
     command = ["check", "lecture:adam", "--only", "problem", "--problem", "noisy-quadratic"]
     assert cli.main([*command, "--all"]) == 0
