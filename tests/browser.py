@@ -57,10 +57,11 @@ def complaints(driver):
 
 
 def requests(driver):
-    """Every address that a page asked for since the last time, but the browser's own and data."""
+    """Every address that a file's page asked for since the last time, but data: not the browser."""
     events = [json.loads(entry["message"])["message"] for entry in driver.get_log("performance")]
     sent = [event for event in events if event["method"] == "Network.requestWillBeSent"]
-    urls = [event["params"]["request"]["url"] for event in sent]
+    asked = [event["params"] for event in sent if event["params"]["documentURL"][:5] == "file:"]
+    urls = [one["request"]["url"] for one in asked]
     return [url for url in urls if not url.startswith(("chrome://", "data:"))]
 
 

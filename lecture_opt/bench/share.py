@@ -1,7 +1,6 @@
 """What share of a whole training step of a problem is the optimizer's."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import jax
 import numpy as np
@@ -12,10 +11,9 @@ from lecture_opt.bench import measure, statistics
 from lecture_opt.bench.tables import duration
 from lecture_opt.bench.trees import Tree
 from lecture_opt.bench.types import Estimate, Share
-from lecture_opt.environment import lenient
 from lecture_opt.problems import Loop, Task, as_loop, bound
 from lecture_opt.problems.loop import batches, start_key, step_key
-from lecture_opt.problems.tracing import trace_step
+from lecture_opt.problems.tracing import training
 
 
 def tree(problem: Loop | Task) -> Tree:
@@ -32,14 +30,13 @@ def shares(
 ) -> list[Share]:
     """Times the problem's training step with each optimizer and without one, in turns."""
     loop = as_loop(problem)
-    with lenient():
-        without = _step(loop, optax.identity())
-        steps = [_step(loop, optimizer) for optimizer in optimizers.values()]
-        taken: list[list[float]] = [[] for _ in (without, *steps)]
-        rng = np.random.default_rng(0)
-        for _ in range(rounds):
-            for i in rng.permutation(len(taken)):
-                taken[i].append(measure.seconds((without, *steps)[i])[1])
+    without = _step(loop, optax.identity())
+    steps = [_step(loop, optimizer) for optimizer in optimizers.values()]
+    taken: list[list[float]] = [[] for _ in (without, *steps)]
+    rng = np.random.default_rng(0)
+    for _ in range(rounds):
+        for i in rng.permutation(len(taken)):
+            taken[i].append(measure.seconds((without, *steps)[i])[1])
     base = statistics.median_interval(taken[0])
     return [
         Share(
@@ -61,19 +58,11 @@ def as_share(ratio: Estimate) -> Estimate:
 
 def _step(loop: Loop, optimizer: optax.GradientTransformation) -> Callable[[], None]:
     """A compiled training step, which goes on from where the last one ended."""
-    extended = optax.with_extra_args_support(optimizer)
-
-    def make(key: jax.Array) -> Any:
-        return loop.start(extended, key)
-
     batch = jax.device_put(next(batches(loop, 0)))
-    layout, _ = trace_step(loop, lambda _: make, {}, batch)
-    jitted = jax.jit(
-        lambda arrays, batch, key: bound.bind(loop, make, layout).step(arrays, batch, key),
-        donate_argnums=0,
-    )
+    trained = training(loop, optimizer, batch)
+    jitted = jax.jit(trained.step, donate_argnums=0)
     key = step_key(start_key(0), 0)
-    held = jax.tree.map(jax.numpy.copy, bound.initial(make, layout, start_key(0)))
+    held = jax.tree.map(jax.numpy.copy, trained.start(start_key(0)))
 
     def step() -> None:
         nonlocal held

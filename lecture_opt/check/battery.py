@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from typing import Any
 
 from lecture_opt.check.diagnosis import foreign
@@ -19,16 +20,19 @@ from lecture_opt.problems import Loop, Task, as_loop, bound
 MEASURED = ("traits", "identity")  # families that report without judging
 WORKERS = 2
 ON_PROBLEM = (updates_mirror_the_params, trains_the_loop)
+Asked = Callable[..., Outcome]
+ASKED: tuple[Asked, ...] = (*PROPERTIES, *ON_PROBLEM, step_by_step)
+"""All that can be asked: of an optimizer alone, on a problem, beside a reference."""
 Skips = Collection[str] | Mapping[str, str]
 
 
-def selected(names: Iterable[str]) -> list[Property]:
-    """The properties named by family (`trees`) or in full (`trees.none_leaves`).
+def selected(names: Iterable[str]) -> list[Asked]:
+    """The properties of `ASKED` named by family (`trees`) or in full (`trees.none_leaves`).
 
     Raises:
         ValueError: For a name that is neither; the message lists the families.
     """
-    known = {name_of(prop): prop for prop in PROPERTIES}
+    known = {name_of(prop): prop for prop in ASKED}
     families = dict.fromkeys(name.partition(".")[0] for name in known)
     wanted = list(names)
     unknown = sorted(set(wanted) - known.keys() - families.keys())
@@ -80,7 +84,8 @@ def run(
             another library, such as "torch:AdamW(lr=1e-3)".
         problem: A loop or task on whose params it is judged as well, and in whose steps.
         skip: Properties or families to leave out; a mapping gives the reason for each.
-        only: Properties or families to run instead of all; "reference" for the comparison alone.
+        only: Properties or families to run instead of all; "reference" for the comparison alone,
+            "problem" for what is asked on the problem.
         name: What the report calls the optimizer.
         progress: Called with (property, index, total) before each property.
 
@@ -92,10 +97,11 @@ def run(
     if isinstance(reference, str):
         reference = foreign.reference(reference)
     given = {"reference": reference, "problem": problem}
-    for what in given.keys() & set(only):
-        if given[what] is None:
-            raise ValueError(f"check: only {what!r} was asked for, and no {what} is given")
-    properties = selected(set(only) - given.keys()) if only else list(PROPERTIES)
+    absent = {what for what, one in given.items() if one is None}
+    for what in absent & {name.partition(".")[0] for name in only}:
+        raise ValueError(f"check: only {what!r} was asked for, and no {what} is given")
+    asked = selected(only) if only else ASKED
+    chosen = [prop for prop in asked if family_of(prop) not in absent]
     reasons = dict(skip) if isinstance(skip, Mapping) else dict.fromkeys(skip, "asked to skip")
     left_out = {prop: reason for key, reason in reasons.items() for prop in selected([key])}
     check_device("check")
@@ -106,21 +112,21 @@ def run(
     with environment():
         subject = make(optimizer, name=name)
 
-        def judge(prop: Property) -> Result:
-            outcome = skipped(left_out[prop]) if prop in left_out else evaluate(prop, subject)
-            return Result.of(prop, outcome)
+        def judge(prop: Asked) -> Result:
+            if prop in left_out:
+                return Result.of(prop, skipped(left_out[prop]))
+            if prop is step_by_step:
+                return Result.of(prop, against(subject, reference))
+            if loop is not None and prop in ON_PROBLEM:
+                return Result.of(prop, _on_problem(prop, subject, loop))
+            return Result.of(prop, evaluate(prop, subject))
 
+        alone = [prop for prop in chosen if prop in PROPERTIES]
+        others = [prop for prop in chosen if prop not in PROPERTIES]
         results: list[Result] = []
-        for result in in_order(judge, properties):
-            progress(result.name, len(results), len(properties))
+        for result in chain(in_order(judge, alone), map(judge, others)):
+            progress(result.name, len(results), len(chosen))
             results.append(result)
-        for asked in ON_PROBLEM if loop is not None else ():
-            progress(name_of(asked), len(results), len(properties) + len(ON_PROBLEM))
-            assert loop is not None
-            results.append(Result.of(asked, _on_problem(asked, subject, loop)))
-    if reference is not None:
-        progress("reference.step_by_step", len(properties), len(properties) + 1)
-        results.append(Result.of(step_by_step, against(subject, reference)))
     return Report(subject.name, tuple(results), time.perf_counter() - started)
 
 
@@ -134,7 +140,7 @@ def _on_problem(prop: Callable[[Subject, Loop], Outcome], subject: Subject, loop
         return failed(f"It raised {in_words(error)}", raised=in_words(error))
 
 
-def in_order(judge: Callable[[Property], Result], properties: list[Property]) -> Iterator[Result]:
+def in_order(judge: Callable[[Asked], Result], properties: list[Asked]) -> Iterator[Result]:
     """The results in the order of the properties.
 
     Up to purity one after the other, and after it by several threads (most of the time is XLA's

@@ -30,13 +30,13 @@ examples:
 Here NAME must be a function that takes learning_rate, and an argument may be a range to tune over:
 log(low, high), log1m(low, high) (for decays near 1), uniform(low, high) or choice(a, b, ...).
 
-How it is done: each optimizer gets the same number of settings (a grid of learning rates
-from 1e-4 to 10, or quasi-random draws where more is tuned; then others around the best). Tuning
-seeds choose one by the validation metric; other seeds, the same for all, report it on the test
-part. A seed draws the split of the data too, where the task has one pool of them. Differences from
-the baseline are paired by seed; what other tuning seeds would have chosen is part of their
-intervals. A verdict is better, worse, equivalent
-(within the margin) or undecided; it errs at most as often as stated, however often one looks.
+How it is done: each optimizer gets the same number of settings (a grid of learning rates, from
+1e-4 to 10 in the suite lecture and to 1 in modern, or quasi-random draws where more is tuned; then
+others around the best). Tuning seeds choose one by the validation metric; other seeds, the same for
+all, report it on the test part. A seed draws the split of the data too, where the task has one pool
+of them. Differences from the baseline are paired by seed; what other tuning seeds would have chosen
+is part of their intervals. A verdict is better, worse, equivalent (within the margin) or undecided;
+it errs at most as often as stated, however often one looks.
 
 tasks: {", ".join(TASKS)}
 suite lecture: {", ".join(compare.SUITES["lecture"].tasks)}

@@ -93,12 +93,19 @@ def _add_looks(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--until", choices=["clear"], help="add seeds until each verdict is decided")
     add("--max-seeds", type=int, default=40, help="where --until stops (default: %(default)s)")
-    add("--first-seed", type=int, default=0, help="where the seeds start (default: %(default)s)")
+    add(
+        "--first-seed",
+        type=int,
+        default=0,
+        help="where the seeds that report start: machines may take different ones, with the same "
+        "--seeds, which says how many tune as well; then merge (default: %(default)s)",
+    )
     add(
         "--target",
         type=float,
         metavar="VALUE",
-        help="validation metric to count the steps to (default: what the best baseline reaches)",
+        help="validation metric to count the steps to (default: the task's own, else what the best "
+        "baseline reaches)",
     )
     add(
         "--choose",

@@ -28,4 +28,4 @@ def run(args: argparse.Namespace) -> int:
     terminal.show(study, kit.console(80))
     report.write(study, args.output)
     kit.say_written([args.output / "report.html", args.output / "results.json"])
-    return kit.OK
+    return kit.FAILED if any(task.failures for task in study.tasks) else kit.OK

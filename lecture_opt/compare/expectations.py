@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from lecture_opt import specs
 from lecture_opt.compare.protocol import Protocol
-from lecture_opt.compare.results.types import Gain, Study
+from lecture_opt.compare.results import types
 from lecture_opt.compare.runs.study import run
 from lecture_opt.problems import Loop, Task, load_all
 
@@ -53,7 +53,7 @@ def parse_margin(text: str) -> tuple[float, bool]:
     return (value / 100, True) if relative else (value, False)
 
 
-def holds(gain: Gain, word: str, margin: float) -> bool | None:
+def holds(gain: types.Gain, word: str, margin: float) -> bool | None:
     """Whether a gain is as expected; `None` where it is not decided.
 
     Not worse: no loss as large as the margin is left in the interval.
@@ -65,11 +65,17 @@ def holds(gain: Gain, word: str, margin: float) -> bool | None:
     return True if gain.verdict != "undecided" or gain.low > -margin else None
 
 
-def unmet(study: Study, wanted: Sequence[Expectation]) -> tuple[list[str], list[str]]:
-    """The sentences of what is refuted, and of what is undecided."""
+def unmet(study: types.Study, wanted: Sequence[Expectation]) -> tuple[list[str], list[str]]:
+    """The sentences of what is refuted, and of what is undecided.
+
+    Where the optimizer or its baseline failed, the expectation is refuted.
+    """
     refuted, undecided = [], []
     for one in wanted:
         for task in study.tasks:
+            if failed := _failed(task, one):
+                refuted.append(failed)
+                continue
             (gain,) = (cell.gain for cell in task.cells if cell.optimizer == one.mine)
             if gain is None:
                 raise ValueError(f"{one.mine} is the baseline and can't be compared with itself")
@@ -81,19 +87,36 @@ def unmet(study: Study, wanted: Sequence[Expectation]) -> tuple[list[str], list[
     return refuted, undecided
 
 
-def is_clear(study: Study) -> bool:
+def _failed(task: types.Task, one: Expectation) -> str | None:
+    """Says which of the two failed, and why."""
+    why = {failure.optimizer: failure.why for failure in task.failures}
+    if one.mine in why:
+        return f"{task.name}: {one.mine} failed: {why[one.mine]}."
+    if one.baseline in why:
+        return (
+            f"{task.name}: {one.mine} has no verdict, as its baseline, {one.baseline}, failed: "
+            f"{why[one.baseline]}."
+        )
+    return None
+
+
+def is_clear(study: types.Study) -> bool:
     """Whether each verdict is decided."""
     gains = (cell.gain for task in study.tasks for cell in task.cells)
     return all(gain is None or gain.verdict != "undecided" for gain in gains)
 
 
 def extended(protocol: Protocol, seeds: int) -> Protocol:
-    """The next look of the same sequence, with more seeds: the planned look stays what it was."""
+    """The next look of the same sequence, with more seeds: the planned look stays what it was.
+
+    As many tune as report, except where fewer were asked for.
+    """
+    tuning = protocol.tuning_seed_count
     return replace(
         protocol,
         planned=protocol.planned or protocol.seeds,
         seeds=seeds,
-        tuning_seed_count=max(protocol.tuning_seed_count, seeds),
+        tuning_seed_count=tuning if tuning < protocol.seeds else max(tuning, seeds),
     )
 
 
@@ -105,8 +128,8 @@ def assert_not_worse(
     margin: str,
     protocol: Protocol | None = None,
     most_seeds: int = 40,
-) -> Study:
-    """Raises AssertionError where `mine` is worse than `baseline`; returns the study.
+) -> types.Study:
+    """Raises AssertionError where `mine` is worse than `baseline` or either fails; returns a study.
 
     An unchanged optimizer fails in at most one of twenty such tests (1 - `protocol.level`),
     however many looks are taken: seeds are doubled up to `most_seeds` until it is decided.

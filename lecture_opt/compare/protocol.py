@@ -27,7 +27,8 @@ class Protocol:
         tuning_seeds: How many tune, where not as many as report.
         level: Of every interval; its complement is the error rate of every verdict.
         baseline: Name of the optimizer that the others are measured against.
-        target: Validation metric to reach; None takes it from the best baseline.
+        target: Validation metric to reach; `None` takes the task's own, else what the best baseline
+            reaches.
         rates: Range of learning rates for optimizers that declare none.
         schedule: The shape that every learning rate takes over a run, as in "warmup_cosine(0.05)",
             a rise over 5 % of the steps; what is tuned is its peak. `None` leaves them constant.

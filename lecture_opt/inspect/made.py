@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import jax
-import optax
 
+from lecture_opt.environment import lenient
+from lecture_opt.problems import bound
 from lecture_opt.problems.loop import Loop, start_key
 from lecture_opt.problems.task import Task, as_loop
 
@@ -53,7 +54,8 @@ def optimizer_and_params(made: Any) -> Made:
         if hasattr(first, "tx") and hasattr(first, "opt_state"):
             return of_nnx(first, second)
         if is_optimizer(first) and isinstance(second, Loop | Task):
-            return of_loop(first, as_loop(second))
+            loop = as_loop(second)
+            return Made(first, bound.trained_by(loop, first)[0], steps=loop.steps)
         if is_optimizer(first):
             return Made(first, arrays(of_model(second)))
     raise TypeError(f"make() gave {type(made).__name__}; wanted {WANTED}")
@@ -106,7 +108,8 @@ def of_own(loop: Loop) -> Made:
     """A Loop with the optimizer that its `own` puts into the state."""
     if loop.own is None:
         raise TypeError(f"Loop {loop.name} has no own optimizer; return (optimizer, Loop)")
-    state = loop.own(start_key(0))
+    with lenient():
+        state = loop.own(start_key(0))
     parts = list(holders(state))
     for part in parts:
         try:
@@ -119,21 +122,6 @@ def of_own(loop: Loop) -> Made:
                 if opt_state is not params and fits(optimizer, params, opt_state):
                     return Made(optimizer, arrays(params), opt_state, loop.steps)
     raise TypeError(f"the state of Loop {loop.name}'s own holds no optimizer; wanted {WANTED}")
-
-
-def of_loop(optimizer: Any, loop: Loop) -> Made:
-    """A Loop started with an optimizer: the params are what its `init` is given."""
-    seen: list[Any] = []
-
-    def init(params: Any) -> Any:
-        seen.append(jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), params))
-        return optimizer.init(params)
-
-    listening = optax.with_extra_args_support(optax.GradientTransformation(init, optimizer.update))
-    loop.start(listening, start_key(0))
-    if not seen:
-        raise TypeError(f"start of Loop {loop.name} never calls the optimizer's init")
-    return Made(optimizer, seen[0], steps=loop.steps)
 
 
 def holders(state: Any) -> Iterator[Any]:

@@ -3,14 +3,16 @@
 import functools
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jax.extend import core
 from jax.interpreters import partial_eval
 
+from lecture_opt.environment import lenient
 from lecture_opt.problems.bound import (
     Arrays,
     Layout,
@@ -18,13 +20,55 @@ from lecture_opt.problems.bound import (
     Scalars,
     advance,
     arrays_of,
+    bind,
     filled,
     flatten,
     graph_of,
+    initial,
     named,
 )
 from lecture_opt.problems.loop import Loop, State
 from lecture_opt.problems.parts import Batch, TaskError
+
+
+class Training(NamedTuple):
+    """A loop with one optimizer, under JAX's default promotions.
+
+    Attributes:
+        layout: The arrays of its state.
+        start: Key -> arrays.
+        step: Arrays, batch, key -> arrays, loss; its caller jits it.
+    """
+
+    layout: Layout
+    start: Callable[[jax.Array], Arrays]
+    step: Callable[[Arrays, Batch, jax.Array], tuple[Arrays, jax.Array]]
+
+
+def training(loop: Loop, optimizer: optax.GradientTransformation, batch: Batch) -> Training:
+    """The loop's training with an optimizer, whose `update` may be given `value` and the like.
+
+    Args:
+        loop: What is trained.
+        optimizer: Any; what its `update` doesn't know is kept from it.
+        batch: One of the loop's, or its shapes.
+    """
+    extended = optax.with_extra_args_support(optimizer)
+
+    def make(key: jax.Array) -> State:
+        return loop.start(extended, key)
+
+    def start(key: jax.Array) -> Arrays:
+        with lenient():
+            return initial(make, layout, key)
+
+    def step(arrays: Arrays, batch: Batch, key: jax.Array) -> tuple[Arrays, jax.Array]:
+        with lenient():
+            return bind(loop, make, layout).step(arrays, batch, key)
+
+    with lenient():
+        layout, _ = trace_step(loop, lambda _: make, {}, batch)
+    return Training(layout, start, step)
 
 
 def trace_step(

@@ -100,6 +100,19 @@ def means(history: History, start: int, step: int) -> list[tuple[int, dict[str, 
     return found
 
 
+def latest(history: History, start: int, step: int) -> dict[str, float]:
+    """The last of `means`, of which only the pieces of its epoch are read."""
+    begun = max([start, *(end for end in history.ends[-2:] if end < step)])
+    pieces, covered = 0, 0
+    while pieces < len(history.metrics) and covered < step - begun:
+        pieces += 1
+        covered += len(next(iter(history.metrics[-pieces].values())))
+    if not pieces:
+        return {}
+    epoch = History(metrics=history.metrics[-pieces:], ends=[begun])
+    return means(epoch, step - covered, step)[-1][1]
+
+
 def best(history: History) -> int | None:
     """Which evaluation is the lowest, the first of equals; `None` where there are but NaNs."""
     scores = [_score(value) for _, value in history.evaluations]

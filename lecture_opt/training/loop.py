@@ -102,7 +102,8 @@ def fit(
         data: Pytree of arrays that share their leading axis, the examples. Or a function
             `epoch -> batches`, asked with 0, 1, ... whenever its batches end: a loader, a
             generator. They have one shape, as another would be compiled anew; a last one that is
-            shorter is left out. A run that goes on draws those of its epoch again.
+            shorter is left out. A run that goes on from a checkpoint draws those of its epoch
+            again, one with `start_step` those of all epochs up to it.
         steps: Number of steps to do; either they or `epochs` are given.
         epochs: Number of epochs to do; one that `start_step` lies in is done to its end.
         batch_size: Examples per step, drawn with `key` without replacement in epochs, each with

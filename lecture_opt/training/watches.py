@@ -119,8 +119,8 @@ def look(watch: Watch, now: Snapshot) -> tuple[Snapshot, bool]:
     """Report, evaluate and save after a chunk; whether the evaluation ends the run."""
     losses, store, ended = now.history.losses[-1], watch.store, False
     if watch.report is not None and watch.progress:
-        metrics = history.means(now.history, watch.start, now.step)[-1:]
-        watch.report(now.step - watch.start, losses[-1], metrics[0][1] if metrics else {})
+        metrics = history.latest(now.history, watch.start, now.step)
+        watch.report(now.step - watch.start, losses[-1], metrics)
     if watch.callback is not None:
         watch.callback(now.step, own(_params(now)), losses)
     if watch.eval_fn is not None and _evaluates(watch, now):

@@ -100,6 +100,32 @@ def test_a_whole_training_step_is_priced():
 
 
 @needs_plugin
+def test_a_loop_may_give_its_optimizer_the_loss_and_mix_dtypes():
+    """As a loop for `reduce_on_plateau` does, under promotions that a user has made strict."""
+    x = np.ones((8, 3), np.float32)
+
+    def start(optimizer, key):
+        params = {"w": jnp.zeros(3, jnp.bfloat16)}
+        return params, optimizer.init(params), optimizer
+
+    def loss(params, batch):
+        return ((batch @ params["w"] - 1) ** 2).mean()
+
+    def step(state, batch):
+        params, inner, optimizer = state
+        value, grads = jax.value_and_grad(loss)(params, batch)
+        updates, inner = optimizer.update(grads, inner, params, value=value)
+        return (optax.apply_updates(params, updates), inner, optimizer), value
+
+    def metric(state, part):
+        return loss(state[0], part)
+
+    loop = problems.Loop("mine", start, step, metric, (x, x, x), batch_size=4)
+    bare = optax.GradientTransformation(*optax.sgd(0.1))
+    assert price.loop("sgd", bare, loop, "h100").launches > 0
+
+
+@needs_plugin
 def test_the_command_prints_and_writes_the_same(tmp_path, capsys, monkeypatch):
     tree = bench.Tree("pair", "two leaves", lambda: {"a": jnp.ones(1_000), "b": jnp.ones(10)})
     monkeypatch.setattr(bench, "trees", lambda quick=False: {"pair": tree})
@@ -150,6 +176,13 @@ def test_the_largest_batch_fits_and_a_larger_one_does_not(small):
     assert 0.99 * 400e6 < fit.price.peak <= 400e6
     larger = dataclasses.replace(task, batch_size=int(1.25 * fit.size))
     assert price.loop("adam", lo.adam(1e-3), larger, small).peak > 400e6
+
+
+@needs_plugin
+def test_no_batch_fits_where_the_params_alone_do_not(small, monkeypatch):
+    monkeypatch.setitem(devices.DEVICES, small, devices.DEVICES[small]._replace(memory=1e3))
+    fit = price.largest_batch("adam", lo.adam(1e-3), problems.load("digits-mlp"), small)
+    assert (fit.size, fit.price) == (0, None)
 
 
 @needs_plugin

@@ -39,6 +39,24 @@ def test_a_right_optimizer_passes_on_the_problem():
     assert "3 leaves that mine trains" in found["updates_mirror_the_params"].message
 
 
+@pytest.mark.parametrize("w", [np.ones((1, 3), np.float32), 2.0, jnp.ones((1, 3), jnp.complex64)])
+def test_params_may_be_numpy_arrays_numbers_or_complex(w):
+    def away(params, part):
+        return jnp.mean(jnp.abs(part * params["w"] - 1) ** 2)
+
+    task = compare.Task("other", lambda key: {"w": w}, away, away, (X, X, X), batch_size=8)
+    assert {result.status for result in judged(optax.sgd(0.01), task).values()} == {"pass"}
+
+
+def test_an_imaginary_part_must_be_finite_too():
+    def infinite(grads, state, params=None):
+        return jax.tree.map(lambda g: jax.lax.complex(g.real, g.imag + jnp.inf), grads), state
+
+    start = {"w": jnp.ones((1, 3), jnp.complex64)}
+    task = dataclasses.replace(TASK, init=lambda key: start, loss=lambda p, _: abs(p["w"]).sum())
+    assert "not finite" in judged(sgd(infinite), task)["updates_mirror_the_params"].message
+
+
 def sgd(update):
     return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
 
@@ -86,6 +104,22 @@ def test_the_fault_of_a_loop_is_no_failure_of_the_optimizer():
 def test_a_problem_that_is_not_given_is_asked_for():
     with pytest.raises(ValueError, match="no problem is given"):
         check.run(lo.adam(0.01), only=["problem"])
+
+
+@pytest.mark.parametrize(
+    ("given", "statuses"),
+    [
+        ({"only": ["interface"]}, [None, None, None]),
+        ({"only": ["problem.trains_the_loop"]}, [None, "pass", None]),
+        ({"only": ["problem", "reference"], "skip": ["problem"]}, ["skip", "skip", "pass"]),
+        ({"only": ["reference"], "skip": {"reference": "known"}}, [None, None, "skip"]),
+    ],
+)
+def test_what_is_asked_on_a_problem_or_a_reference_can_be_left_out(given, statuses):
+    report = check.run(lo.sgd(0.01), problem=TASK, reference=lo.sgd(0.01), **given)
+    found = {result.name: result.status for result in report.results}
+    names = ["problem.updates_mirror_the_params", "problem.trains_the_loop"]
+    assert [found.get(name) for name in (*names, "reference.step_by_step")] == statuses
 
 
 def test_the_command_takes_a_problem(capsys):

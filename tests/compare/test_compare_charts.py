@@ -47,6 +47,12 @@ def look_of(study):
     return lines.Look(styles(names), labels(names))
 
 
+@pytest.mark.parametrize("choose", ["last", "best"])
+def test_the_rates_are_said_to_be_measured_when_they_are(study, choose):
+    study = replace(study, protocol=replace(study.protocol, choose=choose))
+    assert f"each run at its {choose} evaluation" in chart_of(study, "rates", "digits").caption
+
+
 def test_every_task_has_its_charts_and_all_tasks_theirs(study):
     found = [(chart.task, chart.kind) for chart in charts.charts(study)]
     kinds = ["differences", "loss", "metric", "rates", "budget"]

@@ -1,10 +1,9 @@
 """The command: tables, verdicts and the results file; what makes no sense is refused first."""
 
 import argparse
-import dataclasses
 import json
 import re
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import jax
 import numpy as np
@@ -13,6 +12,7 @@ import pytest
 from lecture_opt import cli, compare, specs
 from lecture_opt.cli import compare as command
 from lecture_opt.cli import compare_options
+from lecture_opt.compare import expectations
 from lecture_opt.compare import results as results_module
 from lecture_opt.compare.results.types import Costs
 from lecture_opt.compare.runs import study
@@ -334,6 +334,13 @@ def test_what_is_given_goes_before_what_the_suite_says():
     assert (protocol.draws, protocol.seeds, protocol.rates.low) == (2, 3, 1e-3)
 
 
+@pytest.mark.parametrize("given", [["--suite", "lecture"], ["--suite", "modern"], ["--quick"]])
+def test_further_looks_are_those_that_resume_takes_with_more_seeds(given):
+    given = [*given, "--task", "noisy-quadratic", "--optimizer", "optax:adamw"]
+    first, later = (asked(*given, "--seeds", seeds)[2] for seeds in ("10", "20"))
+    assert expectations.extended(first, 20) == replace(later, planned=10)
+
+
 def test_scales_are_sizes_of_the_same_tasks():
     tasks, _, _ = asked("--task", "text-glove", "--scale", "1, 4")
     assert [task.name for task in tasks] == ["text-glove", "text-glove-x4"]
@@ -344,14 +351,14 @@ def test_scales_are_sizes_of_the_same_tasks():
 
 
 def test_the_target_that_a_task_says_is_what_steps_are_counted_to():
-    task = dataclasses.replace(compare.load_tasks(["noisy-quadratic"])[0], target=3.25)
+    task = replace(compare.load_tasks(["noisy-quadratic"])[0], target=3.25)
     protocol = compare.Protocol(
         steps=20, evaluations=2, draws=2, seeds=2, tuning_seed_count=1, baseline="optax:sgd"
     )
     found = compare.run([task], [specs.parse("optax:sgd")], protocol).tasks[0].target
     assert (found.value, found.source) == (3.25, "the task")
     with pytest.raises(ValueError, match="target=nan; wanted a finite metric"):
-        dataclasses.replace(task, target=float("nan"))
+        replace(task, target=float("nan"))
 
 
 def test_what_tune_names_is_searched_for_those_that_take_it(tmp_path):

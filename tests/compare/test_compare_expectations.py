@@ -90,6 +90,13 @@ def test_the_assertion_names_what_got_worse(tmp_path):
         compare.assert_not_worse(f"{path}:worse", *pair, margin="5%", protocol=SMALL)
 
 
+@pytest.mark.parametrize(("tuning", "then"), [(2, 2), (10, 20), (30, 30)])
+def test_more_seeds_tune_only_where_as_many_did(tuning, then):
+    protocol = compare.Protocol(seeds=10, tuning_seed_count=tuning)
+    look = expectations.extended(protocol, 20)
+    assert (look.seeds, look.planned, look.tuning_seed_count) == (20, 10, then)
+
+
 def test_seeds_are_added_until_it_is_clear(tmp_path):
     arguments = ["--task", "noisy-quadratic", "--steps", "20", "--budget", "3", "--seeds", "3"]
     pair = ["--optimizer", "optax:adam", "--optimizer", "optax:lion"]

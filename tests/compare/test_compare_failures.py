@@ -13,6 +13,7 @@ import pytest
 from lecture_opt import cli, compare, specs
 from lecture_opt.cli import compare as command
 from lecture_opt.cli import kit
+from lecture_opt.compare import expectations
 from lecture_opt.compare import results as results_module
 from lecture_opt.compare.runs import engine, errors
 from lecture_opt.compare.show import long_table, report, terminal
@@ -126,6 +127,22 @@ def test_only_who_was_measured_beside_the_baseline_spends_a_set(tmp_path):
     assert (gain.set_number, gain.set_size) == (1, 1)
 
 
+def test_what_failed_or_has_no_baseline_is_not_as_expected(found, tmp_path):
+    study, _ = found
+    for word in ("better", "not worse"):
+        wanted = expectations.Expectation("mine:callback", word, "mine:sgd")
+        said = "t: mine:callback failed: ValueError: no disk."
+        assert expectations.unmet(study, [wanted]) == ([said], [])
+    (tmp_path / "mine.py").write_text(MINE)
+    pair = [f"{tmp_path}/mine.py:{name}" for name in ("broken", "fine")]
+    for names, said in (
+        (pair, r"^t: mine\.py:broken failed: .*not today"),
+        (pair[::-1], r"^t: mine\.py:fine has no verdict, as its baseline, .*not today"),
+    ):
+        with pytest.raises(AssertionError, match=said):
+            compare.assert_not_worse(*names, task(), margin="5%", protocol=PROTOCOL)
+
+
 def test_a_task_on_which_all_fail_has_no_cells(tmp_path):
     with pytest.raises(ValueError, match="mine:look can't train t: RuntimeError: not today"):
         compare.run([task()], [LOOK], dataclasses.replace(PROTOCOL, baseline="mine:look"))
@@ -153,12 +170,51 @@ def test_out_of_memory_is_a_failure_at_any_stage(stage, error, monkeypatch):
     assert [cell.optimizer for cell in one.cells] == ["mine:sgd"]
 
 
-def test_merged_studies_keep_their_failures():
-    first = compare.run([task()], [SGD, ADAM], PROTOCOL)
-    second = compare.run([task()], [SGD, CALLBACK], PROTOCOL)
-    merged = compare.merge([first, second])
-    assert [f.optimizer for f in merged.tasks[0].failures] == ["mine:callback"]
-    assert len(merged.tasks[0].cells) == 2
+@pytest.fixture(scope="module")
+def pair():
+    return compare.run([task()], [SGD, ADAM], PROTOCOL), compare.run(
+        [task()], [SGD, CALLBACK], PROTOCOL
+    )
+
+
+def test_merged_studies_keep_their_failures_and_notes(pair, tmp_path):
+    studies = []
+    for i, study in enumerate(pair):
+        notes = ["of both", f"of study {i}"]
+        (one,) = study.tasks
+        studies.append(dataclasses.replace(study, tasks=[dataclasses.replace(one, notes=notes)]))
+        (tmp_path / str(i)).mkdir()
+        compare.write(studies[-1], tmp_path / str(i) / "results.json")
+    (one,) = compare.merge(studies).tasks
+    assert [f.optimizer for f in one.failures] == ["mine:callback"]
+    assert len(one.cells) == 2
+    assert one.notes == ["of both", "of study 0", "of study 1"]
+    folders = [str(tmp_path / str(i)) for i in range(2)]
+    assert cli.main(["merge", *folders, "--output", str(tmp_path / "o")]) == 1
+
+
+@pytest.mark.parametrize("left", [["mine:adam"], []])
+def test_a_study_whose_baseline_failed_takes_the_floor_of_the_other(pair, left):
+    study = pair[0]
+    (one,) = study.tasks
+    lost = dataclasses.replace(
+        one,
+        cells=[dataclasses.replace(c, gain=None) for c in one.cells if c.optimizer in left],
+        fingerprint=one.fingerprint if left else "",
+        noise_floor=results_module.types.NoiseFloor(*[np.nan] * 4),
+        margin=results_module.types.Margin(np.nan, "none"),
+        failures=[
+            results_module.Failure(cell.optimizer, "no memory")
+            for cell in one.cells
+            if cell.optimizer not in left
+        ],
+    )
+    for studies in ([dataclasses.replace(study, tasks=[lost]), study], [study] * 2):
+        (merged,) = compare.merge(studies).tasks
+        assert merged.noise_floor == one.noise_floor
+        assert merged.margin == one.margin
+        assert merged.untrained == one.untrained
+        assert [cell.gain is None for cell in merged.cells] == [c.gain is None for c in one.cells]
 
 
 MINE = """
@@ -172,13 +228,13 @@ def test_the_exit_status_says_it(tmp_path, capsys):
     (tmp_path / "mine.py").write_text(MINE)
     names = [f"{tmp_path}/mine.py:{name}" for name in ("fine", "broken")]
     arguments = ["--steps", "4", "--budget", "2", "--seeds", "2", "--task", "cancer-logistic"]
-    for name in names:
-        arguments += ["--optimizer", name]
+    arguments += ["--expect", " not worse than ".join(names)]
     assert cli.main(["compare", *arguments, "--output", str(tmp_path / "out")]) == 1
     said = capsys.readouterr()
     assert "mine.py:broken on cancer-logistic failed: " in said.err
     assert "failed: " in said.out
     assert "not today" in said.out
+    assert "Not as expected: cancer-logistic: mine.py:fine has no verdict, as its" in said.out
 
 
 def test_the_bar_reaches_its_end_past_failures(monkeypatch):

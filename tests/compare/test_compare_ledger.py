@@ -5,11 +5,12 @@ from dataclasses import replace
 import jax
 import numpy as np
 import pytest
+import sample_results
 from scipy import stats
 
 from lecture_opt import compare, specs
-from lecture_opt.compare.results import Facts, Standing, gains
-from lecture_opt.compare.results.types import Margin
+from lecture_opt.compare.results import Facts, Standing, gains, verdicts
+from lecture_opt.compare.results.types import Margin, Overall
 from lecture_opt.compare.runs import processes
 
 PROTOCOL = compare.Protocol(seeds=10)
@@ -83,6 +84,47 @@ def test_the_best_of_a_set_looked_at_alone_keeps_the_correction_for_all():
     assert judged(values, {"0": Standing(1, 1, 12)}) == ["better"]
     assert judged(values, {"0": Standing(1, 11, 12)}) == ["undecided"]
     assert judged(values, {"0": Standing(2, 1, 12)}) == ["undecided"]
+
+
+@pytest.mark.parametrize(
+    ("standing", "said"),
+    [
+        (Standing(1, 11, 10), []),
+        (
+            Standing(1, 12, 10),
+            ["10 seeds can show no difference, however large, in 12 comparisons"],
+        ),
+        (
+            Standing(2, 1, 10),
+            ["10 seeds can show no difference, however large, in 1 comparison of"],
+        ),
+        (Standing(40, 1, 10), ["in 1 comparison of set 40; no number could."]),
+    ],
+)
+def test_seeds_too_few_for_a_set_are_said(standing, said):
+    """Exactly where ten differences of one sign and size are not enough."""
+    study = sample_results.make(("a", "b"))
+    protocol = compare.Protocol(baseline="a", seeds=10)
+    sides = [gains.Side(np.full(10, x), np.array([x]), np.zeros(400, int)) for x in (1.0, 0.5)]
+    margin, stands = Margin(1e-9, "given"), {"b": standing}
+    gain = gains.gains(["a", "b"], sides, margin, FACTS, protocol, stands)[1]
+    assert gain.verdict == ("undecided" if said else "better")
+    cells = [
+        replace(one, gain=gain if one.optimizer == "b" else None) for one in study.tasks[0].cells
+    ]
+    task = replace(study.tasks[0], cells=cells)
+    found = verdicts.summary([task], Overall(None, None), protocol)
+    warned = [text for text in found if "seeds can show no difference" in text]
+    assert len(warned) == len(said)
+    assert all(text in one for text, one in zip(said, warned, strict=True))
+
+
+def test_without_a_measured_baseline_no_seeds_are_asked_for():
+    study = sample_results.make(("a", "b"))
+    task = replace(study.tasks[0], cells=[replace(c, gain=None) for c in study.tasks[0].cells])
+    for one in (task, replace(task, cells=[])):
+        found = verdicts.summary([one], Overall(None, None), replace(PROTOCOL, seeds=2))
+        assert not [text for text in found if "seeds can show" in text]
 
 
 def test_candidates_that_come_one_after_another_keep_the_rate(tmp_path):

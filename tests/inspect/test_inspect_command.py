@@ -1,5 +1,6 @@
 """`lecture-opt inspect`: exit statuses, the table, JSON, a comparison, what make() may give."""
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -135,6 +136,18 @@ def test_a_loop_gives_its_own_optimizer_or_takes_one():
     assert own.state is not None
     with pytest.raises(TypeError, match="Loop mine has no own optimizer"):
         optimizer_and_params(loop())
+
+
+def test_the_params_of_a_loop_may_hold_numbers_and_its_start_mix_dtypes():
+    def start(optimizer, key):
+        w = jnp.zeros((3, 2)) + jnp.ones(2, jnp.bfloat16)  # an error under the tests' promotions
+        params = {"w": w, "scale": 1.0}
+        return params, optimizer.init(params), optimizer
+
+    mixed = loop(lambda _: lambda key: start(optax.adam(1e-3), key))
+    assert optimizer_and_params(mixed).state is not None
+    made = optimizer_and_params((optax.adam(1e-3), dataclasses.replace(mixed, start=start)))
+    assert jax.tree.map(jnp.shape, made.params) == {"w": (3, 2), "scale": ()}
 
 
 SHARDED = """

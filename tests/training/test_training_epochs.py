@@ -12,7 +12,8 @@ import optax
 import pytest
 
 import lecture_opt as lo
-from lecture_opt.training import streams
+from lecture_opt.training import history, streams
+from lecture_opt.training.steps import Told
 
 KEY = jax.random.key(3)
 SGD = optax.sgd(0.1)
@@ -157,6 +158,19 @@ def test_wrong_metrics_are_told(value, text):
 def test_metrics_are_drawn(capsys):
     arrays(epochs=2, progress=True)
     assert "wrong " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("chunks", [(4, 4, 4), (5, 3, 1, 3), (2, 2, 8), (1,) * 12])
+def test_the_metrics_drawn_are_those_of_the_epoch_alone(chunks):
+    seen, step, rng = history.History(), 10, np.random.default_rng(0)
+    for size in chunks:
+        told = Told(np.zeros(size), {"a": rng.normal(size=size), "denominator": np.ones(size)})
+        seen.add(told, step, (0, 1), per_epoch=4)
+        step += size
+        assert history.latest(seen, 10, step) == history.means(seen, 10, step)[-1][1]
+    seen.metrics[0] = {}  # of an epoch before
+    assert history.latest(seen, 10, step)
+    assert history.latest(history.History(), 10, step) == {}
 
 
 def test_a_row_optimizer_has_metrics_too():

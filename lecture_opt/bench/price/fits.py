@@ -144,7 +144,7 @@ def largest_batch(
 
 def _round(size: float) -> int:
     """Down to eights, as the compiler pads what is no multiple; at least one."""
-    return int(size) // 8 * 8 or max(1, int(size))
+    return max(1, int(size) // 8 * 8 or int(size))
 
 
 def largest(fits: Callable[[int], bool], low: int, high: int) -> int:

@@ -14,7 +14,7 @@ from lecture_opt.bench.price.types import ARRAY, LAUNCH, Collective, Kernel, Pri
 from lecture_opt.numerics import PyTree
 from lecture_opt.problems import Loop, Task, as_loop, bound
 from lecture_opt.problems.loop import sample_batch
-from lecture_opt.problems.tracing import trace_step
+from lecture_opt.problems.tracing import training
 from lecture_opt.training import zero1
 
 AXIS = "devices"
@@ -74,19 +74,11 @@ def loop(
     """
     one = as_loop(problem)
     whole = NamedSharding(Mesh(np.array(plugin.topology(device)), (AXIS,)), PartitionSpec())
-
-    def make(key: jax.Array) -> Any:
-        return one.start(optimizer, key)
-
     batch = sample_batch(one)
-    layout, _ = trace_step(one, lambda _: make, {}, batch)
-
-    def train(arrays: PyTree, batch: PyTree, key: jax.Array) -> Any:
-        return bound.bind(one, make, layout).step(arrays, batch, key)
-
-    arrays = tuple(leaf for leaf in layout if leaf is not None)
+    trained = training(one, optimizer, batch)
+    arrays = tuple(leaf for leaf in trained.layout if leaf is not None)
     given = (arrays, batch, jax.eval_shape(lambda: jax.random.key(0)))
-    compiled = compile_step(train, *placed(given, whole), donate=(0,))
+    compiled = compile_step(trained.step, *placed(given, whole), donate=(0,))
     state = measure.tree_bytes(bound.trained_by(one, optimizer)[1])
     return priced(name, compiled, device, state=state, moved=None)
 

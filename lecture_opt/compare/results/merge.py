@@ -1,7 +1,7 @@
 """Studies of one protocol joined: other optimizers, tasks or seeds, in one set of verdicts."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import fields, replace
 
 import numpy as np
@@ -11,7 +11,14 @@ from lecture_opt.compare.protocol import FIRST_REPORTING_SEED
 from lecture_opt.compare.results.assemble import assemble
 from lecture_opt.compare.results.gains import Standing
 from lecture_opt.compare.results.measured import Facts, Failure, Measured, Reported, Tuned
-from lecture_opt.compare.results.types import About, Cell, Optimizer, Study, Task
+from lecture_opt.compare.results.types import (
+    About,
+    Cell,
+    NoiseFloor,
+    Optimizer,
+    Study,
+    Task,
+)
 
 ROUNDING = 1e-4
 SEEDS = ("seeds", "first_seed", "joined", "planned")
@@ -41,14 +48,12 @@ def _same_seeds(studies: Sequence[Study]) -> Study:
     if len(studies) == 1:
         return first
     optimizers = {one.name: one for study in studies for one in study.optimizers}
-    tasks: dict[str, Task] = {}
-    cells: dict[str, dict[str, Cell]] = {}
+    cells: dict[str, dict[str, Cell]] = defaultdict(dict)
     failed: dict[str, dict[str, Failure]] = defaultdict(dict)
     for study in studies:
         for task in study.tasks:
-            known = tasks.setdefault(task.name, task)
-            _check_facts(known, task)
-            found = cells.setdefault(task.name, {})
+            _check_facts(_tasks_of(studies, task.name)[0], task)
+            found = cells[task.name]
             for cell in task.cells:
                 _check_same(found.setdefault(cell.optimizer, cell), cell, task.name)
             failed[task.name].update({one.optimizer: one for one in task.failures})
@@ -60,16 +65,17 @@ def _same_seeds(studies: Sequence[Study]) -> Study:
             _measured(cells[task][name]) if name in cells[task] else failed[task][name]
             for name in optimizers
         ]
-        for task in tasks
+        for task in cells
     ]
+    tasks = [_tasks_of(studies, name) for name in cells]
     joined = assemble(
         first.protocol,
         [_spec(one) for one in optimizers.values()],
-        [_facts(task) for task in tasks.values()],
+        [_facts(found) for found in tasks],
         rows,
         About(first.versions, first.device),
-        floors=[task.noise_floor for task in tasks.values()],
-        standings=[_standings(found.values()) for found in cells.values()],
+        floors=[_floor(found) for found in tasks],
+        standings=[_standings(found) for found in tasks],
     )
     return replace(joined, tasks=[_with_budgets(task, cells[task.name]) for task in joined.tasks])
 
@@ -88,11 +94,11 @@ def _other_seeds(studies: Sequence[Study]) -> Study:
     weights = np.array([study.protocol.seeds for study in studies]) / len(seeds)
     facts, rows = [], []
     for task in first.tasks:
-        parts = [_task_of(study, task.name) for study in studies]
+        parts = _tasks_of(studies, task.name)
         means = {
             part: float(weights @ [one.untrained[part] for one in parts]) for part in task.untrained
         }
-        facts.append(replace(_facts(task), untrained=means))
+        facts.append(replace(_facts(parts), untrained=means))
         rows.append([_along_seeds(parts, one.name) for one in first.optimizers])
     joined = assemble(
         replace(
@@ -106,15 +112,17 @@ def _other_seeds(studies: Sequence[Study]) -> Study:
         rows,
         About(first.versions, first.device),
         floors=[task.noise_floor for task in first.tasks],
-        standings=[_standings(task.cells) for task in first.tasks],
+        standings=[_standings([task]) for task in first.tasks],
     )
     cells = [{cell.optimizer: cell for cell in task.cells} for task in first.tasks]
     pairs = zip(joined.tasks, cells, strict=True)
     return replace(joined, tasks=[_with_budgets(task, own) for task, own in pairs])
 
 
-def _task_of(study: Study, name: str) -> Task:
-    return next(task for task in study.tasks if task.name == name)
+def _tasks_of(studies: Sequence[Study], name: str) -> list[Task]:
+    """The task in each study that has it, those in which something ran first."""
+    found = [task for study in studies for task in study.tasks if task.name == name]
+    return sorted(found, key=lambda task: not task.cells)
 
 
 def _check_alike(first: Study, other: Study) -> None:
@@ -127,7 +135,7 @@ def _check_alike(first: Study, other: Study) -> None:
                 f"other seeds must have the same {what}"
             )
     for task in first.tasks:
-        again = _task_of(other, task.name)
+        (again,) = _tasks_of([other], task.name)
         _check_facts(task, again)
         if failed := [*task.failures, *again.failures]:
             raise ValueError(f"merge: {failed[0].optimizer} failed on {task.name}: {failed[0].why}")
@@ -170,7 +178,7 @@ def _check_protocol(first: Study, other: Study) -> None:
 
 
 def _check_facts(known: Task, task: Task) -> None:
-    if known.fingerprint != task.fingerprint:
+    if task.cells and known.fingerprint != task.fingerprint:
         raise ValueError(f"merge: {task.name} has other data in one of the studies")
     lengths = [(one.batch_size, *one.steps) for one in (known, task)]
     if lengths[0] != lengths[1]:
@@ -186,21 +194,30 @@ def _check_same(known: Cell, cell: Cell, task: str) -> None:
         )
 
 
-def _standings(cells: Iterable[Cell]) -> dict[str, Standing]:
-    """The sets that they were judged in; those of one number in several studies become one."""
-    return {
-        cell.optimizer: Standing(cell.gain.set_number, cell.gain.set_size, cell.gain.planned)
-        for cell in cells
-        if cell.gain is not None
-    }
+def _standings(tasks: Sequence[Task]) -> dict[str, Standing]:
+    """Where each was first judged; sets of one number in several studies become one."""
+    found: dict[str, Standing] = {}
+    for cell in (cell for task in tasks for cell in task.cells):
+        if (gain := cell.gain) is not None:
+            found.setdefault(cell.optimizer, Standing(gain.set_number, gain.set_size, gain.planned))
+    return found
 
 
 def _spec(one: Optimizer) -> specs.OptimizerSpec:
     return specs.OptimizerSpec(one.text, one.name, search=one.search_space)
 
 
-def _facts(task: Task) -> Facts:
-    return Facts(**{field.name: getattr(task, field.name) for field in fields(Facts)})
+def _facts(tasks: Sequence[Task]) -> Facts:
+    """The facts of the first, with the notes of all."""
+    known = {field.name: getattr(tasks[0], field.name) for field in fields(Facts)}
+    notes = [note for task in tasks for note in task.notes]
+    return Facts(**known | {"notes": list(dict.fromkeys(notes))})
+
+
+def _floor(tasks: Sequence[Task]) -> NoiseFloor:
+    """Of the first in which the baseline ran; without one it has no value."""
+    measured = [task for task in tasks if task.margin.source != "none"]
+    return (measured or tasks)[0].noise_floor
 
 
 def _measured(cell: Cell) -> Measured:

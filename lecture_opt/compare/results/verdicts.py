@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from itertools import count
 
 from lecture_opt.compare.protocol import Protocol
 from lecture_opt.compare.results.measured import Facts, Failure
@@ -111,22 +110,28 @@ def summary(tasks: Sequence[Task], overall: Overall, protocol: Protocol) -> list
     tasks = [task for task in tasks if not _all_diverged(task.cells)]
     if not tasks:
         return [NOTHING]
-    comparisons = max(len(task.cells) - 1 for task in tasks)
-    if comparisons:
-        rate = protocol.error_rate()
-        if paired.least_p(protocol.seeds, comparisons) > rate:
-            enough = next(n for n in count(2) if paired.least_p(n, comparisons) <= rate)
-            found.append(
-                f"{protocol.seeds} seeds can show no difference, however large, among "
-                f"{comparisons} comparisons; {enough} could."
-            )
-        found += _against_baseline(tasks, protocol)
+    found += [*_too_few(tasks, protocol), *_against_baseline(tasks, protocol)]
     for name in dict.fromkeys(one.optimizer for task in tasks for one in task.failures):
         on = [task.name for task in tasks if any(f.optimizer == name for f in task.failures)]
         found.append(f"Failed: {name} on {', '.join(on)}.")
     found += _later_sets(tasks, protocol)
     if overall.ranks is not None:
         found.append(_ranking(overall.ranks))
+    return found
+
+
+def _too_few(tasks: Sequence[Task], protocol: Protocol) -> list[str]:
+    """Says which sets of candidates the seeds are too few for, whatever the differences."""
+    gains = [cell.gain for task in tasks for cell in task.cells if cell.gain]
+    found = []
+    for number, size, rate in sorted({(g.set_number, g.set_size, g.error_rate) for g in gains}):
+        if paired.least_p(protocol.seeds, size) > rate:
+            enough = (n for n in range(protocol.seeds, 100) if paired.least_p(n, size) <= rate)
+            of = f" of set {number}" if number > 1 else ""
+            found.append(
+                f"{protocol.seeds} seeds can show no difference, however large, in {size} "
+                f"comparison{'' if size == 1 else 's'}{of}; {next(enough, 'no number')} could."
+            )
     return found
 
 

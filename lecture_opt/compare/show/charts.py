@@ -190,9 +190,10 @@ def _rates(task: Task, protocol: Protocol) -> Chart:
         found,
         line=task.untrained["validation"],
         line_label="untrained",
-        caption=f"Mean over {len(protocol.tuning_seeds)} tuning seeds after the last step; the "
-        "band holds their middle half. A line leaves the frame where the rate makes it worse than "
-        f"untrained, and ends where runs diverge.{'' if all(s.joined for s in found) else apart}",
+        caption=f"Mean over {len(protocol.tuning_seeds)} tuning seeds, each run at its "
+        f"{protocol.choose} evaluation; the band holds their middle half. A line leaves the frame "
+        "where the rate makes it worse than untrained, and ends where runs diverge."
+        f"{'' if all(s.joined for s in found) else apart}",
     )
 
 

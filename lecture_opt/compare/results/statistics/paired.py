@@ -98,7 +98,7 @@ def least_p(n: int, comparisons: int = 1) -> float:
     >>> least_p(3), least_p(10, comparisons=11)
     (0.5, 0.04296875)
     """
-    return min(1.0, 2 * comparisons * 2.0 ** (1 - n))
+    return min(1.0, 2 * comparisons * max(2.0 ** (1 - n), 1 / SAMPLED_FLIPS))
 
 
 def gains(
