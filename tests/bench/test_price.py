@@ -266,7 +266,6 @@ def test_the_stated_error_is_that_of_the_measurements():
         (["--devices", "2"], "--devices: needs --device or --fits"),
         (["--device", "h100", "--fits", "h100"], "--fits: names its own GPU"),
         (["--fits", "h100", "--tree", "large"], "--tree: --fits takes a model of its own"),
-        (["--problem", "digits-mlp"], "--problem: needs --device"),
         (["--device", "h100", "--devices", "0"], "--devices 0: wanted at least 1"),
         (["--device", "h100", "--rounds", "3"], "--rounds: nothing is timed"),
         (["--device", "h100", "--devices", "2", "--problem", "x"], "--devices: prices an optim"),
