@@ -13,7 +13,8 @@ import lecture_opt as lo
 
 ROOT = Path(__file__).parent.parent
 BLOCK = re.compile(
-    r"^(?:<!-- not run: (?P<why>.+) -->\n)?```python\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL
+    r"^(?:<!-- not run: (?P<why>[^\n]+) -->\n)?```python\n(?P<code>.*?)^```$",
+    re.MULTILINE | re.DOTALL,
 )
 READERS_OWN = {"my_adam": lo.adam, "optax": optax}
 """What the READMEs of the tools take for given."""
