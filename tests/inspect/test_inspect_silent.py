@@ -44,7 +44,15 @@ RIGHT = {
 }
 
 
-@pytest.mark.parametrize("name", RIGHT)
+LONG = {
+    *("adafactor", "lamb", "muon with adamw for the rest", "first moment in 16 bits"),
+    *("accumulated", "schedule-free", "skips what is not finite"),
+}
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow) if n in LONG else n for n in RIGHT]
+)
 def test_a_right_composition_is_silent(name):
     found = inspect.run(RIGHT[name], transformer(), steps=STEPS).findings
     assert not found
