@@ -40,20 +40,23 @@ def check_device(caller: str) -> None:
         raise ValueError(f"{caller}: JAX finds no device (JAX_PLATFORMS is {asked})") from error
 
 
-def fast_jit(function: Callable[..., Any], **options: Any) -> Any:
-    """`jax.jit`, with options under which XLA compiles small programs in half the time or less."""
-    return jax.jit(function, compiler_options=_fast_options(), **options)
+def fast_jit(function: Callable[..., Any], level: int = 0, **options: Any) -> Any:
+    """`jax.jit`, with options under which XLA compiles small programs in half the time or less.
+
+    `level` is how far XLA optimises: 0 for programs that run a few times, 1 for those that train.
+    """
+    return jax.jit(function, compiler_options=_fast_options(level), **options)
 
 
 @functools.cache
-def _fast_options() -> dict[str, Any]:
+def _fast_options(level: int) -> dict[str, Any]:
     """Those that this version of XLA knows: names come and go.
 
     XLA has no list to ask; it refuses an unknown name when it compiles. So all are tried at once
     (8 ms), and one by one only where a name is refused.
     """
     wanted = {
-        "xla_backend_optimization_level": 1,
+        "xla_backend_optimization_level": level,
         "xla_cpu_use_fusion_emitters": False,
         "xla_cpu_parallel_codegen_split_count": 1,
     }

@@ -17,7 +17,7 @@ import lecture_opt as lo
 
 PACKAGE = Path(lo.__file__).parent
 LAYERS = (
-    "numerics", "environment", "files", "meshes", "pages", "equals",
+    "numerics", "once", "environment", "files", "meshes", "pages", "equals",
     "losses", "models", "backprop", "gradient_flow", "optimizers", "rows", "training",
     "", "specs", "problems",
     "check", "inspect", "compare", "bench", "race", "exercises",

@@ -8,7 +8,6 @@ at the right count, may the hyperparameters be traced).
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any, NamedTuple
 
 import jax
@@ -19,6 +18,7 @@ from lecture_opt.check import probes
 from lecture_opt.check.outcome import in_words
 from lecture_opt.check.probes import Tree
 from lecture_opt.environment import fast_jit
+from lecture_opt.once import once
 
 RATE_NAMES = ("learning_rate", "lr", "step_size", "max_learning_rate")
 DEFAULT_RATE = 0.01
@@ -67,7 +67,7 @@ class Subject:
             grads, state, params, value=loss(params), grad=grads, value_fn=loss
         )
 
-    @cached_property
+    @once
     def needs_loss(self) -> bool:
         """Whether `update` asks for the loss, and runs once it is given."""
         params, grads = probes.params_tree(), probes.normal_tree(0)
@@ -86,12 +86,12 @@ class Subject:
             return False
         return True
 
-    @cached_property
+    @once
     def jitted(self) -> Callable[..., Any]:
         """`update` under `jax.jit`, compiled once per shape for all properties."""
         return fast_jit(self.update)
 
-    @cached_property
+    @once
     def problem(self) -> str | None:
         """Why a plain update cannot run at all, in words; None where it runs."""
         try:
@@ -107,7 +107,7 @@ class Subject:
         """Whether `update` asks for more than (grads, state, params)."""
         return asks_for_more(self.problem or "")
 
-    @cached_property
+    @once
     def jit_problem(self) -> BaseException | None:
         """What a jitted update raises; None where it runs."""
         try:
@@ -136,7 +136,7 @@ class Subject:
             seen.append(updates)
         return seen, state
 
-    @cached_property
+    @once
     def random(self) -> bool:
         """Whether the state holds a PRNG key, so that updates may be drawn at random."""
 

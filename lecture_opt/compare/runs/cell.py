@@ -1,6 +1,5 @@
 """One optimizer on one task: tuned over its draws, then reported at the one that was chosen."""
 
-import functools
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -22,6 +21,7 @@ from lecture_opt.compare.runs.guard import users_code
 from lecture_opt.compare.runs.stage import Stage
 from lecture_opt.compare.runs.store import Kept
 from lecture_opt.numerics import PyTree
+from lecture_opt.once import once
 from lecture_opt.problems import bound
 from lecture_opt.problems.loop import Loop, batch_size, evaluated_steps
 from lecture_opt.problems.parts import PARTS, Pool
@@ -58,17 +58,17 @@ class Run:
     kept: Kept
     between: Callable[[str, float], None]
 
-    @functools.cached_property
+    @once
     def tuned(self) -> results.Tuned:
         """Every setting with every tuning seed."""
         return self._tuned("tuned", self.protocol.space(self.spec), self.protocol.tuning_seeds)
 
-    @functools.cached_property
+    @once
     def measured(self) -> tuple[results.Measured, Mapping[str, float]]:
         """The tuned, and what is reported of the chosen; the mean metrics of untrained runs."""
         return self._reported("reported", self.tuned, self.protocol.reporting_seeds)
 
-    @functools.cached_property
+    @once
     def twin(self) -> results.Measured | None:
         """The same under other seeds and another unit of rate; `None` for settings of one pair."""
         if self.entrant.settings:
@@ -215,7 +215,7 @@ class Run:
         shaped = jax.tree.map(lambda x: x.reshape(len(seeds), len(group), *x.shape[1:]), trained)
         return shaped, [seconds / done, seconds, *made]
 
-    @functools.cached_property
+    @once
     def _programs(self) -> dict[tuple[int, ...], tuple[Entrant, engine.Program]]:
         """Those that were made, by their groups; they live as long as the cell."""
         return {}

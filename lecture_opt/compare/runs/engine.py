@@ -95,12 +95,14 @@ def build(entrant: Entrant, data: Data, *, runs: int) -> Program:
     """Compiles the training of `runs` runs; run i has setting i modulo the entrant's settings."""
     began = time.perf_counter()
     loop, driver = entrant.loop, entrant.driver
-    jit = fast_jit if is_small(entrant) else jax.jit
+    small = is_small(entrant)
+    jit = functools.partial(fast_jit, level=1) if small else jax.jit
     numbers = np.zeros(runs, np.int32)
     scalars = {name: np.zeros(runs, np.float32) for name in entrant.names}
     arguments = scalars, numbers % max(len(entrant.settings), 1), numbers
     with users_code():
-        begin = jit(many(pure.begin_of(entrant), "rrr", driver)).lower(*arguments)
+        once = fast_jit if small else jax.jit
+        begin = once(many(pure.begin_of(entrant), "rrr", driver)).lower(*arguments)
         arrays = begin.out_info
         advance = jit(many(pure.advance_of(entrant), "rrrrrww", driver), donate_argnums=3)
         advances = {}
@@ -110,7 +112,6 @@ def build(entrant: Entrant, data: Data, *, runs: int) -> Program:
             )
             given = arrays, feed, np.int32(0), data.train
             advances[stride] = advance.lower(*arguments, *given)
-        look = jit(many(pure.finite, "r", driver)).lower(arrays)
         judge = jit(many(pure.judge_of(entrant), "rrrrrww", driver))
         key = metric_key("test")
         cut = () if loop.host_metric else (*data.validation, *data.test)
@@ -118,11 +119,18 @@ def build(entrant: Entrant, data: Data, *, runs: int) -> Program:
         judges = {p.shape: judge.lower(*arguments, arrays, r, p.batch, key) for p, r in pairs}
     traced = time.perf_counter()
     advanced = {stride: one.compile() for stride, one in advances.items()}
-    compiled = begin.compile(), advanced, look.compile()
+    compiled = begin.compile(), advanced, _finite(driver)
     judged = {shape: one.compile() for shape, one in judges.items()}
     seconds = time.perf_counter() - traced
     memory = max(_bytes_of(one) for one in advanced.values())
     return Program(*compiled, judged, runs, traced - began, seconds, memory)
+
+
+@functools.cache
+def _finite(driver: Driver) -> Callable[[Arrays], jax.Array]:
+    """Arrays -> which of them are, of each run; one for all optimizers, most have equal states."""
+    jitted: Callable[[Arrays], jax.Array] = fast_jit(many(pure.finite, "r", driver), level=1)
+    return jitted
 
 
 def _bytes_of(compiled: Any) -> int:
@@ -183,7 +191,8 @@ def _call(
         "validation": (data.validation, picked(loop, data.validation, seeds)),
         "test": (data.test, picked(loop, data.test, seeds)),
     }
-    judged = functools.partial(_judged, program, entrant, seen, given)
+    keys = {part: metric_key(part) for part in seen}
+    judged = functools.partial(_judged, program, entrant, seen, keys, given)
     untrained = judged("validation", arrays), judged("test", arrays) if test_at else None
     watched = np.asarray(program.finite(arrays))
     alive = np.ones(program.runs, bool)
@@ -232,15 +241,15 @@ def _judged(
     program: Program,
     entrant: Entrant,
     seen: Mapping[str, Any],
+    keys: Mapping[str, jax.Array],
     given: Any,
     part: str,
     arrays: Arrays,
 ) -> np.ndarray:
     """(runs,) metric on a part."""
-    key = metric_key(part)
     if entrant.loop.host_metric:
         return _judged_on_host(entrant, given, part, arrays)
-    cut, rows = seen[part]
+    key, (cut, rows) = keys[part], seen[part]
 
     def metric(piece: Piece, own: Rows | None) -> tuple[Any, Any]:
         value, weight = program.judges[piece.shape](*given, arrays, own, piece.batch, key)

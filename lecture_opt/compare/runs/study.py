@@ -118,6 +118,7 @@ def _compared(
     return results.assemble(protocol, optimizers, found, measured, about(), twins, standings=stands)
 
 
+@functools.cache
 def about() -> results.About:
     """What the numbers depend on beside the protocol."""
     packages = ("lecture_opt", "jax", "jaxlib", "optax", "numpy", "scipy")
