@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from lecture_opt import specs
-from lecture_opt.problems import fetched, modern, synthetic, tables, text
+from lecture_opt.problems import fetched, modern, synthetic, tables, text, wordvectors
 from lecture_opt.problems.loop import Loop
 from lecture_opt.problems.parts import TaskError
 from lecture_opt.problems.task import Task
@@ -30,7 +30,7 @@ TASKS: dict[str, Callable[..., Loop | Task]] = {
     "bytes-gru": modern.bytes_gru,
     "digits-batchnorm": modern.digits_batchnorm,
     "digits-vae": modern.digits_vae,
-    "text-glove": modern.text_glove,
+    "text-glove": wordvectors.text_glove,
 }
 MODERN = tuple(TASKS)[-5:]
 DEFAULT = tuple(TASKS)[:6]
