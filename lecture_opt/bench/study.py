@@ -16,7 +16,7 @@ from lecture_opt.bench import measure, statistics, torch_side
 from lecture_opt.bench.trees import Tree
 from lecture_opt.bench.types import AGAIN, KINDS, Cell, Results, TreeCosts
 from lecture_opt.environment import check_device
-from lecture_opt.numerics import PyTree
+from lecture_opt.numerics import PyTree, tree_bytes
 
 FORMAT = 2
 LEARNING_RATE = 1e-3
@@ -134,7 +134,7 @@ def summarised(
 ) -> TreeCosts:
     """The tree's medians, intervals and ratios."""
     leaves = jax.tree.leaves(params)
-    held = 2 * measure.tree_bytes(params) + subjects[0].bytes.state
+    held = 2 * tree_bytes(params) + subjects[0].bytes.state
     bandwidth = measure.bandwidth(held)
     cells = []
     for subject, taken in zip(subjects, samples, strict=True):
