@@ -147,6 +147,10 @@ class Needed(NamedTuple):
     low: int | None
     high: int | None
 
+    def __str__(self) -> str:
+        most = "over a million" if self.high is None else f"{self.high:,}"
+        return f"about {self.seeds:,} seeds ({self.low:,} to {most})"
+
 
 def seeds_needed(
     deviation: float, n: int, *, margin: float, alpha: float, level: float = 0.95
