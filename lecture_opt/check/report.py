@@ -105,12 +105,7 @@ class Report:
             "seconds": round(self.seconds, 3),
             "versions": versions(),
             "results": [
-                {
-                    "name": result.name,
-                    "status": result.status,
-                    "message": result.message,
-                    "evidence": files.plain(result.evidence),
-                }
+                {name: files.plain(value) for name, value in vars(result).items() if name != "doc"}
                 for result in self.results
             ],
         }

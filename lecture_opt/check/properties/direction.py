@@ -25,8 +25,7 @@ def goes_down(subject: Subject) -> Outcome:
     grads = probes.normal_tree(0)
     updates, _ = subject.updates_over([grads] * WATCHED, params, follow=True)
     resting = [name for name in params if not probes.largest([u[name] for u in updates])]
-    for path, gradient in jax.tree_util.tree_leaves_with_path(grads):
-        name = path[0].key
+    for name, gradient in grads.items():
         if name in resting:
             continue
         total = sum(probes.float64(update[name]) for update in updates)
