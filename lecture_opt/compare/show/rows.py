@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lecture_opt.compare.results.measured import Failure
-from lecture_opt.compare.results.types import Cell, Estimate, Median, Steps, Task
+from lecture_opt.compare.results.types import Cell, Estimate, Median, Task
 
 COLUMNS = {
     "rank": "1 is best; equals share the better rank",
@@ -96,7 +96,7 @@ def setting(hyperparameters: Mapping[str, float], on_edge: Sequence[str] = ()) -
     return ", ".join(f"{name}={value}" for name, value in shown.items())
 
 
-def median(time: Steps | Median, show: Callable[[float], str]) -> Entry:
+def median(time: Median, show: Callable[[float], str]) -> Entry:
     """The median of times and its interval.
 
     >>> median(Median(20.0, 10.0, np.inf), "{:.0f}".format).text
