@@ -23,10 +23,7 @@ def tree(problem: Loop | Task) -> Tree:
 
 
 def shares(
-    optimizers: Mapping[str, optax.GradientTransformation],
-    problem: Loop | Task,
-    *,
-    rounds: int,
+    optimizers: Mapping[str, optax.GradientTransformation], problem: Loop | Task, *, rounds: int
 ) -> list[Share]:
     """Times the problem's training step with each optimizer and without one, in turns."""
     loop = as_loop(problem)

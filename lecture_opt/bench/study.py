@@ -127,10 +127,7 @@ def _samples(subjects: Sequence[measure.Subject], rounds: int, slow_rounds: int)
 
 
 def summarised(
-    tree: Tree,
-    params: PyTree,
-    subjects: Sequence[measure.Subject],
-    samples: Sequence[Samples],
+    tree: Tree, params: PyTree, subjects: Sequence[measure.Subject], samples: Sequence[Samples]
 ) -> TreeCosts:
     """The tree's medians, intervals and ratios."""
     leaves = jax.tree.leaves(params)

@@ -162,10 +162,7 @@ def _walk(
 
 
 def _best(
-    surface: Surface,
-    paths: np.ndarray,
-    rates: Sequence[float | None],
-    spec: specs.OptimizerSpec,
+    surface: Surface, paths: np.ndarray, rates: Sequence[float | None], spec: specs.OptimizerSpec
 ) -> Path:
     """The path that `run` promises; one that diverged is worse than any that did not."""
     with np.errstate(over="ignore"):

@@ -40,9 +40,7 @@ def write(
 
 
 def page_data(
-    lanes: Sequence[Lane],
-    optimizers: Sequence[specs.OptimizerSpec],
-    surfaces: Sequence[Surface],
+    lanes: Sequence[Lane], optimizers: Sequence[specs.OptimizerSpec], surfaces: Sequence[Surface]
 ) -> dict[str, Any]:
     """What the page's scripts read."""
     steps = len(lanes[0].paths[surfaces[0].name].points) - 1

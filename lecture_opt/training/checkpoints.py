@@ -111,10 +111,7 @@ def save(store: Store, snapshot: Snapshot) -> None:
 
 
 def restore(
-    store: Store,
-    end: tuple[float, float],
-    begun: Snapshot,
-    eval_fn: Callable[[PyTree], Any] | None,
+    store: Store, end: tuple[float, float], begun: Snapshot, eval_fn: Callable[[PyTree], Any] | None
 ) -> Snapshot:
     """The latest checkpoint, its arrays placed like those of `begun`; `begun` where it is new.
 

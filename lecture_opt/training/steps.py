@@ -91,10 +91,7 @@ class Program(NamedTuple):
 
 
 def chunks(
-    functions: Functions,
-    source: batches.Source,
-    carry: Carry,
-    place: Callable[[PyTree], PyTree],
+    functions: Functions, source: batches.Source, carry: Carry, place: Callable[[PyTree], PyTree]
 ) -> Steps:
     """What takes steps: by `scan`, or one by one."""
     loss_fn, optimizer, ids_fn, has_aux = functions

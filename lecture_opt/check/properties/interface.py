@@ -196,8 +196,7 @@ def params_optional(subject: Subject) -> Outcome:
         gap = probes.worst_difference(got, wanted)
         if gap.error > 1e-6:
             return failed(
-                f"{call} silently gives another step than with params: {gap}.",
-                **gap._asdict(),
+                f"{call} silently gives another step than with params: {gap}.", **gap._asdict()
             )
     return passed()
 

@@ -204,13 +204,7 @@ def constant_gradients(subject: Subject) -> Outcome:
 
 
 def scan_stays_finite(
-    subject: Subject,
-    params: Any,
-    grads: Any,
-    *,
-    repeats: int,
-    what: str,
-    may_grow: bool = False,
+    subject: Subject, params: Any, grads: Any, *, repeats: int, what: str, may_grow: bool = False
 ) -> Outcome:
     """Pass where repeated scans over stacked gradients leave everything finite.
 
