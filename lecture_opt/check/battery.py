@@ -113,8 +113,8 @@ def run(
                 return Result.of(prop, skipped(left_out[prop]))
             if prop is step_by_step:
                 return Result.of(prop, against(subject, reference))
-            if loop is not None and prop in ON_PROBLEM:
-                return Result.of(prop, _on_problem(prop, subject, loop))
+            if prop in ON_PROBLEM:
+                return Result.of(prop, tried(subject, lambda: prop(subject, loop)))
             return Result.of(prop, evaluate(prop, subject))
 
         alone = [prop for prop in chosen if prop in PROPERTIES]
@@ -124,16 +124,6 @@ def run(
             progress(result.name, len(results), len(chosen))
             results.append(result)
     return Report(subject.name, tuple(results), time.perf_counter() - started)
-
-
-def _on_problem(prop: Callable[[Subject, Loop], Outcome], subject: Subject, loop: Loop) -> Outcome:
-    """The outcome of a property that is asked on a loop of the user's."""
-    if not RUNS.met(subject):
-        return skipped(RUNS.otherwise)
-    try:
-        return prop(subject, loop)
-    except Exception as error:
-        return raised("It raised", error)
 
 
 def in_order(judge: Callable[[Asked], Result], properties: list[Asked]) -> Iterator[Result]:
@@ -160,13 +150,17 @@ def in_order(judge: Callable[[Asked], Result], properties: list[Asked]) -> Itera
 def against(subject: Subject, reference: Any) -> Outcome:
     """The outcome of the comparison with a reference."""
     with environment():
-        if not RUNS.met(subject):
-            return skipped(RUNS.otherwise)
-        try:
-            other = reference if isinstance(reference, Subject) else named(reference)
-            return step_by_step(subject, other)
-        except Exception as error:  # either may raise
-            return raised("It raised", error)
+        return tried(subject, lambda: step_by_step(subject, named(reference)))
+
+
+def tried(subject: Subject, ask: Callable[[], Outcome]) -> Outcome:
+    """What is asked of an optimizer that runs; what it, or what it is asked beside, raises."""
+    if not RUNS.met(subject):
+        return skipped(RUNS.otherwise)
+    try:
+        return ask()
+    except Exception as error:
+        return raised("It raised", error)
 
 
 def named(reference: Any) -> Subject:

@@ -142,7 +142,7 @@ def largest_batch(
 
 
 def _round(size: float) -> int:
-    """Down to eights, as the compiler pads what is no multiple; at least one."""
+    """Rounded down to a multiple of eight, to which the compiler pads; at least one."""
     return max(1, int(size) // 8 * 8 or int(size))
 
 

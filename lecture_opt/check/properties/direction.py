@@ -78,7 +78,7 @@ def decay_shrinks(subject: Subject) -> Outcome:
 def shrinks_everywhere(subject: Subject) -> Outcome:
     """Pass where zero gradients move no element of ordinary parameters away from zero.
 
-    What moves parameters that are zero too is no decay, and is left out.
+    What moves parameters of zero as well is not a decay, and is left out.
     """
     params = probes.params_tree()
     zeros = probes.full_tree(0.0, params)

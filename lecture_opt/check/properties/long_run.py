@@ -37,7 +37,7 @@ def counters(subject: Subject) -> list[tuple[int, Any]]:
 
 
 def sums_rates(subject: Subject) -> bool:
-    """Whether what grows by one is no counter but a sum of rates, which another rate changes."""
+    """Whether what grows by one is a sum of rates, which another rate changes, not a counter."""
     if not RATE.met(subject):
         return False
     other = counters(subject.with_rate(lambda rate: 0.37 * rate))
