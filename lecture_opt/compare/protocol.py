@@ -29,7 +29,7 @@ class Protocol:
         baseline: Name of the optimizer that the others are measured against.
         target: Validation metric to reach; `None` takes the task's own, else what the best baseline
             reaches.
-        rates: Range of learning rates for optimizers that declare none.
+        rates: Range of learning rates for optimizers that declare no range of their own.
         schedule: The shape that every learning rate takes over a run, as in "warmup_cosine(0.05)",
             a rise over 5 % of the steps; what is tuned is its peak. `None` leaves them constant.
         margin: The smallest difference of the test metric that matters; `None` takes the noise

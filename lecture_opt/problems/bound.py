@@ -194,7 +194,7 @@ def params_of(loop: Loop) -> PyTree:
     """The params that `start` gives to its optimizer under seed 0, as JAX arrays.
 
     Raises:
-        TaskError: It gives none.
+        TaskError: It gives no params.
     """
     params, _ = _initialised(
         loop, optax.identity(), lambda both: both, lambda given: loop.start(given, start_key(0))

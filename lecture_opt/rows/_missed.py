@@ -12,7 +12,7 @@ and t = start + j it is
 (h also has the part of b1_decay). r^j falls geometrically, so that terms beyond a fixed `window`
 are below rounding, and h is smooth in log(1 + j), whatever start, v and eps are: its only
 singularities near the steps are at t = 0. So h is evaluated at few nodes (1, 2, 3, 4, ... then a
-fixed number an octave), interpolated between by polynomials in log(1 + j), and r^j lr_t summed
+fixed number per octave), interpolated between by polynomials in log(1 + j), and r^j lr_t summed
 against the interpolants. The first steps are nodes, hence exact; the relative error of the
 movement is below 1e-6 with the 15 nodes taken in 32 bits, below 1e-11 with the 36 of 64 bits.
 """

@@ -183,5 +183,5 @@ def _check_tables(name: str, grads: PyTree, touched: PyTree) -> None:
             key = jax.tree_util.keystr(path)
             raise TypeError(
                 f"{name}.update: grads{key} is {type(g).__name__} and the leaf is "
-                + ("no table; mark it in tables" if is_rows(g) else "a table; wanted RowGrads")
+                + ("not a table; mark it in tables" if is_rows(g) else "a table; wanted RowGrads")
             )

@@ -49,7 +49,7 @@ def bfloat16_state(
         seed: Of the roundings.
 
     Raises:
-        TypeError: `optimizer` is no optimizer, or `seed` no integer.
+        TypeError: `optimizer` is not an optimizer, or `seed` is not an integer.
 
     Source: Gupta et al., "Deep learning with limited numerical precision", 2015.
     """

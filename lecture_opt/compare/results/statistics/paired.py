@@ -121,7 +121,7 @@ def gains(
 def verdict(mean: float, half: float, p_adjusted: float, *, margin: float, alpha: float) -> str:
     """What is said: equivalent within the margin, better, worse or undecided.
 
-    A difference that is surely smaller than the margin is no difference, however significant.
+    A difference that is surely smaller than the margin does not count, however significant.
 
     Args:
         mean: Gain.
