@@ -65,7 +65,7 @@ def add_protocol(parser: argparse.ArgumentParser) -> None:
         nargs=2,
         type=float,
         metavar=("LOW", "HIGH"),
-        help="rates to search where an optimizer declares no range of its own (default: the suite's)",
+        help="rates to search where an optimizer declares no range (default: the suite's)",
     )
     kit.add_repeatable(
         parser,
