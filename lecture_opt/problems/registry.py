@@ -47,9 +47,9 @@ def load(name: str, scale: int = 1) -> Loop | Task:
             function that makes one; or the task has one size alone.
     """
     found, given = _named(name), {} if scale == 1 else {"scale": scale}
-    if given and not _has_sizes(found):
+    if given and not (callable(found) and "scale" in inspect.signature(found).parameters):
         raise TaskError(f"--scale {scale}: {name} has one size; wanted a function of `scale`")
-    if callable(found) and not isinstance(found, Loop | Task):
+    if callable(found):
         found = _call(name, found, given)
     if not isinstance(found, Loop | Task):
         raise TaskError(
@@ -69,11 +69,6 @@ def _named(name: str) -> Any:
             "and your own as path/to/file.py:name"
         )
     return TASKS[name]
-
-
-def _has_sizes(found: Any) -> bool:
-    is_function = callable(found) and not isinstance(found, Loop | Task)
-    return is_function and "scale" in inspect.signature(found).parameters
 
 
 def _call(name: str, function: Callable[..., Any], given: dict[str, int]) -> Any:

@@ -1,6 +1,6 @@
 """The state of the exact optimizers, and the rows that it knows to be behind."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -110,6 +110,15 @@ class Slots(NamedTuple):
 def exact_states(state: PyTree) -> list[ExactState]:
     """Those anywhere in an optimizer's state."""
     return list(filter(is_exact, jax.tree.leaves(state, is_leaf=is_exact)))
+
+
+def map_exact(change: Callable[..., ExactState], state: PyTree, *others: PyTree) -> PyTree:
+    """An optimizer's state in which each `ExactState` is changed, given those in `others`."""
+
+    def one(node: Any, *alike: Any) -> Any:
+        return change(node, *alike) if is_exact(node) else node
+
+    return jax.tree.map(one, state, *others, is_leaf=is_exact)
 
 
 def is_exact(node: Any) -> bool:

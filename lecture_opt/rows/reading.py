@@ -10,7 +10,7 @@ from jax import lax
 from lecture_opt.numerics import PyTree, known
 from lecture_opt.rows import _tables
 from lecture_opt.rows._grads import RowGrads
-from lecture_opt.rows._state import ExactState, Slots, advance, exact_states, is_exact, with_rates
+from lecture_opt.rows._state import ExactState, Slots, advance, exact_states, map_exact, with_rates
 from lecture_opt.rows.updates import add_rows
 
 BLOCK = 65536
@@ -24,15 +24,9 @@ def _outside_jit(function: Callable[..., Any]) -> Callable[..., Any]:
         if not known(params, state, args):
             return function(params, state, *args)
 
-        def each(change: Callable[..., ExactState], state: PyTree, *others: PyTree) -> PyTree:
-            def one(s: Any, *others: Any) -> Any:
-                return change(s, *others) if is_exact(s) else s
-
-            return jax.tree.map(one, state, *others, is_leaf=is_exact)
-
-        tabled = each(lambda s: with_rates(s, *jax.tree.leaves(s.touched)), state)
+        tabled = map_exact(lambda s: with_rates(s, *jax.tree.leaves(s.touched)), state)
         params, new = compiled(params, tabled, *args)
-        return params, each(lambda new, old: new._replace(missed=old.missed), new, state)
+        return params, map_exact(lambda new, old: new._replace(missed=old.missed), new, state)
 
     return run
 
@@ -96,9 +90,7 @@ def _bring_up(params: PyTree, state: PyTree, ids: list[Any]) -> tuple[PyTree, Py
     leaves = dict(pairs)
     named = dict(zip(leaves, ids, strict=True))
 
-    def one(exact: Any) -> Any:
-        if not is_exact(exact):
-            return exact
+    def current(exact: ExactState) -> ExactState:
         slots = Slots.of(exact)
         for i, path, rows in slots.tables(named):
             new, movement = advance(exact, rows, slots.touched[i], slots.leaves[i])
@@ -106,5 +98,5 @@ def _bring_up(params: PyTree, state: PyTree, ids: list[Any]) -> tuple[PyTree, Py
             slots.write(i, rows, slots.leaves[i], new, exact.inner.count)
         return slots.state(exact.inner, exact.missed)
 
-    state = jax.tree.map(one, state, is_leaf=is_exact)
+    state = map_exact(current, state)
     return jax.tree.unflatten(treedef, leaves.values()), state

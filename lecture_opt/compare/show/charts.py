@@ -3,7 +3,7 @@
     for chart in charts(study):
         chart.kind, chart.task, [series.name for series in chart.series]
 
-Nothing is drawn here. Missing numbers are None, as in the study.
+Nothing is drawn here. Missing numbers are NaN, as in the study.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
