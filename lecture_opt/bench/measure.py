@@ -12,7 +12,7 @@ from lecture_opt.bench.types import Bytes
 from lecture_opt.numerics import PyTree, tree_bytes
 
 CHANGES = 5
-"""So many changes of an array follow one another where its bandwidth is measured."""
+"""How many changes of an array follow one another where its bandwidth is measured."""
 
 
 class Subject(NamedTuple):

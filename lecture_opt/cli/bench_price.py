@@ -32,7 +32,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--devices",
         type=int,
         metavar="N",
-        help="so many of them, the optimizer's state cut over all (ZeRO-1; default: 1, fits: 8)",
+        help="how many of them, the optimizer's state cut over all (ZeRO-1; default: 1, fits: 8)",
     )
     kit.add_repeatable(
         parser,

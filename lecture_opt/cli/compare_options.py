@@ -31,7 +31,7 @@ def add_problems(parser: argparse.ArgumentParser) -> None:
         type=_scales,
         default=(1,),
         metavar="N[,N...]",
-        help="so many times the parameters, for tasks that have sizes (default: 1)",
+        help="factors of the parameters, for tasks that have sizes (default: 1)",
     )
 
 

@@ -47,7 +47,7 @@ def check_structure(name: str, params: Params, wanted: dict[str, int]) -> None:
 
 
 def entries(name: str, modules: Sequence[T], params: Params) -> Iterator[tuple[T, Params]]:
-    """Each module of a chain with its entry of `params`, which must be a list of as many."""
+    """Each module of a chain with its entry of `params`, which must be a list of that length."""
     if not isinstance(params, list | tuple) or len(params) != len(modules):
         raise LayerError(
             f"{name}: params is {shapes(params)}; wanted a list of {len(modules)}, "

@@ -40,7 +40,7 @@ QUICK = ("digits-mlp", "diabetes-mlp", "text-bag-of-words")
 def load(name: str, scale: int = 1) -> Loop | Task:
     """The task of this name, or the one that `path/to/file.py:name` or `module:name` holds.
 
-    `scale` asks for about so many times the parameters, of a task that is a function of `scale`.
+    `scale` multiplies the parameters of a task that is a function of `scale`, roughly.
 
     Raises:
         TaskError: No task has this name; or the file holds neither a `Loop`, nor a `Task`, nor a

@@ -71,7 +71,7 @@ class Adam:
     """
 
     window: int
-    """Missed steps in 32 bits after which no movement is left; 9/4 as many in 64."""
+    """Missed steps after which no movement is left in 32 bits; in 64 bits it takes 9/4 of them."""
 
     @property
     def longest(self) -> int:

@@ -126,7 +126,7 @@ class Unique(NamedTuple):
 
 
 def unique(function: str, ids: PyTree, rows: int) -> Unique:
-    """Groups all ids for one table; as many come back as were given, all distinct.
+    """Groups all ids for one table; the result has the length of the ids, all of them distinct.
 
     Raises as `flat_ids`.
     """

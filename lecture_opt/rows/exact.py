@@ -98,9 +98,8 @@ def adam(
     Missed steps decay the moments by b1^k and b2^k. Their movement is a sum with bias corrections
     and epsilon inside. However many they are, it is evaluated at 15 nodes in 32 bits (36 in 64),
     with a relative error below 1e-6 (1e-11); see `_missed.py`. A schedule is asked for the rate of
-    every step; outside jit it is called as Python.
-    A rate changed from outside (`optax.inject_hyperparams`) applies to all steps made up after the
-    next update.
+    every step; outside jit it is called as Python. A rate that is changed from outside
+    (`optax.inject_hyperparams`) applies to all steps that are made up after the next update.
 
     Args:
         learning_rate, b1, b2, eps, b1_decay: As in `lecture_opt.adam`, with b1^2 < b2 (else missed

@@ -16,7 +16,7 @@ _LISTS = "; a list is a tree of its items, and numpy.asarray makes one array of 
 
 
 def check_count(name: str, value: Any, least: int) -> int:
-    """The integer, at least so much."""
+    """The value as an integer, which must be at least `least`."""
     try:
         count: int = operator.index(value)
     except TypeError:

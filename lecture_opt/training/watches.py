@@ -64,7 +64,7 @@ def checked(watch: Watch, source: Source) -> Watch:
 
 
 def _ended(watch: Watch, source: Source) -> Watch:
-    """The watch with what ends the run; epochs of arrays are so many steps."""
+    """The watch with what ends the run; epochs of arrays are counted in steps."""
     if (watch.steps is None) == (watch.epochs is None):
         given = "neither is given" if watch.steps is None else "both are given"
         raise TypeError(f"fit: steps or epochs says how long to train, and {given}")
