@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from lecture_opt.check import probes
 from lecture_opt.check.judgments import WATCHED, compare_signature
@@ -171,7 +170,7 @@ def many_axes(subject: Subject) -> Outcome:
     updates, _ = subject.updates_over([grads[0]] * WATCHED, params)
     for name, gradient in grads[0].items():
         total = sum(probes.float64(update[name]) for update in updates)
-        along = float(np.sum(total * probes.float64(gradient)))
+        along = probes.product(total, gradient)
         if not along < 0:
             return failed(
                 f"Under a constant gradient, {WATCHED} updates of leaf {name} of shape "
