@@ -197,6 +197,17 @@ def test_an_average_that_the_metric_does_not_look_at_is_told(reads, tail):
     assert any("keeps an average" in note for note in notes) == (not reads)
 
 
+def test_an_object_that_keeps_a_traced_value_is_told_to_be_made_in_start():
+    kept = []  # as a guide of numpyro keeps where it began
+
+    def start(key):
+        kept.append(jax.random.normal(key))
+        return jax.random.normal(key) + jnp.sin(kept[0])
+
+    task = studied(dataclasses.replace(TASK, init=start))
+    assert "make it in `start`" in task.failures[0].why
+
+
 def test_a_metric_that_raises_is_refused_before_any_training():
     loop = dataclasses.replace(compare.as_loop(TASK), metric=lambda s, part, key: part @ X[:3])
     with pytest.raises(ValueError, match="t can't be trained: "):
