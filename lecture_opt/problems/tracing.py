@@ -13,21 +13,8 @@ from jax.extend import core
 from jax.interpreters import partial_eval
 
 from lecture_opt.environment import lenient
-from lecture_opt.problems.bound import (
-    Arrays,
-    Layout,
-    Make,
-    Scalars,
-    advance,
-    arrays_of,
-    bind,
-    filled,
-    flatten,
-    graph_of,
-    initial,
-    measure,
-    named,
-)
+from lecture_opt.problems import bound
+from lecture_opt.problems.bound import Arrays, Layout, Make, Scalars
 from lecture_opt.problems.loop import Loop, State
 from lecture_opt.problems.parts import Batch, Part, TaskError
 
@@ -61,11 +48,11 @@ def training(loop: Loop, optimizer: optax.GradientTransformation, batch: Batch) 
 
     def start(key: jax.Array) -> Arrays:
         with lenient():
-            return initial(make, layout, key)
+            return bound.initial(make, layout, key)
 
     def step(arrays: Arrays, batch: Batch, key: jax.Array) -> tuple[Arrays, jax.Array]:
         with lenient():
-            return bind(loop, make, layout).step(arrays, batch, key)
+            return bound.bind(loop, make, layout).step(arrays, batch, key)
 
     with lenient():
         layout, _ = trace_step(loop, lambda _: make, {}, batch)
@@ -86,16 +73,16 @@ def trace_step(
     def after(
         again: bool, scalars: Scalars, key: jax.Array, arrays: Arrays, batch: Batch
     ) -> Arrays:
-        leaves, merge = flatten(start(scalars)(key))
+        leaves, merge = bound.flatten(start(scalars)(key))
 
         def inside(batch: Batch, key: jax.Array) -> Arrays:
             nonlocal layout, changed
-            make = functools.partial(filled, leaves, merge, layout, arrays)
+            make = functools.partial(bound.filled, leaves, merge, layout, arrays)
             old, new, loss, changed = _stepped(loop, make, batch, key, again)
             layout = tuple(map(functools.partial(_widened, loop), layout, old, new))
-            return *arrays_of(new, layout), loss
+            return *bound.arrays_of(new, layout), loss
 
-        return named(loop.axis_name, inside)(batch, key)
+        return bound.named(loop.axis_name, inside)(batch, key)
 
     def trace(again: bool) -> core.ClosedJaxpr:
         arrays = tuple(a for a in layout if a is not None)
@@ -123,10 +110,11 @@ def trace_metric(
     make, layout = start(scalars), layout_of(start, scalars)
 
     def metric(key: jax.Array, arrays: Arrays, part: Part) -> Any:
-        return measure(loop, filled(*flatten(make(key)), layout, arrays), part, key)
+        state = bound.filled(*bound.flatten(make(key)), layout, arrays)
+        return bound.measure(loop, state, part, key)
 
     arrays = tuple(a for a in layout if a is not None)
-    return jax.make_jaxpr(named(loop.axis_name, metric))(jax.random.key(0), arrays, part)
+    return jax.make_jaxpr(bound.named(loop.axis_name, metric))(jax.random.key(0), arrays, part)
 
 
 def layout_of(start: Callable[[Scalars], Make], scalars: Scalars) -> Layout:
@@ -135,7 +123,7 @@ def layout_of(start: Callable[[Scalars], Make], scalars: Scalars) -> Layout:
 
     def begin(scalars: Scalars, key: jax.Array) -> None:
         nonlocal layout
-        layout = tuple(_array_or_none(leaf) for leaf in flatten(start(scalars)(key))[0])
+        layout = tuple(_array_or_none(leaf) for leaf in bound.flatten(start(scalars)(key))[0])
 
     jax.eval_shape(begin, scalars, jax.random.key(0))
     return layout
@@ -150,17 +138,19 @@ def _stepped(
     """
     state = make()
     if again:
-        leaves, merge = flatten(state, graph_of(advance(loop, make(), batch, key)[0]))
+        leaves, merge = bound.flatten(
+            state, bound.graph_of(bound.advance(loop, make(), batch, key)[0])
+        )
         state = merge(leaves)
-    old, graph = flatten(state)[0], graph_of(state)
-    state, loss = advance(loop, state, batch, key)
-    new = flatten(state)[0]
+    old, graph = bound.flatten(state)[0], bound.graph_of(state)
+    state, loss = bound.advance(loop, state, batch, key)
+    new = bound.flatten(state)[0]
     if len(new) != len(old):
         raise TaskError(
             f"Loop {loop.name}: its nnx modules have {len(old)} variables, and {len(new)} after a "
             "step; take out what a step adds, as in nnx.pop(model, nnx.Intermediate)"
         )
-    return old, new, loss, graph_of(state) != graph
+    return old, new, loss, bound.graph_of(state) != graph
 
 
 def needed(program: core.ClosedJaxpr) -> str:

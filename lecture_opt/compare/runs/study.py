@@ -7,10 +7,8 @@ share out the optimizers, each on its own devices, and all end with the same res
 
 import functools
 import math
-import platform
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from importlib import metadata
 from typing import NamedTuple, TypeAlias
 
 import jax
@@ -25,6 +23,7 @@ from lecture_opt.compare.runs.cell import Run, facts
 from lecture_opt.compare.runs.errors import from_host, reason
 from lecture_opt.compare.runs.plan import Plan, check, computed, judged, standings
 from lecture_opt.compare.runs.store import Store
+from lecture_opt.environment import versions
 from lecture_opt.problems import Loop, Task
 from lecture_opt.problems.parts import PARTS
 
@@ -121,11 +120,9 @@ def _compared(
 @functools.cache
 def about() -> results.About:
     """What the numbers depend on beside the protocol."""
-    packages = ("lecture_opt", "jax", "jaxlib", "optax", "numpy", "scipy")
-    versions = {name: metadata.version(name) for name in packages}
     device = jax.devices()[0]
     return results.About(
-        {**versions, "python": platform.python_version()},
+        versions("lecture_opt", "jax", "jaxlib", "optax", "numpy", "scipy"),
         results.Device(
             device.platform, device.device_kind, jax.device_count(), jax.process_count()
         ),

@@ -221,8 +221,8 @@ def resolution(rates: np.ndarray | None, scores: np.ndarray, chosen: int) -> flo
 
     Around the best rate the metric is a parabola over log rate, and the best lies within half of
     the distance to a neighbour: an eighth of what the worse neighbour loses is the deviation. A
-    rate over four times away is no neighbour, and says nothing of the parabola. Where more than the
-    rate is tuned, it is the distance to the next best score.
+    rate over four times away is not a neighbour, and says nothing of the parabola. Where more than
+    the rate is tuned, it is the distance to the next best score.
 
     Args:
         rates: (n,) in any order; `None` where more is tuned.
