@@ -16,7 +16,7 @@ from lecture_opt.environment import lenient
 from lecture_opt.problems import bound
 from lecture_opt.problems.bound import Arrays, Layout, Make, Scalars
 from lecture_opt.problems.loop import Loop, State
-from lecture_opt.problems.parts import Batch, TaskError
+from lecture_opt.problems.parts import Batch, Part, TaskError
 
 
 class Training(NamedTuple):
@@ -67,12 +67,8 @@ def trace_step(
     A Python number that the step changes (a TrainState's `step`) must become an array, or it would
     freeze; one that the step leaves alone (a module's `hidden_size`) stays what it is.
     """
-    layout: Layout = ()
+    layout = layout_of(start, scalars)
     changed = False
-
-    def begin(scalars: Scalars, key: jax.Array) -> None:
-        nonlocal layout
-        layout = tuple(_array_or_none(leaf) for leaf in bound.flatten(start(scalars)(key))[0])
 
     def after(
         again: bool, scalars: Scalars, key: jax.Array, arrays: Arrays, batch: Batch
@@ -93,12 +89,11 @@ def trace_step(
         return jax.make_jaxpr(functools.partial(after, again))(scalars, key, arrays, batch)
 
     key = jax.random.key(0)
-    jax.eval_shape(begin, scalars, key)
     for _ in range(4):
         known, program = layout, trace(False)
         if layout != known:
             continue
-        if changed and _needed(trace(True)) != _needed(program):
+        if changed and needed(trace(True)) != needed(program):
             raise TaskError(
                 f"Loop {loop.name}: a step changes its nnx modules beyond their variables, as in a "
                 "Python attribute, and the next step computes something else; keep what changes "
@@ -106,6 +101,32 @@ def trace_step(
             )
         return layout, program
     raise TaskError(f"Loop {loop.name}: the dtypes of its state change from step to step")
+
+
+def trace_metric(
+    loop: Loop, start: Callable[[Scalars], Make], scalars: Scalars, part: Part
+) -> core.ClosedJaxpr:
+    """The program of the metric: key, arrays of the state, part -> value, weight."""
+    make, layout = start(scalars), layout_of(start, scalars)
+
+    def metric(key: jax.Array, arrays: Arrays, part: Part) -> Any:
+        state = bound.filled(*bound.flatten(make(key)), layout, arrays)
+        return bound.measure(loop, state, part, key)
+
+    arrays = tuple(a for a in layout if a is not None)
+    return jax.make_jaxpr(bound.named(loop.axis_name, metric))(jax.random.key(0), arrays, part)
+
+
+def layout_of(start: Callable[[Scalars], Make], scalars: Scalars) -> Layout:
+    """The arrays among the leaves of the state that is there before the first step."""
+    layout: Layout = ()
+
+    def begin(scalars: Scalars, key: jax.Array) -> None:
+        nonlocal layout
+        layout = tuple(_array_or_none(leaf) for leaf in bound.flatten(start(scalars)(key))[0])
+
+    jax.eval_shape(begin, scalars, jax.random.key(0))
+    return layout
 
 
 def _stepped(
@@ -132,7 +153,7 @@ def _stepped(
     return old, new, loss, bound.graph_of(state) != graph
 
 
-def _needed(program: core.ClosedJaxpr) -> str:
+def needed(program: core.ClosedJaxpr) -> str:
     """The text of what a program computes, without what nothing depends on."""
     return str(partial_eval.dce_jaxpr(program.jaxpr, [True] * len(program.jaxpr.outvars))[0])
 

@@ -44,7 +44,7 @@ def cell(
             *estimates.mean_interval(area[~diverged], level=protocol.level), area
         ),
         working_range=_working_range(tuned, facts.higher_is_better),
-        wrong_rate=_wrong_rate(tuned, chosen, facts, protocol.level),
+        wrong_rate=_wrong_rate(one, chosen, facts, protocol),
         diverged=types.Diverged(float(np.mean(tuned.diverged)), int(diverged.sum())),
         gain=gain,
         loss=_curve(reported.losses[0]),
@@ -101,16 +101,27 @@ def _working_range(tuned: Tuned, higher_is_better: bool) -> types.WorkingRange:
     return types.WorkingRange(*width, share=float(np.mean(near)))
 
 
-def _wrong_rate(tuned: Tuned, chosen: int, facts: Facts, level: float) -> types.WrongRate:
-    """Over the tuning seeds, where the rate alone is tuned; a diverged run counts as untrained."""
+def _wrong_rate(one: Measured, chosen: int, facts: Facts, protocol: Protocol) -> types.WrongRate:
+    """Where the rate alone is tuned; a diverged run counts as untrained.
+
+    The chosen rate's cost is that of the seeds that report: by those that chose it, it would look
+    better than it is.
+    """
+    tuned, reported = one.tuned, one.reported
     if len(tuned.settings) > 1:
         unknown = types.Estimate(math.nan, math.nan, math.nan)
         return types.WrongRate(unknown, unknown)
-    values = np.where(tuned.diverged, facts.untrained["validation"], tuned.validation)
-    costs, rates = -values if facts.higher_is_better else values, tuned.settings["learning_rate"]
+    sign, untrained = (-1 if facts.higher_is_better else 1), facts.untrained["validation"]
+    costs = sign * np.where(tuned.diverged, untrained, tuned.validation)
+    curves = reported.validation[0]
+    places = estimates.taken_at(curves, protocol.choose, higher_is_better=facts.higher_is_better)
+    taken = np.take_along_axis(curves, places[:, None], axis=1)[:, 0]
+    here = sign * np.where(reported.diverged[0], untrained, taken)
+    rates = tuned.settings["learning_rate"]
+    theirs = (estimates.at_rate(rates, costs, rates[chosen] * factor) for factor in (0.1, 10.0))
     tenth, tenfold = (
-        types.Estimate(*estimates.mean_interval(found, level=level))
-        for found in (estimates.wrong_rate(rates, costs, chosen, factor) for factor in (0.1, 10.0))
+        types.Estimate(*estimates.difference_interval(there, here, level=protocol.level))
+        for there in theirs
     )
     return types.WrongRate(tenth, tenfold)
 
