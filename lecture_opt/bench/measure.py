@@ -9,10 +9,10 @@ import jax.numpy as jnp
 import optax
 
 from lecture_opt.bench.types import Bytes
-from lecture_opt.numerics import PyTree
+from lecture_opt.numerics import PyTree, tree_bytes
 
 CHANGES = 5
-"""So many changes of an array follow one another where its bandwidth is measured."""
+"""How many changes of an array follow one another where its bandwidth is measured."""
 
 
 class Subject(NamedTuple):
@@ -90,15 +90,6 @@ def prepare(name: str, optimizer: optax.GradientTransformation, params: PyTree) 
             "trace": lambda: jitted_step(optimizer).trace(params, state, grads),
         },
     )
-
-
-def tree_bytes(tree: PyTree) -> int:
-    """Bytes of all arrays of a tree.
-
-    >>> tree_bytes({"a": jnp.ones(3), "b": None})
-    12
-    """
-    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
 
 
 def step_bytes(params: PyTree, state: PyTree, compiled: jax.stages.Compiled) -> Bytes:

@@ -8,7 +8,7 @@ import optax
 from rich.table import Table
 
 from lecture_opt.bench import measure, statistics
-from lecture_opt.bench.tables import duration
+from lecture_opt.bench.tables import duration, headed
 from lecture_opt.bench.trees import Tree
 from lecture_opt.bench.types import Estimate, Share
 from lecture_opt.problems import Loop, Task, as_loop, bound
@@ -23,10 +23,7 @@ def tree(problem: Loop | Task) -> Tree:
 
 
 def shares(
-    optimizers: Mapping[str, optax.GradientTransformation],
-    problem: Loop | Task,
-    *,
-    rounds: int,
+    optimizers: Mapping[str, optax.GradientTransformation], problem: Loop | Task, *, rounds: int
 ) -> list[Share]:
     """Times the problem's training step with each optimizer and without one, in turns."""
     loop = as_loop(problem)
@@ -74,10 +71,8 @@ def _step(loop: Loop, optimizer: optax.GradientTransformation) -> Callable[[], N
 
 def table(found: Sequence[Share]) -> Table:
     """One problem's optimizers in the order they were given."""
-    shown = Table(title=f"{found[0].problem}: a whole training step")
-    shown.add_column("optimizer", no_wrap=True)
-    for name in ("step", "without", "the optimizer's share"):
-        shown.add_column(name, justify="right", no_wrap=True)
+    columns = ("step", "without", "the optimizer's share")
+    shown = headed(f"{found[0].problem}: a whole training step", columns)
     for one in found:
         share = f"{one.share.value:.0%} ({one.share.low:.0%} to {one.share.high:.0%})"
         shown.add_row(one.optimizer, duration(one.step.value), duration(one.without.value), share)

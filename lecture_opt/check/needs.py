@@ -28,17 +28,13 @@ JITS = Need(
 )
 NO_LOSS = Need(lambda subject: not subject.needs_loss, "update asks for the loss as well")
 DETERMINISTIC = Need(
-    lambda subject: not subject.random,
-    "the state holds a PRNG key: updates are drawn at random",
+    lambda subject: not subject.random, "the state holds a PRNG key: updates are drawn at random"
 )
 RATE = Need(
     lambda subject: subject.constructor is not None and subject.learning_rate is not None,
     "needs a constructor that takes a learning rate",
 )
-NUMBERS = Need(
-    lambda subject: bool(subject.floats),
-    "needs a constructor with numeric arguments",
-)
+NUMBERS = Need(lambda subject: bool(subject.floats), "needs a constructor with numeric arguments")
 
 
 def installed(module: str, extra: str) -> Need:

@@ -16,7 +16,7 @@ _LISTS = "; a list is a tree of its items, and numpy.asarray makes one array of 
 
 
 def check_count(name: str, value: Any, least: int) -> int:
-    """The integer, at least so much."""
+    """The value as an integer, which must be at least `least`."""
     try:
         count: int = operator.index(value)
     except TypeError:
@@ -137,7 +137,7 @@ def check_data(data: PyTree) -> tuple[PyTree, int]:
 
 
 def check_loader(data: Any) -> None:
-    """That the data are no loader or generator, which a run could not begin anew."""
+    """That the data are neither a loader nor a generator, which a run could not begin anew."""
     others = hasattr(data, "dtype") or isinstance(data, str | bytes | set | frozenset)
     goes_through = hasattr(data, "__next__") or (
         hasattr(data, "__iter__") and not others and jax.tree_util.all_leaves([data])

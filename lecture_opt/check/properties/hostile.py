@@ -195,10 +195,8 @@ def recovers_from_nan(subject: Subject) -> Outcome:
     _, before = subject.updates_over(warm, params)
     _, after = subject.step(nan, before, params)
     forgotten = [
-        probes.path_name(path)
-        for (path, old), new in zip(
-            jax.tree_util.tree_leaves_with_path(before), jax.tree.leaves(after), strict=True
-        )
+        name
+        for name, old, new in probes.named(before, after)
         if np.ndim(old) and not probes.is_key(old) and np.any(probes.float64(old))
         and not np.any(probes.float64(new))
     ]  # fmt: skip
