@@ -217,7 +217,7 @@ def test_every_control_has_a_name(driver):
     assert nameless == 0
 
 
-def test_the_same_results_give_the_same_bytes(tmp_path):
+def test_the_same_results_give_the_same_bytes(every_format, tmp_path):
     study = sample_results.make()
     compare.write(study, tmp_path / "results.json")
     again = compare.read(tmp_path / "results.json")
