@@ -22,6 +22,7 @@ from the time that moving its bytes once would take on this device.
   lecture-opt bench rows                              row-sparse updates; see its own --help
   lecture-opt bench --device h100                     what it would cost on a GPU that isn't here
   lecture-opt bench --device h100 --devices 8         the same with its state cut over eight
+  lecture-opt bench --device v5e                      the same for a TPU
   lecture-opt bench --fits h100                       the largest model, by optimizer
   lecture-opt bench --fits h100 --problem my_file.py:my_loop        its largest batch
 
@@ -33,10 +34,10 @@ second is timed. A ratio is the median over rounds of the first's step over the 
 where the first is faster. An interval that reaches over 1 tells nothing. Leave the machine alone
 meanwhile.
 
-With --device nothing is measured: XLA compiles the step for that GPU, and its kernels, bytes and
-temporaries are counted in the program; each time is predicted from them. This takes the packages of
-the extra gpu-price; in an environment of its own, as JAX then says at each start that it finds no
-GPU.
+With --device nothing is measured: XLA compiles the step for that GPU or TPU, and its kernels, bytes
+and temporaries are counted in the program; each time is predicted from them. This takes the
+packages of the extra gpu-price or tpu-price; in an environment of its own, as JAX then says at each
+start that it finds no GPU, and libtpu that it finds no TPU.
 Exit status: 0 measured, 2 the request could not be understood."""
 
 

@@ -1,4 +1,4 @@
-"""`lecture-opt bench --device` and `--fits`: what is priced for a GPU that is not there."""
+"""`lecture-opt bench --device` and `--fits`: what is priced for a GPU or TPU that is not there."""
 
 import argparse
 import itertools
@@ -19,20 +19,21 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--device",
         choices=list(price.DEVICES),
-        help="predict the cost on this GPU, which need not be here: %(choices)s",
+        help="predict the cost on this GPU or TPU, which need not be here: %(choices)s",
         metavar="NAME",
     )
     parser.add_argument(
         "--fits",
         choices=list(price.DEVICES),
-        help="find the largest model, or batch of a --problem, that fits into this GPU",
+        help="find the largest model, or batch of a --problem, that fits into this GPU or TPU",
         metavar="NAME",
     )
     parser.add_argument(
         "--devices",
         type=int,
         metavar="N",
-        help="how many of them, the optimizer's state cut over all (ZeRO-1; default: 1, fits: 8)",
+        help="how many of them, the optimizer's state cut over all (ZeRO-1; default: 1, with "
+        "--fits as many as a machine has); TPUs: 1, 4 or, of v5e and v6e, 8",
     )
     kit.add_repeatable(
         parser,
@@ -46,22 +47,24 @@ def check(args: argparse.Namespace) -> None:
     """Raises ValueError where these options make no sense together."""
     priced = args.device or args.fits
     if args.device and args.fits:
-        raise ValueError("--fits: names its own GPU; wanted it without --device")
+        raise ValueError("--fits: names its own device; wanted it without --device")
     if args.devices is not None:
         kit.at_least("--devices", args.devices, 1)
     if args.devices is not None and not priced:
-        raise ValueError("--devices: needs --device or --fits, a GPU to price for")
+        raise ValueError("--devices: needs --device or --fits, what to price for")
     if args.devices is not None and args.problem:
         raise ValueError("--devices: prices an optimizer's step alone, not that of a --problem")
     if priced and args.rounds is not None:
-        raise ValueError("--rounds: nothing is timed where a GPU is priced")
+        raise ValueError("--rounds: nothing is timed where a device is priced")
     if args.fits and args.tree:
         raise ValueError("--tree: --fits takes a model of its own, or a --problem")
 
 
 def run(args: argparse.Namespace, trees: Sequence[bench.Tree]) -> int:
     """Prices and prints; returns the exit status."""
-    price.find()
+    device = named(args.device or args.fits)
+    args.devices = args.devices or (device.per_machine if args.fits else 1)
+    price.topology(args.device or args.fits, args.devices)
     loops = [problems.load(name) for name in args.problem]
     optimizers = bench.optimizers(args.optimizer, args.against)
     files.make_folder("--output", args.output)
@@ -79,9 +82,8 @@ def run(args: argparse.Namespace, trees: Sequence[bench.Tree]) -> int:
                 done += 1
             text = what.text if isinstance(what, bench.Tree) else "a training step"
             found.append((what.name, text, prices))
-    device = named(args.device).text
     results = [
-        price.Priced(device, args.devices or 1, what, text, tuple(prices))
+        price.Priced(device.text, args.devices, what, text, tuple(prices))
         for what, text, prices in found
     ]
     for one in results:
@@ -101,8 +103,11 @@ def _price(
 ) -> price.Price:
     if isinstance(what, bench.Tree):
         shapes = jax.eval_shape(what.make)
-        return price.step(name, optimizer, shapes, args.device, count=args.devices or 1)
-    return price.loop(name, optimizer, what, args.device)
+        return price.step(name, optimizer, shapes, args.device, count=args.devices)
+    try:
+        return price.loop(name, optimizer, what, args.device)
+    except MemoryError as error:
+        raise ValueError(f"--problem {what.name}: {name}: {error}") from error
 
 
 def _fit(
@@ -111,7 +116,7 @@ def _fit(
     optimizers: Mapping[str, optax.GradientTransformation],
 ) -> int:
     """Finds what fits and prints it."""
-    listed = list(fits.entries(optimizers, args.devices or 8))
+    listed = list(fits.entries(optimizers, args.devices))
     total, done = len(loops) * len(optimizers) or len(listed), itertools.count()
     found: dict[str, list[price.Fit]] = {}
     with kit.progress() as show:

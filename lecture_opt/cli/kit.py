@@ -19,6 +19,7 @@ EXTRAS = {
     ),
     "shtab": "completion",
     "jax-cuda13-plugin": "gpu-price",
+    "libtpu": "tpu-price",
 }
 """The extra that brings each optional package."""
 

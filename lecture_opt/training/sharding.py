@@ -80,7 +80,7 @@ def shard_params(params: PyTree, mesh: Mesh) -> PyTree:
     such an axis is copied to each device. Optimizers' states are sharded like the parameters.
     """
     _check_mesh("shard_params", mesh)
-    return jax.tree.map(lambda leaf: _put(leaf, _cut(leaf, mesh)), params)
+    return jax.tree.map(lambda leaf: _put(leaf, longest_cut(leaf, mesh)), params)
 
 
 def zero1(
@@ -102,7 +102,7 @@ def zero1(
     auto = _auto(mesh)
 
     def cut(tree: PyTree) -> PyTree:
-        return jax.tree.map(lambda leaf: _move(leaf, _cut(leaf, auto)), tree)
+        return jax.tree.map(lambda leaf: _move(leaf, longest_cut(leaf, auto)), tree)
 
     def init(params: PyTree) -> PyTree:
         return inner.init(cut(params))
@@ -254,7 +254,7 @@ def _typed_names(leaf: Any) -> set[str]:
     return {name for axis in meshes.cut(leaf) for name in meshes.names(axis)}
 
 
-def _cut(leaf: Any, mesh: Mesh) -> NamedSharding:
+def longest_cut(leaf: Any, mesh: Mesh) -> NamedSharding:
     """The sharding that cuts the longest axis it can."""
     shape = np.shape(leaf)
     axes = [axis for axis, size in enumerate(shape) if size and size % mesh.size == 0]

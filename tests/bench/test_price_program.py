@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from lecture_opt.bench.price import hlo, program
+from lecture_opt.bench.price import flops, hlo, program
 
 FUSIONS = """HloModule jit_step
 
@@ -45,6 +45,60 @@ ENTRY %main (table: f32[100,8], i: s32[], a: f32[4], b: bf16[4]) -> (f32[100,8],
   ROOT %out = (f32[100,8]{1,0}, f32[4]{0}, bf16[4]{0}) tuple(%next, %first, %second)
 }
 """
+
+
+ON_TPU = """
+%keeps_one_aside (p0: f32[3,100], p1: f32[3,100], p2: f32[]) -> (f32[3,100], f32[3,100]) {
+  %p0 = f32[3,100]{1,0:T(4,128)S(1)} parameter(0)
+  %p1 = f32[3,100]{1,0:T(4,128)} parameter(1)
+  %p2 = f32[]{:T(128)S(6)} parameter(2)
+  %a = f32[3,100]{1,0:T(4,128)} add(%p0, %p1)
+  %b = f32[3,100]{1,0:T(4,128)S(1)} multiply(%p0, %p1)
+  ROOT %both = (f32[3,100]{1,0:T(4,128)}, f32[3,100]{1,0:T(4,128)S(1)}) tuple(%a, %b)
+}
+
+ENTRY %main (x: f32[3,100], y: f32[3,100], n: f32[]) -> (f32[3,100], f32[3,100]) {
+  %x = f32[3,100]{1,0:T(4,128)} parameter(0)
+  %y = f32[3,100]{1,0:T(4,128)} parameter(1)
+  %n = f32[]{:T(128)} parameter(2)
+  %in = (f32[3,100]{1,0:T(4,128)S(1)}, f32[3,100]{1,0:T(4,128)}, u32[]{:S(2)}) copy-start(%x)
+  %m = f32[]{:T(128)S(6)} negate(%n)
+  %there = f32[3,100]{1,0:T(4,128)S(1)} copy-done(%in)
+  %pair = (f32[3,100]{1,0:T(4,128)}, f32[3,100]{1,0:T(4,128)S(1)}) fusion(%there, %y, %m), kind=kLoop, calls=%keeps_one_aside
+  %a = f32[3,100]{1,0:T(4,128)} get-tuple-element(%pair), index=0
+  %b = f32[3,100]{1,0:T(4,128)S(1)} get-tuple-element(%pair), index=1
+  %out = (f32[3,100]{1,0:T(4,128)}, f32[3,100]{1,0:T(4,128)S(1)}, u32[]{:S(2)}) copy-start(%b)
+  %back = f32[3,100]{1,0:T(4,128)} copy-done(%out)
+  ROOT %all = (f32[3,100]{1,0:T(4,128)}, f32[3,100]{1,0:T(4,128)}) tuple(%a, %back)
+}
+"""  # noqa: E501
+
+
+def test_what_a_tpu_keeps_in_its_core_is_read_once_and_whole_tiles_count():
+    kernels, _ = program.read(ON_TPU, devices=1)
+    tile = 4 * 4 * 128
+    assert [(one.name, one.read, one.written, one.aside) for one in kernels] == [
+        ("in", tile, 0, True),
+        ("pair", tile, tile, False),
+        ("out", 0, tile, True),
+    ]
+    assert kernels[1].arguments == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("shape", "size"),
+    [
+        ("f32[1000]{0:T(1024)}", 4_096),
+        ("f32[]{:T(128)}", 512),
+        ("f32[3,3,8,16]{3,2,1,0:T(8,128)}", 9 * 4_096),
+        ("f32[256,64]{0,1:T(8,128)}", 256 * 64 * 4),
+        ("f32[256,64]{1,0:T(8,128)S(1)}", 256 * 128 * 4),
+        ("bf16[32,64]{1,0:T(8,128)(2,1)}", 32 * 128 * 2),
+        ("(pred[9]{0:T(512)}, u32[]{:S(2)})", 512 + 4),
+    ],
+)
+def test_a_tpu_s_arrays_fill_whole_tiles(shape, size):
+    assert hlo.size(shape) == size
 
 
 def entry(*lines):
@@ -176,6 +230,50 @@ def test_a_product_s_operations_are_counted_and_its_scratch_memory_is_not(
     ((kernel,), _) = program.read(entry(*given, f"ROOT %c = {call}"), devices=1)
     assert (kernel.flops, kernel.written) == (flops, written)
     assert kernel.read == hlo.size(a) + hlo.size(b)
+
+
+@pytest.mark.parametrize("given", [1, 4, 7])
+@pytest.mark.parametrize("kernel", [1, 3, 4])
+@pytest.mark.parametrize("stride", [1, 2, 3])
+@pytest.mark.parametrize("pad", [-1, 0, 2])
+@pytest.mark.parametrize(("spread", "dilation"), [(1, 1), (2, 1), (4, 3), (6, 2)])
+def test_pairs_of_a_convolution_are_those_that_meet(given, kernel, stride, pad, spread, dilation):
+    result = 6
+    places = [o * stride + k * dilation - pad for o in range(result) for k in range(kernel)]
+    meet = [at for at in places if at % spread == 0 and 0 <= at // spread < given]
+    window = {"stride": stride, "pad": pad, "spread": spread, "dilation": dilation}
+    assert flops.pairs(given, kernel, result, **window) == len(meet)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "call", "operations"),
+    [
+        (
+            "f32[16,5,6]{2,1,0}",
+            "f32[16,7,6]{2,1,0}",
+            "f32[16,5,7]{2,1,0} convolution(%a, %b), window={size=16 stride=15 lhs_dilate=16}, "
+            "dim_labels=0bf_0oi->0bf",
+            16 * 2 * 5 * 6 * 7,
+        ),
+        (
+            "f32[5,6]{1,0}",
+            "f32[6,7]{1,0}",
+            "f32[5,7]{1,0} convolution(%a, %b), dim_labels=bf_io->bf",
+            2 * 5 * 6 * 7,
+        ),
+        (
+            IMAGES,
+            FILTERS,
+            f"{OUTPUT} convolution(%a, %b), window={{size=3x3 pad=1_1x1_1}}, "
+            "dim_labels=b01f_o01i->b01f",
+            2 * 8 * 16 * 3 * (3 * 16 - 2) ** 2,
+        ),
+    ],
+)
+def test_a_convolution_of_a_tpu_counts_what_meets(a, b, call, operations):
+    given = (f"%a = {a} parameter(0)", f"%b = {b} parameter(1)")
+    ((kernel,), _) = program.read(entry(*given, f"ROOT %c = {call}"), devices=1)
+    assert kernel.flops == operations
 
 
 def test_a_program_of_this_machine_is_read_too():

@@ -1,11 +1,12 @@
 """What fits into a device: the largest model for an optimizer's step, the largest batch of a loop.
 
 What a program needs is what XLA says of it: its arguments, results and temporaries. All of the
-device's memory counts; JAX takes three quarters of it unless XLA_PYTHON_CLIENT_MEM_FRACTION says
-otherwise.
+device's memory counts; on a GPU JAX takes three quarters of it unless
+XLA_PYTHON_CLIENT_MEM_FRACTION says otherwise.
 """
 
 import dataclasses
+import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -93,7 +94,10 @@ def largest_model(entry: Entry, device: str) -> Fit:
 
     def fits(layers: int) -> bool:
         name, optimizer, dtype, count = entry
-        price = study.step(name, optimizer, model(layers, dtype), device, count=count)
+        try:
+            price = study.step(name, optimizer, model(layers, dtype), device, count=count)
+        except MemoryError:
+            return False
         priced[layers] = price
         return price.peak <= memory
 
@@ -119,24 +123,29 @@ def largest_batch(
     if callable(train) or isinstance(train, list):
         raise ValueError(f"{loop.name}: its data are batches already; wanted arrays of examples")
     memory = devices.named(device).memory
-    priced: dict[int, Price] = {}
+    priced: dict[int, Price | None] = {}
 
-    def peak(size: int) -> int:
+    def peak(size: int) -> float:
         sized = dataclasses.replace(loop, batch_size=size)
-        priced[size] = study.loop(name, optimizer, sized, device)
-        return priced[size].peak
+        try:
+            priced[size] = study.loop(name, optimizer, sized, device)
+        except MemoryError:
+            priced[size] = None
+        price = priced[size]
+        return price.peak if price else math.inf
 
-    before, size = loop.batch_size, 2 * loop.batch_size
-    needed, more = peak(before), peak(size)
-    while (
-        len(priced) < 12 and not 0.99 * memory <= more <= memory
-    ):  # each example takes about as much as the others
-        each = max((more - needed) / (size - before), 1.0)
-        before, needed, size = size, more, _round(size + (0.995 * memory - more) / each)
-        if size in priced:
-            break
+    before, needed, size = 0, 0.0, loop.batch_size
+    while size not in priced and len(priced) < 12:
         more = peak(size)
-    best = max((size for size, price in priced.items() if price.peak <= memory), default=0)
+        if 0.99 * memory <= more <= memory:
+            break
+        if math.isinf(more):  # how much too large it is, the compiler doesn't say
+            size = _round((before + size) / 2)
+        else:  # each example takes about as much as the others
+            each = max((more - needed) / (size - before), 1.0)
+            before, needed, size = size, more, _round(size + (0.995 * memory - more) / each)
+    held = {size: price.peak for size, price in priced.items() if price}
+    best = max((size for size, peak in held.items() if peak <= memory), default=0)
     params, _ = bound.trained_by(loop, optimizer)
     return Fit(name, best, sum(leaf.size for leaf in jax.tree.leaves(params)), priced.get(best))
 

@@ -19,7 +19,10 @@ from typing import NamedTuple, TypeAlias
 ROOT = "ROOT"
 """The key of a computation's last instruction, which stands under its own name, too."""
 
-_ARRAY = re.compile(r"(pred|(?:bf|f|s|u|c)(\d+)\w*)\[([\d,]*)\]")
+_ARRAY = re.compile(
+    r"(?:pred|(?:bf|f|s|u|c)(\d+)\w*)\[([\d,]*)\](?:\{([\d,]*)(?::T\(([\d,]+)\)[^}S]*(S)?)?)?"
+)
+"""Bits, axes, order from the minor one, and of a TPU's layouts the tile and a memory beside HBM."""
 _NAME = re.compile(r"%([\w.\-]+)")
 _HEAD = re.compile(r"(ENTRY )?%?([\w.\-]+) \(.*\{\s*$")
 _LINE = re.compile(r"\s+(ROOT )?%?([\w.\-]+) = ")
@@ -80,18 +83,48 @@ def arrays(shape: str) -> list[tuple[int, ...]]:
     >>> arrays("(f32[2,3]{1,0}, pred[])")
     [(2, 3), ()]
     """
-    return [tuple(map(int, filter(None, axes.split(",")))) for *_, axes in _ARRAY.findall(shape)]
+    return [_numbers(axes) for _, axes, *_ in _ARRAY.findall(shape)]
 
 
 def size(shape: str) -> int:
-    """Bytes of the arrays of a shape.
+    """Bytes of the arrays of a shape; a TPU fills them up to whole tiles.
 
-    >>> size("(f32[2,3]{1,0}, bf16[4]{0}, pred[])")
-    33
+    >>> size("(f32[2,3]{1,0}, bf16[4]{0}, pred[])"), size("f32[2,200]{1,0:T(8,128)}")
+    (33, 8192)
     """
-    widths = [int(bits or 8) for _, bits, _ in _ARRAY.findall(shape)]
-    counts = map(math.prod, arrays(shape))
-    return sum(math.ceil(n * bits / 8) for n, bits in zip(counts, widths, strict=True))
+    return sum(map(_bytes, _ARRAY.findall(shape)))
+
+
+def in_main_memory(shape: str) -> int:
+    """Bytes of the arrays of a shape that lie in the device's main memory, a TPU's HBM.
+
+    >>> in_main_memory("(f32[1024]{0:T(1024)S(1)}, f32[1024]{0:T(1024)})")
+    4096
+    """
+    return sum(_bytes(array) for array in _ARRAY.findall(shape) if not array[-1])
+
+
+def on_scalar_core(computation: Computation, one: Instruction) -> bool:
+    """Whether a TPU's scalar core runs it, beside what moves arrays."""
+    shapes = (one.shape, *(computation[name].shape for name in one.operands))
+    return all(re.match(r"\w+\[\]\{:T\(", shape) for shape in shapes)
+
+
+def _bytes(array: tuple[str, ...]) -> int:
+    bits, axes, order, tile, _ = array
+    lengths = _numbers(axes)
+    if tile:
+        ordered = [1, *(lengths[axis] for axis in reversed(_numbers(order)))]
+        tiled = _numbers(tile)
+        while len(ordered) < len(tiled):
+            ordered.insert(0, 1)
+        last = zip(ordered[-len(tiled) :], tiled, strict=True)
+        lengths = (*ordered[: -len(tiled)], *(-(-length // by) * by for length, by in last))
+    return math.ceil(math.prod(lengths) * int(bits or 8) / 8)
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(map(int, filter(None, text.split(","))))
 
 
 def _instruction(name: str, text: str) -> Instruction:

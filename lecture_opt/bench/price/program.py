@@ -11,15 +11,15 @@
 ...   ROOT %out = f32[1000]{0} fusion(%x), kind=kLoop, calls=%twice
 ... }
 ... '''
->>> read(text, devices=1)[0]
-(Kernel(name='out', read=4000, written=4000, flops=0, times=1, arguments=(0,)),)
+>>> (kernel,), _ = read(text, devices=1)
+>>> kernel.name, kernel.read, kernel.written, kernel.arguments
+('out', 4000, 4000, (0,))
 """
 
-import math
 import re
 from collections.abc import Callable, Iterator
 
-from lecture_opt.bench.price import hlo
+from lecture_opt.bench.price import flops, hlo
 from lecture_opt.bench.price.hlo import ROOT, Computation, Computations, Instruction
 from lecture_opt.bench.price.types import Collective, Kernel
 
@@ -27,10 +27,14 @@ _FREE = {
     "parameter", "constant", "tuple", "get-tuple-element", "bitcast", "after-all", "partition-id",
     "replica-id", "opt-barrier", "add-dependency", "domain",
 }  # fmt: skip
-_VIEWS = {"get-tuple-element", "bitcast", "tuple", "copy", "opt-barrier"}
+_VIEWS = {
+    "get-tuple-element", "bitcast", "tuple", "copy", "copy-start", "copy-done", "opt-barrier",
+}  # fmt: skip
 _SLICES = {"dynamic-slice", "slice", "gather"}
 _IN_PLACE = {"dynamic-update-slice": 1, "scatter": 2}
 """The operand that holds what is written; the first is the array that is changed in place."""
+_COPIES = {"copy-start", "slice-start", "dynamic-slice-start"}
+"""What moves an array aside; it counts once, where it is done."""
 _SENT: dict[str, Callable[[int], float]] = {
     "all-reduce": lambda n: 2 * (n - 1) / n,
     "reduce-scatter": lambda n: (n - 1) / n,
@@ -46,8 +50,9 @@ def read(text: str, *, devices: int) -> tuple[tuple[Kernel, ...], tuple[Collecti
     """The kernels and the collectives of `compiled.as_text()`, in the program's order.
 
     A kernel reads its arguments once and writes its results once; where it only looks at a slice
-    or changes a part in place, that part counts. A loop without a known number of turns counts
-    once, and of a conditional's branches the one that moves most.
+    or changes a part in place, that part counts. What a TPU keeps in a memory of its core is
+    neither read nor written; the copy that brings it there reads it. A loop without a known number
+    of turns counts once, and of a conditional's branches the one that moves most.
 
     Args:
         text: Of a program for one device, or for one of several.
@@ -64,11 +69,16 @@ def _walk(
 ) -> Iterator[Kernel | Collective]:
     for one in hlo.own(computation):
         kind = one.op.removesuffix("-start")
-        if one.op in _FREE or one.op.endswith(("-done", "-update")):
+        if one.op in _FREE or one.op.endswith("-update") or hlo.on_scalar_core(computation, one):
             continue
         if kind in _SENT:
             held = sum(hlo.size(computation[name].shape) for name in one.operands)
             yield Collective(kind, round(_SENT[kind](devices) * held), times)
+        elif one.op.endswith("-done"):
+            started = computation[one.operands[0]]
+            if started.op in _COPIES:
+                started = started._replace(shape=one.shape)
+                yield _kernel(computations, computation, started, times)._replace(aside=True)
         elif one.op == "while":
             turns = re.search(r'"known_trip_count":\{"n":"(\d+)"', one.rest)
             count = times * (int(turns[1]) if turns else 1)
@@ -80,7 +90,7 @@ def _walk(
         elif kind in ("call", "async"):
             inner = hlo.called(computations, one, "calls|to_apply")
             yield from _walk(computations, inner, times, devices)
-        else:
+        elif one.op not in _COPIES:
             yield _kernel(computations, computation, one, times)
 
 
@@ -113,23 +123,24 @@ def _kernel(
             taken[operand] = max(taken[operand], _looked_at(fused, parameters[place]))
         read, written = sum(taken.values()), _results(fused, fused[ROOT])
     else:
-        read = sum(hlo.size(computation[name].shape) for name in inputs)
-        written = hlo.size(one.shape)
+        read = sum(hlo.in_main_memory(computation[name].shape) for name in inputs)
+        written = hlo.in_main_memory(one.shape)
         if one.op == "custom-call":  # the scratch memory of a library is its own
             written -= sum(map(hlo.size, re.findall(r"[su]8\[\d*\]", one.shape)))
         elif one.op in _IN_PLACE:
-            changed = hlo.size(computation[one.operands[_IN_PLACE[one.op]]].shape)
-            read, written = read - written + changed, changed
-        elif one.op in _SLICES:
-            read = written
+            changed = computation[one.operands[_IN_PLACE[one.op]]].shape
+            part = min(written, hlo.size(changed))
+            read, written = read - written + part, part
+        elif one.op.removesuffix("-start") in _SLICES:
+            read = min(read, hlo.size(one.shape))
     sources = {place for name in inputs for place in _sources(computation, name)}
-    flops = _flops(computations, computation, one)
-    return Kernel(one.name, read, written, flops, times, tuple(sorted(sources)))
+    operations = flops.of(computations, computation, one)
+    return Kernel(one.name, read, written, operations, times, tuple(sorted(sources)))
 
 
 def _looked_at(fused: Computation, parameter: Instruction) -> int:
     """Bytes that a fusion reads of one of its parameters."""
-    whole, total, seen = hlo.size(parameter.shape), 0, {parameter.name}
+    whole, total, seen = hlo.in_main_memory(parameter.shape), 0, {parameter.name}
     for one in hlo.own(fused):
         if seen.isdisjoint(one.operands):
             continue
@@ -151,8 +162,9 @@ def _results(fused: Computation, root: Instruction) -> int:
     if root.op == "bitcast" and root.operands:
         return _results(fused, fused[root.operands[0]])
     if root.op in _IN_PLACE:
-        return hlo.size(fused[root.operands[_IN_PLACE[root.op]]].shape)
-    return hlo.size(root.shape)
+        part = hlo.size(fused[root.operands[_IN_PLACE[root.op]]].shape)
+        return min(part, hlo.in_main_memory(root.shape))
+    return hlo.in_main_memory(root.shape)
 
 
 def _sources(computation: Computation, name: str) -> Iterator[int]:
@@ -163,32 +175,3 @@ def _sources(computation: Computation, name: str) -> Iterator[int]:
     elif one.op in _VIEWS:
         for operand in one.operands:
             yield from _sources(computation, operand)
-
-
-def _flops(computations: Computations, computation: Computation, one: Instruction) -> int:
-    """Multiplications and additions of the matrix products and convolutions in an instruction."""
-    if one.op == "fusion":
-        fused = hlo.called(computations, one, "calls")
-        return sum(_flops(computations, fused, inner) for inner in hlo.own(fused))
-    shapes = [hlo.arrays(computation[name].shape)[:1] for name in one.operands]
-    contracted = re.search(r'lhs_contracting_dim(?:ension)?s"?[=:][{\[]([\d,"]*)[}\]]', one.rest)
-    if one.op in ("dot", "custom-call") and contracted and shapes[0]:
-        axes = map(int, filter(None, contracted[1].replace('"', "").split(",")))
-        inner = math.prod(shapes[0][0][axis] for axis in axes)
-        return 2 * math.prod(hlo.arrays(one.shape)[0]) * inner
-    labels = re.search(r"dim_labels=\w+_(\w+)->", one.rest)
-    if labels and len(shapes) >= 2:
-        return _of_convolution(one, labels[1], [*(s[0] for s in shapes[:2] if s)])
-    return 0
-
-
-def _of_convolution(one: Instruction, kernel: str, given: list[tuple[int, ...]]) -> int:
-    """Twice the output's numbers times the kernel's, over the features that these share."""
-    first, second, result = *given, hlo.arrays(one.shape)[0]
-    if "BackwardFilter" in one.rest:
-        output, weights = second, result
-    elif "BackwardInput" in one.rest:
-        output, weights = first, second
-    else:
-        output, weights = result, second
-    return 2 * math.prod(output) * math.prod(weights) // weights[kernel.index("o")]

@@ -16,6 +16,7 @@ from lecture_opt.problems import Loop, Task, as_loop, bound
 from lecture_opt.problems.loop import sample_batch
 from lecture_opt.problems.tracing import training
 from lecture_opt.training import zero1
+from lecture_opt.training.sharding import longest_cut
 
 AXIS = "devices"
 
@@ -39,8 +40,9 @@ def step(
         count: How many devices.
 
     Raises:
-        ValueError: The device is unknown.
-        ModuleNotFoundError: JAX's plugin for CUDA is not installed.
+        ValueError: The device is unknown, or a machine doesn't hold so many.
+        ModuleNotFoundError: JAX's compiler for it is not installed.
+        MemoryError: The compiler refuses the program because it doesn't fit, as a TPU's does.
     """
     mesh = Mesh(np.array(plugin.topology(device, count)), (AXIS,))
     whole = NamedSharding(mesh, PartitionSpec())
@@ -48,14 +50,13 @@ def step(
         optimizer = zero1(optimizer, mesh)
     shapes = placed(params, whole)
     state = placed(jax.eval_shape(optimizer.init, shapes), whole)
-    if count > 1:  # the state lies as a step leaves it
-        traced = jax.jit(measure.step(optimizer)).trace(shapes, state, shapes)
-        state = jax.tree.map(
-            lambda leaf, at: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=at),
-            state,
-            traced.lower().compile().output_shardings[1],
-        )
+    if count > 1:
+        state = jax.tree.map(_at, state, jax.tree.map(lambda leaf: longest_cut(leaf, mesh), state))
     compiled = compile_step(measure.step(optimizer), shapes, state, shapes)
+    lies = jax.tree.map(_at, state, compiled.output_shardings[1])
+    if lies != state:  # the state lies as a step leaves it
+        state = lies
+        compiled = compile_step(measure.step(optimizer), shapes, state, shapes)
     paths = [jax.tree_util.keystr(path) for path, _ in jax.tree.leaves_with_path(params)]
     held = sum(map(shard_bytes, jax.tree.leaves(state)))
     own = tree_bytes(params)
@@ -70,7 +71,8 @@ def loop(
 
     Raises:
         ValueError: The device is unknown, or the problem makes no sense.
-        ModuleNotFoundError: JAX's plugin for CUDA is not installed.
+        ModuleNotFoundError: JAX's compiler for it is not installed.
+        MemoryError: The compiler refuses the program because it doesn't fit, as a TPU's does.
     """
     one = as_loop(problem)
     whole = NamedSharding(Mesh(np.array(plugin.topology(device)), (AXIS,)), PartitionSpec())
@@ -86,7 +88,12 @@ def loop(
 def compile_step(function: Any, *given: PyTree, donate: Sequence[int] = (0, 1)) -> Any:
     """The compiled program of a function, its arguments kept in their places."""
     jitted = jax.jit(function, donate_argnums=tuple(donate), keep_unused=True)
-    return jitted.trace(*given).lower().compile()
+    try:
+        return jitted.trace(*given).lower().compile()
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        raise MemoryError(str(error).splitlines()[0]) from error
 
 
 def priced(
@@ -125,25 +132,30 @@ def predicted(
     arrays: int,
     device: devices.Device,
 ) -> Seconds:
-    """Bytes over bandwidth, plus launches, plus what the host does for each array."""
+    """Bytes over bandwidth, plus launches, plus what the host does for each array.
+
+    Nothing was measured on a TPU, so there the last two are left out.
+    """
+    launches = sum(one.times for one in kernels) + sum(one.times for one in collectives)
     return Seconds(
         bytes=sum(
             kernel.times
             * max((kernel.read + kernel.written) / device.bandwidth, kernel.flops / device.tensor)
             for kernel in kernels
         ),
-        launches=LAUNCH
-        * (sum(one.times for one in kernels) + sum(one.times for one in collectives)),
+        launches=None if device.is_tpu else LAUNCH * launches,
         links=sum(one.times * one.bytes for one in collectives) / device.link,
-        host=ARRAY * arrays,
+        host=None if device.is_tpu else ARRAY * arrays,
     )
 
 
 def placed(tree: PyTree, sharding: NamedSharding) -> PyTree:
     """The shapes of a tree's arrays, all lying so."""
-    return jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), tree
-    )
+    return jax.tree.map(lambda leaf: _at(leaf, sharding), tree)
+
+
+def _at(leaf: jax.ShapeDtypeStruct, sharding: Any) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
 
 
 def shard_bytes(leaf: jax.ShapeDtypeStruct) -> int:

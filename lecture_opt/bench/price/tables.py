@@ -28,17 +28,26 @@ COLUMNS = (
 def prices(priced: Priced) -> Table:
     """One row for each optimizer, in the order in which they were given."""
     where = priced.device if priced.devices == 1 else f"each of {priced.devices} {priced.device}"
-    shown = [i for i, name in enumerate(COLUMNS) if name != "sent" or priced.devices > 1]
+    on_tpu = any(price.seconds.host is None for price in priced.prices)
+    hidden = {"sent"} if priced.devices == 1 else set()
+    hidden |= {COLUMNS[-1]} if on_tpu else set()
+    shown = [i for i, name in enumerate(COLUMNS) if name not in hidden]
     title = f"{priced.what}: {priced.text}; predicted for {where}"
     table = headed(title, (COLUMNS[i] for i in shown))
     for price in priced.prices:
         row = texts(price)
         table.add_row(price.name, *(row[i] for i in shown))
+    beside = (
+        ", and nothing for starting a kernel or for the host. Arrays count as filled up to whole "
+        "tiles."
+        if on_tpu
+        else f", {duration(LAUNCH)} for a launch and, from Python, {duration(ARRAY)} for an array "
+        "that goes in or out."
+    )
     table.caption = (
         "x least: bytes read and written over those that a step must read and write. Predicted: "
-        "bytes over the published bandwidth (or products over the published rate), "
-        f"{duration(LAUNCH)} for a launch and, from Python, {duration(ARRAY)} for an array that "
-        f"goes in or out. {accuracy.sentence()}"
+        "bytes over the published bandwidth (or products over the published rate)"
+        f"{beside} {accuracy.sentence(on_tpu=on_tpu)}"
     )
     return table
 
@@ -64,7 +73,7 @@ def sentences(priced: Priced) -> Iterator[str]:
     """What makes each step slow, the largest groups of its kernels, and what shares a kernel."""
     for price in priced.prices:
         yield f"{priced.what}: {price.name}: {slow(price)}"
-        yield f"  kernels: {groups(price)}"
+        yield f"  {'kernels and copies' if price.copies else 'kernels'}: {groups(price)}"
         for kernel, leaves in list(price.shared.items())[:3]:
             yield f"  one kernel ({kernel}) serves {len(leaves)} leaves: {', '.join(leaves[:4])}"
 
@@ -85,7 +94,9 @@ def fitting(fits: Sequence[Fit], device: Device, what: str, unit: str) -> Table:
 def slow(price: Price) -> str:
     """What a step waits for, in words."""
     seconds, moved = price.seconds, price.read + price.written
-    launches = f"{price.launches:,} launches for {size(moved)}"
+    on_tpu = seconds.launches is None
+    copies = f" and {price.copies:,} copies beside them" if price.copies else ""
+    launches = f"{price.launches:,} {'kernels' if on_tpu else 'launches'}{copies} for {size(moved)}"
     over = "" if price.moved is None else _over(moved, price.moved)
     sent, links = "", ""
     if price.collectives:
@@ -93,6 +104,8 @@ def slow(price: Price) -> str:
         listed = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
         sent = f"; {listed} of {size(price.sent)} in all"
         links = f", {duration(seconds.links)} of exchange"
+    if on_tpu:
+        return f"{launches}{over}{sent}. Predicted: {duration(seconds.bytes)} of bytes{links}."
     return (
         f"{launches}{over}{sent}. Predicted: {duration(seconds.launches)} of launches for "
         f"{duration(seconds.bytes)} of bytes{links}; from Python {duration(seconds.host)} more, in "

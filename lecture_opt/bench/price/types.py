@@ -20,6 +20,7 @@ class Kernel(NamedTuple):
         flops: Operations of its matrix products and convolutions.
         times: Launches per run of the program; more than one in a loop.
         arguments: Which arguments of the program it reads, by their place.
+        aside: Whether it is a copy that goes on while kernels run, as a TPU's do.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Kernel(NamedTuple):
     flops: int
     times: int
     arguments: tuple[int, ...]
+    aside: bool = False
 
 
 class Collective(NamedTuple):
@@ -43,25 +45,25 @@ class Seconds(NamedTuple):
 
     Attributes:
         bytes: Reading and writing memory, or the matrix products where these take longer.
-        launches: Of the kernels.
+        launches: Of the kernels; `None` on a TPU, where what one takes is not known.
         links: Exchanging among devices.
-        host: Handing the arrays over; a step inside a compiled loop is spared it.
+        host: Handing the arrays over; a step inside a compiled loop is spared it. `None` on a TPU.
     """
 
     bytes: float
-    launches: float
+    launches: float | None
     links: float
-    host: float
+    host: float | None
 
     @property
     def device(self) -> float:
         """A step in a compiled loop, as `fit` runs it."""
-        return self.bytes + self.launches + self.links
+        return self.bytes + (self.launches or 0.0) + self.links
 
     @property
-    def total(self) -> float:
-        """A step that is called from Python."""
-        return self.device + self.host
+    def total(self) -> float | None:
+        """A step that is called from Python; `None` on a TPU."""
+        return None if self.host is None else self.device + self.host
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,12 @@ class Price:
     @property
     def launches(self) -> int:
         """How often a kernel starts in a step."""
-        return sum(kernel.times for kernel in self.kernels)
+        return sum(kernel.times for kernel in self.kernels if not kernel.aside)
+
+    @property
+    def copies(self) -> int:
+        """How many copies go on beside the kernels in a step."""
+        return sum(kernel.times for kernel in self.kernels if kernel.aside)
 
     @property
     def read(self) -> int:
