@@ -217,7 +217,7 @@ def test_the_command_prints_and_writes_the_same(tmp_path, capsys, monkeypatch):
 
 @needs_libtpu
 def test_the_command_is_quiet_and_says_what_holds_on_a_tpu(tmp_path):
-    command = [sys.executable, "-m", "lecture_opt", "bench", "--device", "v5e", "--devices", "4"]
+    command = [sys.executable, "-m", "lecture_opt", "bench", "--device", "v5e"]
     command += ["--tree", "leaves-400", "--quick", "--output", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stderr.strip() == ""
