@@ -125,3 +125,19 @@ def bandwidth(size: int, *, rounds: int = 10) -> float:
         array, took = seconds(change, array)
         times.append(took)
     return CHANGES * 2 * 4 * count / min(times[1:])
+
+
+def matrix_rate(*, size: int = 1024, rounds: int = 5) -> float:
+    """Floating-point operations per second of a float32 product of two square matrices."""
+    product = jax.jit(jnp.matmul)
+    matrix = jnp.ones((size, size), jnp.float32)
+    times = [seconds(product, matrix, matrix)[1] for _ in range(rounds + 1)]
+    return 2 * size**3 / min(times[1:])
+
+
+def operations(compiled: jax.stages.Compiled) -> float | None:
+    """Floating-point operations of a program; `None` where XLA doesn't know how often they run."""
+    costs = compiled.cost_analysis()
+    if not isinstance(costs, dict) or " while(" in (compiled.as_text() or ""):
+        return None
+    return costs.get("flops")

@@ -27,14 +27,14 @@ def shares(
 ) -> list[Share]:
     """Times the problem's training step with each optimizer and without one, in turns."""
     loop = as_loop(problem)
-    without = _step(loop, optax.identity())
-    steps = [_step(loop, optimizer) for optimizer in optimizers.values()]
+    without, operations = _step(loop, optax.identity())
+    steps = [_step(loop, optimizer)[0] for optimizer in optimizers.values()]
     taken: list[list[float]] = [[] for _ in (without, *steps)]
     rng = np.random.default_rng(0)
     for _ in range(rounds):
         for i in rng.permutation(len(taken)):
             taken[i].append(measure.seconds((without, *steps)[i])[1])
-    base = statistics.median_interval(taken[0])
+    base, rate = statistics.median_interval(taken[0]), measure.matrix_rate()
     return [
         Share(
             loop.name,
@@ -42,6 +42,8 @@ def shares(
             statistics.median_interval(seconds),
             base,
             as_share(statistics.ratio_interval(taken[0], seconds)),
+            operations,
+            rate,
         )
         for name, seconds in zip(optimizers, taken[1:], strict=True)
     ]
@@ -53,20 +55,22 @@ def as_share(ratio: Estimate) -> Estimate:
     return Estimate(max(1 - ratio.value, 0.0), max(low, 0.0), max(high, 0.0))
 
 
-def _step(loop: Loop, optimizer: optax.GradientTransformation) -> Callable[[], None]:
-    """A compiled training step, which goes on from where the last one ended."""
+def _step(
+    loop: Loop, optimizer: optax.GradientTransformation
+) -> tuple[Callable[[], None], float | None]:
+    """A compiled training step, which goes on from where the last one ended; its operations."""
     batch = jax.device_put(next(batches(loop, 0)))
     trained = training(loop, optimizer, batch)
-    jitted = jax.jit(trained.step, donate_argnums=0)
     key = step_key(start_key(0), 0)
     held = jax.tree.map(jax.numpy.copy, trained.start(start_key(0)))
+    compiled = jax.jit(trained.step, donate_argnums=0).lower(held, batch, key).compile()
 
     def step() -> None:
         nonlocal held
-        held, _ = jax.block_until_ready(jitted(held, batch, key))
+        held, _ = jax.block_until_ready(compiled(held, batch, key))
 
     step()
-    return step
+    return step, measure.operations(compiled)
 
 
 def table(found: Sequence[Share]) -> Table:
@@ -76,5 +80,16 @@ def table(found: Sequence[Share]) -> Table:
     for one in found:
         share = f"{one.share.value:.0%} ({one.share.low:.0%} to {one.share.high:.0%})"
         shown.add_row(one.optimizer, duration(one.step.value), duration(one.without.value), share)
-    shown.caption = "without: loss and gradients, which are added to the params as they are"
+    first, caption = (
+        found[0],
+        "without: loss and gradients, which are added to the params as they are",
+    )
+    if first.operations:
+        reached = first.operations / first.without.value / first.matrix_rate
+        caption += (
+            f"; its {first.operations / 1e6:.3g} million operations go at {reached:.1%} of this "
+            f"device's rate for large products of matrices, {first.matrix_rate / 1e9:.3g} billion "
+            "a second"
+        )
+    shown.caption = caption
     return shown

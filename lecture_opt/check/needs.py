@@ -38,7 +38,7 @@ NUMBERS = Need(lambda subject: bool(subject.floats), "needs a constructor with n
 
 
 def installed(module: str, extra: str) -> Need:
-    """That a module can be imported; `extra` is what to install."""
+    """The need of a module that can be imported; `extra` is what to install."""
     return Need(lambda _: find_spec(module) is not None, f"needs {module}: pip install {extra}")
 
 

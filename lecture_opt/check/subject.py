@@ -63,9 +63,7 @@ class Subject:
         if not self.needs_loss:
             return self.optimizer.update(grads, state, params)
         loss = quadratic(grads, params) if loss is None else loss
-        return self.optimizer.update(
-            grads, state, params, value=loss(params), grad=grads, value_fn=loss
-        )
+        return update_with(loss, self.optimizer, grads, state, params)
 
     @once
     def needs_loss(self) -> bool:
@@ -79,9 +77,8 @@ class Subject:
         else:
             return False
         loss = quadratic(grads, params)
-        extra = {"value": loss(params), "grad": grads, "value_fn": loss}
         try:
-            self.optimizer.update(grads, self.init(params), params, **extra)
+            update_with(loss, self.optimizer, grads, self.init(params), params)
         except Exception:  # it asks for something else
             return False
         return True
@@ -174,6 +171,17 @@ class Subject:
 def asks_for_more(said: str) -> bool:
     """Whether an error speaks of an argument that `update` was not given."""
     return ("missing" in said and "argument" in said) or "must be provided" in said
+
+
+def update_with(
+    loss: Callable[[Tree], Any], optimizer: Any, grads: Tree, state: Tree, params: Tree
+) -> Any:
+    """An update that is given what it takes of the loss, under the names that optax has for it."""
+    extra = {"value": loss(params), "grad": grads, "value_fn": loss, "obj_fn": loss}
+    takes = inspect.signature(optimizer.update).parameters
+    if not any(each.kind is each.VAR_KEYWORD for each in takes.values()):
+        extra = {name: value for name, value in extra.items() if name in takes}
+    return optimizer.update(grads, state, params, **extra)
 
 
 def quadratic(grads: Tree, params: Tree) -> Callable[[Tree], Any]:

@@ -1,6 +1,5 @@
 """The inspection of an optimizer on a model's parameters."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -9,14 +8,11 @@ import jax
 import jax.numpy as jnp
 
 from lecture_opt import files
-from lecture_opt.check.subject import Subject
 from lecture_opt.environment import environment
-from lecture_opt.inspect import findings, judging, parts, states, trees
+from lecture_opt.inspect import findings, judging, parts, probing, states, trees
 from lecture_opt.inspect.findings import Finding
 from lecture_opt.inspect.leaf import Leaf
 from lecture_opt.inspect.measured import measured
-
-MASKED_DECAY = re.compile(r"MaskedState\], \[CustomNode\(namedtuple\[EmptyState")
 
 
 @dataclass(frozen=True)
@@ -125,10 +121,9 @@ def run(
     if steps < 1:
         raise ValueError(f"inspect: steps={steps}; wanted 1 at least")
     with environment():
-        asked = Subject("the optimizer", optimizer)  # which gives the loss to one that needs it
         small = trees.to_probe(optimizer, params, "float64", full=full)
-        leaves = measured(asked, small, places, steps)
-        dtypes = update_dtypes(asked, params)
+        leaves = measured(optimizer, small, places, steps)
+        dtypes = update_dtypes(optimizer, params)
         pieces = states.pieces(optimizer, params, small, places, state)
         trained = [
             replace(leaf, update_dtype=dtype, state=some, sharding=states.cut(real))
@@ -158,7 +153,7 @@ def update_dtypes(optimizer: Any, params: Any) -> list[str]:
     shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), params)
 
     def update(grads: Any) -> Any:
-        return optimizer.update(grads, optimizer.init(grads), grads)[0]
+        return probing.updated(optimizer, grads, optimizer.init(grads), grads)[0]
 
     return [str(leaf.dtype) for leaf in jax.tree.leaves(jax.eval_shape(update, shapes))]
 
@@ -192,9 +187,7 @@ def real_state(optimizer: Any, small: Any) -> Any:
 
 
 def asks_in_vain(optimizer: Any, params: Any) -> bool:
-    """Whether a masked optimizer asks for params."""
-    state = jax.eval_shape(optimizer.init, params)
-    masked = MASKED_DECAY.search(str(jax.tree.structure(state))) is not None
+    """Whether an optimizer asks for params, and then does not look at any of them."""
 
     def update(grads: Any) -> Any:
         return optimizer.update(grads, optimizer.init(grads))[0]
@@ -202,5 +195,17 @@ def asks_in_vain(optimizer: Any, params: Any) -> bool:
     try:
         jax.eval_shape(update, params)
     except Exception as error:  # what it says is the answer
-        return masked and "param" in str(error).lower()
+        return "param" in str(error).lower() and not looks_at(optimizer, params)
     return False
+
+
+def looks_at(optimizer: Any, params: Any) -> bool:
+    """Whether an operation of an update takes some of the params."""
+    shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), params)
+    state = jax.eval_shape(optimizer.init, shapes)
+    traced = jax.make_jaxpr(lambda p, g, s: probing.updated(optimizer, g, s, p))(
+        shapes, shapes, state
+    ).jaxpr
+    own = {id(variable) for variable in traced.invars[: len(jax.tree.leaves(shapes))]}
+    used = [variable for step in traced.eqns for variable in step.invars] + traced.outvars
+    return any(id(variable) in own for variable in used)

@@ -64,7 +64,7 @@ def is_oddly_still(leaf: Leaf, still: Sequence[Leaf], moving: Sequence[Leaf]) ->
         alike = [other for other in still if of_kind(other) == of_kind(leaf)]
         if len(alike) < sum(of_kind(other) == of_kind(leaf) for other in moving):
             return True
-        return not any(other.role == leaf.role for other in moving) and len(still) == 1 and few
+        return len(still) == 1 and few
     stem = natural(layer(leaf))[0]
     siblings = {natural(layer(other)) for other in moving if natural(layer(other))[0] == stem}
     if siblings:
@@ -127,22 +127,41 @@ def far(kin: Sequence[Leaf]) -> Iterator[Finding]:
     middle = float(np.median([leaf.peak for leaf in kin]))
     edge = FAR * (1 - 1e-3)
     some = [leaf for leaf in kin if not middle / edge < leaf.peak < middle * edge]
-    sizes = {role: {f"{x.peak:.3g}" for x in kin if x.role in role} for role in (VECTORS, TABLES)}
     kernels = {f"{leaf.peak:.3g}" for leaf in kin if leaf.role not in VECTORS}
     cause = "a rate multiplied twice, or one for each layer that misses a layer"
-    if len(sizes[VECTORS]) == len(kernels) == 1:
-        times = float(min(sizes[VECTORS])) / float(min(kernels))
-        if not 1 / edge < times < edge:
-            vectors = [leaf for leaf in kin if leaf.role in VECTORS]
-            text = f"{named(vectors)}: the rate is {times:.3g} times that of the kernels"
-            yield Finding(text, cause, paths(vectors), 7)
+    if vectors := apart_from(kernels, kin, edge):
+        times = vectors[0].peak / float(min(kernels))
+        text = f"{named(vectors)}: the rate is {times:.3g} times that of the kernels"
+        yield Finding(text, cause, paths(vectors), 7)
     elif some and len(some) <= len(kin) / 3:
         text = f"{named(some)}: the rate is {some[0].peak / middle:.3g} times that of the others"
         others = {layer(leaf) for leaf in kin if leaf not in some}
         whole = all(leaf.role in TABLES or "head" in leaf.path for leaf in some)
         apart = whole and not {layer(leaf) for leaf in some} & others
-        serious = len({leaf.peak for leaf in kin}) < 4 and not apart  # many rates are meant
-        yield Finding(text, cause, paths(some), 7, serious=serious)
+        many = len({leaf.peak for leaf in kin}) >= 4  # then they are meant
+        slow = some[0].peak < middle and len(some) > 1 and is_one_kind(some, kin)  # as routers are
+        yield Finding(text, cause, paths(some), 7, serious=not (apart or many or slow))
+
+
+def apart_from(kernels: set[str], kin: Sequence[Leaf], edge: float) -> list[Leaf]:
+    """All biases, all norms or both, where they have one rate that is far from all kernels'."""
+    if len(kernels) != 1:
+        return []
+    middle = float(min(kernels))
+    far_off: list[Leaf] = []
+    for role in VECTORS:
+        some = [leaf for leaf in kin if leaf.role == role]
+        rates = {f"{leaf.peak:.3g}" for leaf in some}
+        if len(rates) == 1 and not 1 / edge < some[0].peak / middle < edge:
+            far_off += [x for x in some if not far_off or x.peak == far_off[0].peak]
+    return far_off
+
+
+def is_one_kind(some: Sequence[Leaf], kin: Sequence[Leaf]) -> bool:
+    """Whether some leaves are kernels of one name, and all of it."""
+    kinds = {leaf.kind for leaf in some}
+    every = sum(leaf.kind in kinds for leaf in kin)
+    return len(kinds) == 1 and every == len(some) and some[0].role == "kernel"
 
 
 def amount(leaf: Leaf) -> Any:

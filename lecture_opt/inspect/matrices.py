@@ -9,7 +9,8 @@ import numpy as np
 from lecture_opt.inspect import probing
 from lecture_opt.inspect.probing import COPIES, Probe
 
-FLAT = 0.4  # the smallest singular value over the largest, of an orthogonalised update
+FLAT = 0.4  # a small singular value over the largest, of an orthogonalised update
+ALONG = 0.9  # its cosine with the gradient's nearest orthogonal matrix
 
 
 class Matrix(NamedTuple):
@@ -30,8 +31,7 @@ class Matrix(NamedTuple):
 
 def matrices(asked: Probe, micro: int) -> dict[int, Matrix]:
     """The leaves whose updates have singular values all alike, or that are divided by factors."""
-    rng = np.random.default_rng(16)
-    one = [uneven(rng, shape.shape) for shape in asked.shapes]
+    one = [uneven(shape.shape) for shape in asked.shapes]
     grads = [np.tile(leaf, (COPIES, *[1] * leaf.ndim)).astype(leaf.dtype) for leaf in one]
     updates = probing.whole_updates(asked, grads, probing.full(asked, np.zeros(COPIES)), 6 * micro)
     found = {}
@@ -44,14 +44,28 @@ def matrices(asked: Probe, micro: int) -> dict[int, Matrix]:
 
 def orthogonalised(update: Any, gradient: Any) -> Matrix | None:
     """The axes over which an update is orthogonal and its gradient is not."""
-    best, found = FLAT, None
+    best, found = ALONG, None
     for rows, columns in splits(gradient.ndim):
         values = singular_values(update, rows, columns)
-        flat, before = flatness(values), flatness(singular_values(gradient, rows, columns))
-        if flat > max(best, 1.5 * before):
+        flat = flatness(values)
+        if flat < FLAT or flat < 1.5 * flatness(singular_values(gradient, rows, columns)):
+            continue
+        along = alignment(update, gradient, rows, columns)
+        if along > best:
             words = f"orthogonalised(rows={[*rows]}, columns={[*columns]})"
-            best, found = flat, Matrix(words, rows, columns, float(values.max()))
+            best, found = along, Matrix(words, rows, columns, float(values.max()))
     return found
+
+
+def alignment(update: Any, gradient: Any, rows: tuple[int, ...], columns: tuple[int, ...]) -> float:
+    """The cosine of an update's angle to the nearest orthogonal matrices of its gradient.
+
+    A rule of single elements can make singular values alike too, but along other vectors.
+    """
+    left, _, right = np.linalg.svd(as_matrices(gradient, rows, columns), full_matrices=False)
+    update = as_matrices(update, rows, columns)
+    length = np.linalg.norm(update) * np.linalg.norm(left @ right)
+    return float(abs(np.sum(update * (left @ right))) / length) if length else 0.0
 
 
 def splits(axes: int) -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:
@@ -67,18 +81,29 @@ def splits(axes: int) -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:
 
 def singular_values(array: Any, rows: tuple[int, ...], columns: tuple[int, ...]) -> Any:
     """Those of each matrix of a batch: (batch, the shorter side)."""
+    if not np.all(np.isfinite(array)) or not array.size:
+        return np.zeros((1, 1))
+    some = as_matrices(array, rows, columns)
+    short = some if some.shape[1] <= some.shape[2] else some.swapaxes(1, 2)
+    squares = np.linalg.eigvalsh(short @ short.swapaxes(1, 2))[:, ::-1]  # quicker than an SVD
+    return np.sqrt(np.maximum(squares, 0.0))
+
+
+def as_matrices(array: Any, rows: tuple[int, ...], columns: tuple[int, ...]) -> Any:
+    """An array as a batch of matrices: (batch, rows, columns)."""
     batch = tuple(i for i in range(array.ndim) if i not in rows + columns)
     shape = [int(np.prod([array.shape[i] for i in axes])) for axes in (batch, rows, columns)]
-    if not np.all(np.isfinite(array)) or 0 in shape:
-        return np.zeros((1, 1))
-    return np.linalg.svd(array.transpose(batch + rows + columns).reshape(shape), compute_uv=False)
+    return array.transpose(batch + rows + columns).reshape(shape)
 
 
 def flatness(values: Any) -> float:
-    """The smallest singular value over the largest, of the matrix where it is least."""
+    """A small singular value over the largest, of the matrix where it is least.
+
+    A tenth of the values may be smaller: few steps of Newton-Schulz don't reach the smallest.
+    """
     if values.shape[1] < 2 or not np.all(values[:, 0]):
         return 0.0
-    return float(np.min(values[:, -1] / values[:, 0]))
+    return float(np.min(np.quantile(values, 0.1, axis=1) / values[:, 0]))
 
 
 def factored(update: Any, gradient: Any) -> Matrix | None:
@@ -96,10 +121,18 @@ def factored(update: Any, gradient: Any) -> Matrix | None:
     return None
 
 
-def uneven(rng: np.random.Generator, shape: tuple[int, ...]) -> Any:
-    """A random array, as a matrix with singular values from 1 to 0.1."""
-    array = rng.normal(size=shape)
+def uneven(shape: tuple[int, ...]) -> Any:
+    """An array whose singular values are uneven, whichever axes are taken for rows.
+
+    It is the same for leaves of one shape, so that their steps can be compared. A matrix has
+    values from 1 to 0.1; an array of more axes becomes smaller along each of them.
+    """
+    array = np.random.default_rng(16).normal(size=shape)
     if array.ndim < 2 or array.size == 0:
         return array
-    left, values, right = np.linalg.svd(array.reshape(shape[0], -1), full_matrices=False)
-    return (left * np.geomspace(1.0, 0.1, len(values)) @ right).reshape(shape)
+    if array.ndim == 2:
+        left, values, right = np.linalg.svd(array, full_matrices=False)
+        return left * np.geomspace(1.0, 0.1, len(values)) @ right
+    for size, axis in zip(shape, np.ogrid[tuple(map(slice, shape))], strict=True):
+        array = array * 0.3 ** (axis / max(size - 1, 1))
+    return array

@@ -124,7 +124,8 @@ def decay(identity: Identity | None, grads: Any, still: Any, moved: Any) -> Deca
         through = through_the_moment(identity, per_step)
         if through is not None:
             return Decay("coupled", through)
-        return Decay("decoupled", short(per_step.mean()), scheduled=False)
+        steady = np.ptp(per_step) < 1e-3 * np.abs(per_step).max()
+        return Decay("decoupled", short(per_step.mean()), scheduled=not steady)
     amount = rules.coupled(identity.rule, grads, moved) if identity is not None else None
     return Decay("unknown") if amount is None else Decay("coupled", amount)
 
@@ -176,9 +177,11 @@ def courses(asked: Probe, motions: list[Motion], steps: int, micro: int) -> list
     computed: dict[Any, Any] = {}
     found = []
     for motion, seen in zip(motions, answers, strict=True):
-        seen = np.nan_to_num(seen[micro - 1 :: micro, :, :1])
+        seen = seen[micro - 1 :: micro, :, :1]
+        alone = bool(np.all(np.isfinite(seen[:, PULLED])))  # some rules divide by the gradient
+        seen = np.nan_to_num(seen)
         moved, rest = seen[:, MOVED] - seen[:, REST], seen[:, REST]
-        pulls = -(seen[:, PULLED] - rest)[:, 0]
+        pulls = -(seen[:, PULLED] - rest if alone else seen[:, BOTH] - seen[:, MOVED])[:, 0]
         noise = float(np.std(rest)) if "noise" in motion.text else 0.0
         if motion.identity is None:
             found.append(Course(-moved[:, 0], pulls, noise))

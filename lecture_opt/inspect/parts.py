@@ -1,5 +1,6 @@
 """What is looked for in clipping, dtypes, matrices, devices and schedules."""
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -16,6 +17,8 @@ from lecture_opt.inspect.findings import (
     verb,
 )
 from lecture_opt.inspect.leaf import Leaf
+
+AXIS = re.compile(r"\d+")
 
 
 def clipping(leaves: Sequence[Leaf]) -> Iterator[Finding]:
@@ -86,6 +89,28 @@ def tables(leaves: Sequence[Leaf]) -> Iterator[Finding]:
     if stacked:
         text = f"{named(stacked)} {verb(stacked, 'is', 'are')} orthogonalised, layers as rows"
         yield Finding(text, "vectors that are stacked over layers", paths(stacked), 8)
+    over = layered(leaves)
+    mixed = [x for x in some if x.path in over and x not in stacked and "0" in AXIS.findall(x.rule)]
+    if mixed:
+        text = f"{named(mixed)}: {mixed[0].rule}, where axis 0 is {mixed[0].shape[0]} layers"
+        yield Finding(text, "a reshape that takes the first axis for inputs", paths(mixed), 8)
+
+
+def layered(leaves: Sequence[Leaf]) -> set[str]:
+    """The paths of leaves whose first axis is layers, as a scan over them has it.
+
+    So it is where all below one key have the same first axis, biases and norms too.
+    """
+    found: set[str] = set()
+    for depth in range(1, 4):
+        parts: dict[str, list[Leaf]] = {}
+        for leaf in leaves:
+            parts.setdefault("/".join(leaf.path.split("/")[:depth]), []).append(leaf)
+        for some in parts.values():
+            vectors = [x for x in some if x.role in ("bias", "norm") and len(x.shape) > 1]
+            if len(some) > 2 and vectors and len({leaf.shape[:1] for leaf in some}) == 1:
+                found |= set(paths(some))
+    return found
 
 
 def transposed(leaves: Sequence[Leaf]) -> Iterator[Finding]:
@@ -94,7 +119,7 @@ def transposed(leaves: Sequence[Leaf]) -> Iterator[Finding]:
     Muon's factor max(1, outputs / inputs)^0.5 tells which axis was taken for the outputs: kernels
     with more outputs than inputs go further than square ones, those with fewer do not.
     """
-    biases = {leaf.path.rpartition("/")[0]: leaf.shape for leaf in leaves if len(leaf.shape) == 1}
+    biases = biases_of(leaves)
     some = [
         leaf for leaf in leaves
         if leaf.rule.startswith("orthogonalised") and len(leaf.shape) == 2 and leaf.peak
@@ -114,6 +139,19 @@ def transposed(leaves: Sequence[Leaf]) -> Iterator[Finding]:
         text = f"{named(wrong)} ({sizes}) {verb(wrong, 'is', 'are')} scaled as the transpose"
         cause = "a rule for kernels (outputs, inputs) on kernels (inputs, outputs), or reversed"
         yield Finding(text, cause, paths(wrong), 7)
+
+
+def biases_of(leaves: Sequence[Leaf]) -> dict[str, Any]:
+    """The shape of the bias beside each matrix that is alone with it, by their common path."""
+    parts: dict[str, list[Leaf]] = {}
+    for leaf in leaves:
+        parts.setdefault(leaf.path.rpartition("/")[0], []).append(leaf)
+    pairs = {path: sorted(some, key=lambda leaf: len(leaf.shape)) for path, some in parts.items()}
+    return {
+        path: some[0].shape
+        for path, some in pairs.items()
+        if path and [len(leaf.shape) for leaf in some] == [1, 2] and some[0].role == "bias"
+    }
 
 
 def outputs_per_input(leaf: Leaf, biases: dict[str, Any]) -> float:

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lecture_opt.check.subject import asks_for_more, quadratic, update_with
 from lecture_opt.environment import environment, fast_jit
 from lecture_opt.inspect import trees
 
@@ -28,8 +29,8 @@ class Probe(NamedTuple):
         shapes: The leaves.
         shardings: How copies of each leaf are cut, `None` on one device.
         init: From the leaves of the params to the state.
-        step: From grads, state and params to the first elements of all updates, the updates
-            themselves, and the state.
+        step: From grads, state, params and a factor of the loss to the first elements of all
+            updates, the updates themselves, and the state.
         random: Whether the state holds a PRNG key.
     """
 
@@ -44,10 +45,9 @@ def probe(optimizer: Any, tree: Any) -> Probe:
     """Compile the optimizer for a tree of shapes."""
     leaves, structure = jax.tree.flatten(tree)
 
-    def step(grads: Any, state: Any, params: Any) -> Any:
-        updates, state = optimizer.update(
-            jax.tree.unflatten(structure, grads), state, jax.tree.unflatten(structure, params)
-        )
+    def step(grads: Any, state: Any, params: Any, part: Any) -> Any:
+        grads, params = (jax.tree.unflatten(structure, each) for each in (grads, params))
+        updates, state = updated(optimizer, grads, state, params, part)
         updates = jax.tree.leaves(updates)
         first = [u.ravel()[: count(s)] for u, s in zip(updates, leaves, strict=True)]
         return jnp.concatenate(first), updates, state
@@ -55,9 +55,20 @@ def probe(optimizer: Any, tree: Any) -> Probe:
     def init(params: Any) -> Any:
         return optimizer.init(jax.tree.unflatten(structure, params))
 
-    compiled = fast_jit(jax.vmap(init)), fast_jit(jax.vmap(step))
+    compiled = fast_jit(jax.vmap(init)), fast_jit(jax.vmap(step, (0, 0, 0, None)))
     random = any(map(is_key, jax.tree.leaves(jax.eval_shape(optimizer.init, tree))))
     return Probe(leaves, [of_copies(leaf) for leaf in leaves], *compiled, random)
+
+
+def updated(optimizer: Any, grads: Any, state: Any, params: Any, part: Any = 1.0) -> Any:
+    """An update, with a part of a quadratic loss that has these gradients where it asks for one."""
+    try:
+        return optimizer.update(grads, state, params)
+    except Exception as error:  # only what a missing argument says is of interest
+        if not asks_for_more(str(error)):
+            raise
+    loss = quadratic(grads, params)
+    return update_with(lambda at: part * loss(at), optimizer, grads, state, params)
 
 
 def is_key(leaf: Any) -> bool:
@@ -118,14 +129,19 @@ def answers(asked: Probe, grads: Any, params: list[Any]) -> list[Any]:
         params = placed(asked, params)
         state = asked.init(params)
         last: Any = None
-        for gradient in grads:
+        for t, gradient in enumerate(grads):
             if gradient is not last:  # the same one is sent once
                 last, sent = gradient, placed(asked, gradient)
-            updates, _, state = asked.step(sent, state, params)
+            updates, _, state = asked.step(sent, state, params, falling(t))
             seen.append(updates)
         together = np.stack([np.asarray(update, np.float64) for update in seen])
     ends = np.cumsum([count(shape) for shape in asked.shapes])
     return np.split(together, ends[:-1], axis=2)
+
+
+def falling(t: int) -> float:
+    """The factor of the loss at step t: without progress some rules lower their rate."""
+    return float((1 + t) ** -0.25)
 
 
 def placed(asked: Probe, leaves: list[Any]) -> list[Any]:
@@ -141,8 +157,8 @@ def states(asked: Probe, grads: list[Any], first: float, then: float) -> list[An
     with environment(x64=True):
         state = asked.init(placed(asked, full(asked, np.full(COPIES, first))))
         params, seen = placed(asked, full(asked, np.full(COPIES, then))), [state]
-        for gradient in grads:
-            *_, state = asked.step(placed(asked, gradient), state, params)
+        for t, gradient in enumerate(grads):
+            *_, state = asked.step(placed(asked, gradient), state, params, falling(t))
             seen.append(state)
         return [jax.tree.map(as_array, state) for state in seen]
 
@@ -157,8 +173,8 @@ def whole_updates(asked: Probe, grads: list[Any], params: list[Any], steps: int)
     with environment(x64=True):
         grads, params = placed(asked, grads), placed(asked, params)
         state = asked.init(params)
-        for _ in range(steps):
-            _, updates, state = asked.step(grads, state, params)
+        for t in range(steps):
+            _, updates, state = asked.step(grads, state, params, falling(t))
         return [np.asarray(update, np.float64) for update in updates]
 
 

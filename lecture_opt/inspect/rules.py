@@ -5,7 +5,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lecture_opt.check.diagnosis.calls import call
-from lecture_opt.check.diagnosis.fitting import DECAYS, EQUAL, Responses, error, fit, rounded
+from lecture_opt.check.diagnosis.fitting import (
+    DECAYS,
+    EQUAL,
+    Responses,
+    error,
+    fit,
+    rounded,
+    with_rate,
+)
 from lecture_opt.check.diagnosis.rules import KNOWN, Rule, free, simulate
 
 NEAREST = 6  # rules that are fitted, where all are wrong at their usual hyperparameters
@@ -22,16 +30,17 @@ class Identity(NamedTuple):
         """The call without its learning rate and library, as in `adam(b1=0.9, ...)`."""
         name, _, arguments = call(self.rule).partition("(")
         rest = arguments[:-1].split(", ")[1:]
-        return f"{name.partition('.')[2]}({', '.join(rest)})"
+        return f"{name.removeprefix('optax.').removeprefix('lecture_opt.')}({', '.join(rest)})"
 
 
 def identify(grads: Any, updates: Any) -> Identity | None:
     """The known rule that gives these updates, whatever the rate of each step was."""
     seen = Responses(grads, updates, scheduled=True)
-    usual = sorted((error(rule, seen), index) for index, rule in enumerate(KNOWN))
+    usual = sorted((error(with_rate(rule, seen), seen), index) for index, rule in enumerate(KNOWN))
     if usual[0][0] < EQUAL / 10:
         return with_rates(KNOWN[usual[0][1]], seen)
-    for _, index in usual[:NEAREST]:
+    signs = [each for each in usual[NEAREST:] if KNOWN[each[1]].sign]  # their errors have no slope
+    for _, index in usual[:NEAREST] + signs:
         rule, gap = fit(KNOWN[index], seen)
         plain = rounded(rule, seen)
         if gap < EQUAL and all(

@@ -59,7 +59,7 @@ def sharding_of(leaf: Any) -> Any:
 
 
 VECTORS = {"bias": "bias", "beta": "bias", "b": "bias", "scale": "norm", "gamma": "norm"}
-TABLES = ("embed", "wte", "wpe", "token", "tok", "pos", "codebook", "vocab")
+TABLES = ("embed", "wte", "wpe", "token", "tok", "pos", "codebook", "vocab", "cls")
 HEADS = (
     "head",
     "heads",
@@ -85,7 +85,7 @@ def role_of(place: Place, vocabulary: int = 0) -> str:
     norm = bool(re.search(r"norm|(^|[/_.])(ln|bn|gn|rms)\d*([/_.]|$)", path))
     if last in VECTORS and (rank < 2 or last in ("bias", "scale")):
         return "norm" if norm else VECTORS[last]
-    if rank < 2:
+    if rank < 2 and not (last.startswith(TABLES) and not norm):
         return "norm" if norm else "bias"
     if any(word.startswith(TABLES) for word in words):
         return "embedding"

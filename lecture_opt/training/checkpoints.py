@@ -193,7 +193,7 @@ def _restore_args(like: dict[str, Any]) -> Any:
 
 
 def _check_directory(directory: str) -> None:
-    """That it can be written to and holds only checkpoints, beside what systems put there."""
+    """Raises unless it can be written to and holds only checkpoints, and what systems put there."""
     try:
         os.makedirs(directory, exist_ok=True)
         with tempfile.TemporaryFile(dir=directory):

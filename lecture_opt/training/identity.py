@@ -49,7 +49,7 @@ def facts(
 
 
 def check(where: str, saved: dict[str, Any], wanted: dict[str, Any], accept: Any) -> None:
-    """That the checkpoint is of this run, up to what may differ."""
+    """Raises unless the checkpoint is of this run, up to what may differ."""
     for name in ("start_step", "batch_size", "key", "data", "metrics", "patience"):
         if (saved.get(name) or None) != (wanted[name] or None):
             raise ValueError(

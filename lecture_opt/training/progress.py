@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 
 def check_progress(shown: bool) -> None:
-    """That the bar can be drawn, if it is asked for."""
+    """Raises where the bar is asked for and can't be drawn."""
     try:
         if shown:
             import rich.progress  # noqa: F401

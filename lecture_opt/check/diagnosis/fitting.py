@@ -106,6 +106,8 @@ def fit(rule: Rule, responses: Responses, iterations: int = 25) -> tuple[Rule, f
     rule = with_rate(rule, responses)
     if error(plain := rounded(rule, responses), responses) < 1e-9:
         return plain, error(plain, responses)
+    if rule.sign and rule.along != "gradient":
+        return among_usual(rule, responses)
     names, sign = free(rule), np.sign(rule.numbers.learning_rate) or 1.0
     at = np.array([to_line(name, getattr(rule.numbers, name)) for name in names])
 
@@ -139,6 +141,18 @@ def fit(rule: Rule, responses: Responses, iterations: int = 25) -> tuple[Rule, f
         if gain < 1e-9 or np.max(np.abs(now)) < 1e-12:
             break
     found = rounded(moved(at), responses)
+    return found, error(found, responses)
+
+
+def among_usual(rule: Rule, responses: Responses) -> tuple[Rule, float]:
+    """A rule of signs, which have no slope, with the best decays of those that people write."""
+    names = [name for name in free(rule) if name in DECAYS]
+    usual = 1 - np.array([0.1, 0.05, 0.02, 0.01, 0.03, 0.04, 0.2, 0.15, 0.3, 0.4, 0.5, 5e-3, 1e-3])
+    grid = np.stack(np.meshgrid(*[usual] * len(names), indexing="ij"), -1).reshape(-1, len(names))
+    batch = rule.at(**{name: grid[:, [i]].round(12) for i, name in enumerate(names)})
+    gaps = np.abs(residuals(batch, responses)).mean(axis=(0, 2))
+    best = dict(zip(names, grid[int(gaps.argmin())].round(12).tolist(), strict=True))
+    found = rounded(with_rate(rule.at(**best), responses), responses)
     return found, error(found, responses)
 
 

@@ -214,7 +214,8 @@ def _budget(task: Task, protocol: Protocol) -> Chart:
         metric_axis(task, [one.y for one in found]),
         found,
         caption="The best of so many settings: mean and middle half of the first "
-        f"{protocol.draws - protocol.refined} in random order, then with those around the best.",
+        f"{protocol.draws - protocol.refined} in random order, then with those around the best. "
+        "All settings of an optimizer whose constructor takes no tracer are in random order.",
     )
 
 
@@ -249,7 +250,7 @@ def _differences(task: Task, protocol: Protocol) -> Chart:
         margin=margin,
         caption=f"Mean over seeds, each against {protocol.baseline} with the same seed, and its "
         f"{protocol.level:.0%} interval; right of zero is better"
-        f"{'' if margin is None else f', the shade holds what does not matter ({margin:.2g})'}. "
+        f"{'' if margin is None else ', the shade holds what does not matter'}. "
         "An arrow: beyond the frame.",
     )
 
