@@ -105,13 +105,13 @@ def convex_quadratic(subject: Subject) -> Outcome:
 
 @needs(JITS)
 def ill_conditioned(subject: Subject) -> Outcome:
-    """A quadratic of condition 100 falls to a tenth of its first loss in 600 steps.
+    """A quadratic of condition 100 falls to 3% of its first loss in 600 steps.
 
     Why: real losses are ill-conditioned; plain gradient descent still manages this one.
     Usual cause: moments that forget at once or never, a denominator that only grows.
     """
     start = {"w": probes.params_tree()["kernel"]}
-    return learns(subject, Task(quadratic(100.0), start, 600, 0.1), "Ill-conditioned quadratic")
+    return learns(subject, Task(quadratic(100.0), start, 600, 0.03), "Ill-conditioned quadratic")
 
 
 @needs(JITS)
