@@ -3,7 +3,8 @@
 Prints the time of a training step, with the evaluations and without the compilation: in a loop of
 Python over a jitted step, in the engine (for one run, of as many as it trains at once), and in
 `fit`. They take turns, and the least of several rounds counts. Where other programs use the
-machine, `--cpu` counts the seconds of the processor instead of those of the clock.
+machine, `--cpu` counts the seconds of the processor instead of those of the clock. Behind the
+engine's time stands how near it comes to the rate of a large product of matrices.
 
     python examples/loop_against_engine.py --all
 """
@@ -20,6 +21,7 @@ from jax import lax
 
 import lecture_opt as lo
 from lecture_opt import compare, specs
+from lecture_opt.bench import measure
 from lecture_opt.compare.runs import data, engine, entrants, examine, machine
 from lecture_opt.environment import lenient
 from lecture_opt.problems import TASKS, bound
@@ -95,7 +97,9 @@ def plain(loop):
                 arrays, _ = step(arrays, next(batches), key, number)
         return arrays
 
-    return train, 1
+    shapes = jax.eval_shape(begin, jax.random.key(0))
+    compiled = step.lower(shapes, batch, jax.random.key(0), 0).compile()
+    return train, 1, measure.operations(compiled)
 
 
 def side_by_side(loop):
@@ -131,10 +135,11 @@ def fitted(task, loop):
     return run, 1
 
 
-def report(problem, steps, rounds, clock):
+def report(problem, steps, rounds, clock, rate):
     """Prints one line; says whether a way took longer than the loop."""
     loop = dataclasses.replace(compare.as_loop(problem), steps=steps, evaluations=2)
-    ways = {"loop": plain(loop), "engine": side_by_side(loop)}
+    *alone, operations = plain(loop)
+    ways = {"loop": alone, "engine": side_by_side(loop)}
     if isinstance(problem, compare.Task) and not loops.takes_key(problem.loss):
         ways["fit"] = fitted(problem, loop)
     least = dict.fromkeys(ways, np.inf)
@@ -145,6 +150,8 @@ def report(problem, steps, rounds, clock):
             seconds = (clock() - began) / runs / loop.steps
             least[name] = min(least[name], seconds if turn else np.inf)  # the first compiles
     texts = [f"{name} {1e3 * seconds:.3f}" for name, seconds in least.items()]
+    if operations:
+        texts[1] += f" ({operations / least['engine'] / rate:.0%} of the matrix rate)"
     slower = [name for name, seconds in least.items() if seconds > 1.05 * least["loop"]]
     verdict = f"{' and '.join(slower)} SLOWER" if slower else "none above the loop's, by over 5 %"
     print(f"{loop.name:18} ms a step: {', '.join(texts)}: {verdict}", flush=True)
@@ -164,9 +171,10 @@ def main():
     if args.all:
         names = [*(name for name in TASKS if name not in fetched), *CNNS]
     with lenient():
+        rate = measure.matrix_rate()
         for name in names:
             problem = CNNS[name]() if name in CNNS else compare.load_tasks([name])[0]
-            report(problem, args.steps, args.rounds, clock)
+            report(problem, args.steps, args.rounds, clock, rate)
 
 
 if __name__ == "__main__":

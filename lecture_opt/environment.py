@@ -2,6 +2,8 @@
 
 import contextlib
 import functools
+import importlib.metadata
+import platform
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, cast
@@ -29,6 +31,12 @@ def environment(x64: bool = False) -> Iterator[None]:
     with warnings.catch_warnings(), lenient(), enable_x64(x64):
         warnings.simplefilter("ignore")
         yield
+
+
+def versions(*packages: str) -> dict[str, str]:
+    """The versions of installed packages and of Python: what numbers depend on."""
+    found = {name: importlib.metadata.version(name) for name in packages}
+    return {**found, "python": platform.python_version()}
 
 
 def check_device(caller: str) -> None:

@@ -40,9 +40,7 @@ PAIRS = (
     Pair("lecture:momentum", MOMENTUM, MOMENTUM),
     Pair("lecture:nesterov", NESTEROV, NESTEROV),
     Pair(
-        "lecture:adagrad",
-        "optax:adagrad",
-        "optax:adagrad(initial_accumulator_value=0.0, eps=1e-6)",
+        "lecture:adagrad", "optax:adagrad", "optax:adagrad(initial_accumulator_value=0.0, eps=1e-6)"
     ),
     Pair("lecture:rmsprop", "optax:rmsprop", "optax:rmsprop(decay=0.9, eps=1e-6)"),
     # In float32, where the lecture's b1_decay of 1 - 1e-8 rounds to 1.

@@ -1,4 +1,4 @@
-"""The ground floor of losses, optimizers and rows: dtypes, roots, and integers kept whole.
+"""The ground floor of all rooms: dtypes, roots, bytes, and integers kept whole.
 
 Arithmetic is done in float32 at least: in bfloat16 a decay of 0.999 is 1, in float16 the square
 of 1e-4 is 0, and sums of 16-bit losses overflow or stall.
@@ -35,6 +35,15 @@ def compute_dtype(*dtypes: DTypeLike) -> jnp.dtype[Any]:
     if any(jnp.issubdtype(d, jnp.complexfloating) for d in inexact):
         return jnp.dtype(f"complex{2 * bits}")
     return jnp.dtype(f"float{bits}")
+
+
+def tree_bytes(tree: PyTree) -> int:
+    """Bytes of all arrays of a tree, or of the arrays that its shapes stand for.
+
+    >>> tree_bytes({"a": jnp.ones(3), "b": None})
+    12
+    """
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
 
 
 def smallest_normal(dtype: DTypeLike) -> float:

@@ -1,5 +1,6 @@
 """Settings every test runs under: strict dtype promotion, no rank promotion, fixed keys."""
 
+import gc
 import os
 
 os.environ.setdefault("MPLBACKEND", "Agg")
@@ -19,6 +20,22 @@ hypothesis.settings.register_profile(
     "lecture_opt", deadline=None, derandomize=True, max_examples=50
 )
 hypothesis.settings.load_profile("lecture_opt")
+
+JUDGES = {"bench", "check", "compare", "inspect", "race"}
+
+
+def pytest_collection_modifyitems(config, items):
+    """Coverage is of the core, and would make the judges' tests a sixth longer."""
+    if config.pluginmanager.hasplugin("pytest_cov"):
+        for item in items:
+            if JUDGES & {*item.path.relative_to(config.rootpath).parts[:-1]}:
+                item.add_marker("no_cover")
+
+
+def pytest_collection_finish():
+    """What is imported by now stays, and the collector needn't look at it a thousand times."""
+    gc.freeze()
+    gc.set_threshold(50_000)
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """The composition of modules, and the two passes through it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import jax
@@ -9,8 +9,8 @@ from jax.typing import ArrayLike
 
 from lecture_opt.backprop.costs import softmax_cross_entropy
 from lecture_opt.backprop.modules import Module, Residuals
-from lecture_opt.models import LayerError, Params
-from lecture_opt.models.checks import shapes
+from lecture_opt.models import Params
+from lecture_opt.models.checks import entries
 
 LossAndDelta: TypeAlias = Callable[[jax.Array, Any], tuple[jax.Array, jax.Array]]
 """A cost of `(output, targets)`: the loss, and its delta, the derivative by the output."""
@@ -42,7 +42,7 @@ def chain(*modules: Module) -> Module:
 
     def forward(params: Params, x: ArrayLike) -> tuple[jax.Array, Residuals]:
         y, residuals = jnp.asarray(x), []
-        for module, entry in entries(modules, params):
+        for module, entry in entries("backprop.chain", modules, params):
             y, kept = module.forward(entry, y)
             residuals.append(kept)
         return y, residuals
@@ -84,13 +84,3 @@ def value_and_grad(
     value, delta = loss(y, targets)
     _, grads = module.backward(residuals, delta)
     return value, grads
-
-
-def entries(modules: tuple[Module, ...], params: Params) -> Iterator[tuple[Module, Params]]:
-    """Each module of a chain with its entry of `params`."""
-    if not isinstance(params, list | tuple) or len(params) != len(modules):
-        raise LayerError(
-            f"backprop.chain: params is {shapes(params)}; wanted a list of "
-            f"{len(modules)}, one entry per module"
-        )
-    return zip(modules, params, strict=True)

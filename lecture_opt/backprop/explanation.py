@@ -7,10 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lecture_opt.backprop.compose import LossAndDelta, entries
+from lecture_opt.backprop.compose import LossAndDelta
 from lecture_opt.backprop.costs import softmax_cross_entropy
 from lecture_opt.backprop.modules import Module, neuron
 from lecture_opt.models import Model, Params
+from lecture_opt.models.checks import entries
 from lecture_opt.models.layers import rectifies
 
 
@@ -83,7 +84,7 @@ def _leaves(module: Module, params: Params) -> Iterator[tuple[Module, Params]]:
     if not module.parts:
         yield module, params
         return
-    for part, entry in entries(module.parts, params):
+    for part, entry in entries("backprop.chain", module.parts, params):
         yield from _leaves(part, entry)
 
 

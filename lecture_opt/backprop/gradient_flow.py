@@ -39,7 +39,8 @@ def draw(explanations: Mapping[str, Explanation], figure: "Figure | None" = None
     """
     from matplotlib.figure import Figure
 
-    shown = [key for key in _PANELS if _has_values(explanations, key)]
+    found = explanations.values()
+    shown = [key for key in _PANELS if any(np.any(~np.isnan(getattr(e, key))) for e in found)]
     figure = figure or Figure()
     figure.set_size_inches(3.4 * len(shown), 3.4)
     figure.set_layout_engine("constrained")
@@ -60,7 +61,3 @@ def draw(explanations: Mapping[str, Explanation], figure: "Figure | None" = None
         *axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(explanations)
     )
     return figure
-
-
-def _has_values(explanations: Mapping[str, Explanation], key: str) -> bool:
-    return any(np.any(~np.isnan(getattr(e, key))) for e in explanations.values())

@@ -9,10 +9,10 @@ import jax.numpy as jnp
 import optax
 
 from lecture_opt.bench.types import Bytes
-from lecture_opt.numerics import PyTree
+from lecture_opt.numerics import PyTree, tree_bytes
 
 CHANGES = 5
-"""So many changes of an array follow one another where its bandwidth is measured."""
+"""How many changes of an array follow one another where its bandwidth is measured."""
 
 
 class Subject(NamedTuple):
@@ -92,15 +92,6 @@ def prepare(name: str, optimizer: optax.GradientTransformation, params: PyTree) 
     )
 
 
-def tree_bytes(tree: PyTree) -> int:
-    """Bytes of all arrays of a tree.
-
-    >>> tree_bytes({"a": jnp.ones(3), "b": None})
-    12
-    """
-    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
-
-
 def step_bytes(params: PyTree, state: PyTree, compiled: jax.stages.Compiled) -> Bytes:
     """The bytes of a step, from its arrays and from what the compiler says of the program."""
     own, held = tree_bytes(params), tree_bytes(state)
@@ -134,3 +125,19 @@ def bandwidth(size: int, *, rounds: int = 10) -> float:
         array, took = seconds(change, array)
         times.append(took)
     return CHANGES * 2 * 4 * count / min(times[1:])
+
+
+def matrix_rate(*, size: int = 1024, rounds: int = 5) -> float:
+    """Floating-point operations per second of a float32 product of two square matrices."""
+    product = jax.jit(jnp.matmul)
+    matrix = jnp.ones((size, size), jnp.float32)
+    times = [seconds(product, matrix, matrix)[1] for _ in range(rounds + 1)]
+    return 2 * size**3 / min(times[1:])
+
+
+def operations(compiled: jax.stages.Compiled) -> float | None:
+    """Floating-point operations of a program; `None` where XLA doesn't know how often they run."""
+    costs = compiled.cost_analysis()
+    if not isinstance(costs, dict) or " while(" in (compiled.as_text() or ""):
+        return None
+    return costs.get("flops")

@@ -1,8 +1,6 @@
 """A whole bench: every optimizer on every tree, measured in turn."""
 
 import gc
-import importlib.metadata
-import platform
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -15,8 +13,8 @@ from lecture_opt import equals, files, specs
 from lecture_opt.bench import measure, statistics, torch_side
 from lecture_opt.bench.trees import Tree
 from lecture_opt.bench.types import AGAIN, KINDS, Cell, Results, TreeCosts
-from lecture_opt.environment import check_device
-from lecture_opt.numerics import PyTree
+from lecture_opt.environment import check_device, versions
+from lecture_opt.numerics import PyTree, tree_bytes
 
 FORMAT = 2
 LEARNING_RATE = 1e-3
@@ -90,11 +88,9 @@ def run(
         on_done(f"{tree.name}: measured")
         del params, subjects
         gc.collect()
-    names = ("lecture_opt", "jax", "optax")
-    versions = {name: importlib.metadata.version(name) for name in names}
     return Results(
         format=FORMAT,
-        versions={**versions, "python": platform.python_version()},
+        versions=versions("lecture_opt", "jax", "optax"),
         device=jax.devices()[0].device_kind,
         rounds=rounds,
         trees=tuple(found),
@@ -127,14 +123,11 @@ def _samples(subjects: Sequence[measure.Subject], rounds: int, slow_rounds: int)
 
 
 def summarised(
-    tree: Tree,
-    params: PyTree,
-    subjects: Sequence[measure.Subject],
-    samples: Sequence[Samples],
+    tree: Tree, params: PyTree, subjects: Sequence[measure.Subject], samples: Sequence[Samples]
 ) -> TreeCosts:
     """The tree's medians, intervals and ratios."""
     leaves = jax.tree.leaves(params)
-    held = 2 * measure.tree_bytes(params) + subjects[0].bytes.state
+    held = 2 * tree_bytes(params) + subjects[0].bytes.state
     bandwidth = measure.bandwidth(held)
     cells = []
     for subject, taken in zip(subjects, samples, strict=True):

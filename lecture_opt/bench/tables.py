@@ -1,6 +1,6 @@
 """The bench as tables and sentences for the terminal."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from rich.table import Table
 
@@ -15,12 +15,18 @@ COLUMNS = (
 )
 
 
+def headed(title: str, columns: Iterable[str]) -> Table:
+    """A table without rows: a column of optimizers at the left, then columns of numbers."""
+    table = Table(title=title)
+    table.add_column("optimizer", no_wrap=True)
+    for name in columns:
+        table.add_column(name, justify="right", no_wrap=True)
+    return table
+
+
 def costs(tree: TreeCosts) -> Table:
     """One tree's optimizers in the order they were given."""
-    table = Table(title=f"{tree.tree}: {tree.text} ({tree.parameters:,} parameters)")
-    table.add_column("optimizer", no_wrap=True)
-    for name in COLUMNS:
-        table.add_column(name, justify="right", no_wrap=True)
+    table = headed(f"{tree.tree}: {tree.text} ({tree.parameters:,} parameters)", COLUMNS)
     for cell in tree.cells:
         table.add_row(cell.optimizer, *texts(cell))
     limit = tree.cells[0].bytes.moved / tree.bandwidth

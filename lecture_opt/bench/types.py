@@ -86,6 +86,8 @@ class Share(NamedTuple):
         step: Seconds of a step: loss, gradients, update and its application.
         without: Seconds of the step in which the gradients themselves are the update.
         share: (step - without) / step.
+        operations: Floating-point operations of the step without; `None` where it has loops.
+        matrix_rate: Such operations per second in a large product of matrices on this device.
     """
 
     problem: str
@@ -93,6 +95,8 @@ class Share(NamedTuple):
     step: Estimate
     without: Estimate
     share: Estimate
+    operations: float | None
+    matrix_rate: float
 
 
 @dataclass(frozen=True)

@@ -20,18 +20,6 @@ from lecture_opt.check.report import Report, Result, name_of
 from lecture_opt.check.subject import Subject, from_constructor, make
 
 __all__ = [
-    "FAMILIES",
-    "PROPERTIES",
-    "Outcome",
-    "Report",
-    "Result",
-    "Subject",
-    "against",
-    "as_test",
-    "assert_ok",
-    "evaluate",
-    "from_constructor",
-    "make",
-    "name_of",
-    "run",
-]
+    "FAMILIES", "PROPERTIES", "Outcome", "Report", "Result", "Subject", "against", "as_test",
+    "assert_ok", "evaluate", "from_constructor", "make", "name_of", "run",
+]  # fmt: skip

@@ -10,7 +10,7 @@ from lecture_opt.check.diagnosis import foreign
 from lecture_opt.check.diagnosis.problem import trains_the_loop, updates_mirror_the_params
 from lecture_opt.check.diagnosis.reference import step_by_step
 from lecture_opt.check.needs import RUNS, Property
-from lecture_opt.check.outcome import Outcome, failed, in_words, skipped
+from lecture_opt.check.outcome import Outcome, in_words, raised, skipped
 from lecture_opt.check.properties import PROPERTIES, interface
 from lecture_opt.check.report import Report, Result, family_of, name_of
 from lecture_opt.check.subject import Subject, make
@@ -58,11 +58,7 @@ def evaluate(prop: Property, optimizer: Any) -> Outcome:
         except Exception as error:  # an optimizer that raises breaks the property
             if family_of(prop) in MEASURED:
                 return skipped(f"cannot be measured: {in_words(error)}")
-            return failed(f"It raised {in_words(error)}", raised=in_words(error))
-
-
-def no_progress(name: str, index: int, total: int) -> None:
-    """Show nothing."""
+            return raised("It raised", error)
 
 
 def run(
@@ -73,7 +69,7 @@ def run(
     skip: Skips = (),
     only: Iterable[str] = (),
     name: str = "",
-    progress: Callable[[str, int, int], None] = no_progress,
+    progress: Callable[[str, int, int], None] = lambda *_: None,
 ) -> Report:
     """Put an optimizer through the battery.
 
@@ -117,8 +113,8 @@ def run(
                 return Result.of(prop, skipped(left_out[prop]))
             if prop is step_by_step:
                 return Result.of(prop, against(subject, reference))
-            if loop is not None and prop in ON_PROBLEM:
-                return Result.of(prop, _on_problem(prop, subject, loop))
+            if prop in ON_PROBLEM:
+                return Result.of(prop, tried(subject, lambda: prop(subject, loop)))
             return Result.of(prop, evaluate(prop, subject))
 
         alone = [prop for prop in chosen if prop in PROPERTIES]
@@ -128,16 +124,6 @@ def run(
             progress(result.name, len(results), len(chosen))
             results.append(result)
     return Report(subject.name, tuple(results), time.perf_counter() - started)
-
-
-def _on_problem(prop: Callable[[Subject, Loop], Outcome], subject: Subject, loop: Loop) -> Outcome:
-    """The outcome of a property that is asked on a loop of the user's."""
-    if not RUNS.met(subject):
-        return skipped(RUNS.otherwise)
-    try:
-        return prop(subject, loop)
-    except Exception as error:
-        return failed(f"It raised {in_words(error)}", raised=in_words(error))
 
 
 def in_order(judge: Callable[[Asked], Result], properties: list[Asked]) -> Iterator[Result]:
@@ -164,13 +150,17 @@ def in_order(judge: Callable[[Asked], Result], properties: list[Asked]) -> Itera
 def against(subject: Subject, reference: Any) -> Outcome:
     """The outcome of the comparison with a reference."""
     with environment():
-        if not RUNS.met(subject):
-            return skipped(RUNS.otherwise)
-        try:
-            other = reference if isinstance(reference, Subject) else named(reference)
-            return step_by_step(subject, other)
-        except Exception as error:  # either may raise
-            return failed(f"It raised {in_words(error)}", raised=in_words(error))
+        return tried(subject, lambda: step_by_step(subject, named(reference)))
+
+
+def tried(subject: Subject, ask: Callable[[], Outcome]) -> Outcome:
+    """What is asked of an optimizer that runs; what it, or what it is asked beside, raises."""
+    if not RUNS.met(subject):
+        return skipped(RUNS.otherwise)
+    try:
+        return ask()
+    except Exception as error:
+        return raised("It raised", error)
 
 
 def named(reference: Any) -> Subject:

@@ -24,12 +24,10 @@ def compare_signature(updates: Any, params: Any) -> Outcome:
             got=str(got),
             wanted=str(wanted),
         )
-    named = jax.tree_util.tree_leaves_with_path(params)
-    for (path, param), update in zip(named, jax.tree.leaves(updates), strict=True):
+    for leaf, param, update in probes.named(params, updates):
         got_type = f"{jnp.asarray(update).dtype}{list(jnp.shape(update))}"
         wanted_type = f"{param.dtype}{list(param.shape)}"
         if got_type != wanted_type:
-            leaf = probes.path_name(path)
             return failed(
                 f"The update of leaf {leaf} is {got_type}, the parameter is {wanted_type}.",
                 leaf=leaf,
@@ -52,10 +50,9 @@ def changed(before: Any, after: Any) -> tuple[str, str, str] | None:
     old, new = probes.structure(before), probes.structure(after)
     if old != new:
         return "structure", str(old), str(new)
-    named = jax.tree_util.tree_leaves_with_path(before)
-    for (path, first), second in zip(named, jax.tree.leaves(after), strict=True):
+    for name, first, second in probes.named(before, after):
         if signature(first) != signature(second):
-            return probes.path_name(path), signature(first), signature(second)
+            return name, signature(first), signature(second)
     return None
 
 

@@ -28,21 +28,17 @@ JITS = Need(
 )
 NO_LOSS = Need(lambda subject: not subject.needs_loss, "update asks for the loss as well")
 DETERMINISTIC = Need(
-    lambda subject: not subject.random,
-    "the state holds a PRNG key: updates are drawn at random",
+    lambda subject: not subject.random, "the state holds a PRNG key: updates are drawn at random"
 )
 RATE = Need(
     lambda subject: subject.constructor is not None and subject.learning_rate is not None,
     "needs a constructor that takes a learning rate",
 )
-NUMBERS = Need(
-    lambda subject: bool(subject.floats),
-    "needs a constructor with numeric arguments",
-)
+NUMBERS = Need(lambda subject: bool(subject.floats), "needs a constructor with numeric arguments")
 
 
 def installed(module: str, extra: str) -> Need:
-    """That a module can be imported; `extra` is what to install."""
+    """The need of a module that can be imported; `extra` is what to install."""
     return Need(lambda _: find_spec(module) is not None, f"needs {module}: pip install {extra}")
 
 

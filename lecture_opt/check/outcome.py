@@ -42,6 +42,11 @@ def skipped(reason: str, **evidence: Any) -> Outcome:
     return Outcome("skip", reason, evidence)
 
 
+def raised(what: str, error: BaseException) -> Outcome:
+    """A failure: what raised, and the error in words."""
+    return failed(f"{what} {in_words(error)}", raised=in_words(error))
+
+
 def in_words(error: BaseException) -> str:
     """An exception as one short line: its type and the beginning of what it said."""
     text = " ".join(str(error).split())

@@ -5,7 +5,7 @@ Everything is drawn from a seeded NumPy generator, so the same probe is the same
 """
 
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -63,15 +63,26 @@ def float64(leaf: Any) -> Any:
     return array.astype(np.complex128 if np.iscomplexobj(array) else np.float64)
 
 
+def product(a: Tree, b: Tree) -> float:
+    """The inner product of two trees that are alike, in 64 bits."""
+    pairs = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
+    return float(sum(np.sum(float64(x) * float64(y)) for x, y in pairs))
+
+
 def largest(tree: Tree) -> float:
     """The largest absolute value in a tree: NaN where it holds a NaN, 0 where it is empty."""
     sizes = [np.max(np.abs(float64(leaf)), initial=0.0) for leaf in jax.tree.leaves(tree)]
     return float(np.max(sizes, initial=0.0))
 
 
-def path_name(path: Any) -> str:
-    """A leaf's path as one writes it: `params['kernel']` without the `params`."""
-    return jax.tree_util.keystr(path) or "(the only leaf)"
+def named(tree: Tree, *alike: Tree) -> Iterator[tuple[Any, ...]]:
+    """Each leaf of a tree after its name, and those in its place in trees that are alike.
+
+    The name is the leaf's path as one writes it: `params['kernel']` without the `params`.
+    """
+    pairs = jax.tree_util.tree_leaves_with_path(tree)
+    for (path, leaf), *others in zip(pairs, *map(jax.tree.leaves, alike), strict=True):
+        yield jax.tree_util.keystr(path) or "(the only leaf)", leaf, *others
 
 
 class Difference(NamedTuple):
@@ -112,13 +123,7 @@ def leaf_difference(name: str, got: Any, wanted: Any) -> Difference:
 
 def worst_difference(got: Tree, wanted: Tree) -> Difference:
     """The worst difference of two trees of one structure."""
-    named = jax.tree_util.tree_leaves_with_path(wanted)
-    leaves = jax.tree.leaves(got)
-    found = [
-        leaf_difference(path_name(path), g, w)
-        for (path, w), g in zip(named, leaves, strict=True)
-        if not is_key(w)
-    ]
+    found = [leaf_difference(name, g, w) for name, w, g in named(wanted, got) if not is_key(w)]
     return max(found, key=lambda gap: gap.error, default=Difference("(no leaves)"))
 
 
@@ -177,11 +182,11 @@ def first_not_finite(trees: Sequence[Tree]) -> NotFinite | None:
 
 def not_finite(tree: Tree, step: int = 0) -> NotFinite | None:
     """The first leaf with a NaN or an infinity, and that value; None where all is finite."""
-    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+    for name, leaf in named(tree):
         if is_key(leaf) or not jnp.issubdtype(jnp.asarray(leaf).dtype, jnp.inexact):
             continue
         array = float64(leaf)
         bad = array[~np.isfinite(array)]
         if bad.size:
-            return NotFinite(path_name(path), bad[0].item(), step)
+            return NotFinite(name, bad[0].item(), step)
     return None

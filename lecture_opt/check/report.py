@@ -2,19 +2,15 @@
 
 import inspect
 import os
-import platform
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import jax
-import numpy as np
-
 from lecture_opt import files
 from lecture_opt.check.outcome import Outcome, Status
+from lecture_opt.environment import versions
 
 NOT_FINITE = re.compile(r"\b(nan|inf|not finite)\b", re.IGNORECASE)
 
@@ -103,14 +99,9 @@ class Report:
             "ok": self.ok,
             "counts": self.counts(),
             "seconds": round(self.seconds, 3),
-            "versions": versions(),
+            "versions": versions("jax", "optax", "numpy"),
             "results": [
-                {
-                    "name": result.name,
-                    "status": result.status,
-                    "message": result.message,
-                    "evidence": files.plain(result.evidence),
-                }
+                {name: files.plain(value) for name, value in vars(result).items() if name != "doc"}
                 for result in self.results
             ],
         }
@@ -120,13 +111,3 @@ class Report:
         target = Path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
         files.write_json(target, self.as_data(), indent=2)
-
-
-def versions() -> dict[str, str]:
-    """What the verdict was reached with."""
-    return {
-        "python": platform.python_version(),
-        "jax": jax.__version__,
-        "optax": version("optax"),
-        "numpy": np.__version__,
-    }

@@ -80,10 +80,7 @@ def run(args: argparse.Namespace) -> int:
     with kit.progress() as show:
         show("compiling the first", 0, parts)
         results = bench.run(
-            optimizers,
-            chosen,
-            rounds=rounds,
-            on_done=lambda text: show(text, next(done), parts),
+            optimizers, chosen, rounds=rounds, on_done=lambda text: show(text, next(done), parts)
         )
         shares = [share.shares(optimizers, loop, rounds=rounds) for loop in loops]
     path = args.output / "bench.json"

@@ -2,7 +2,7 @@
 
 import argparse
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import jax
 import optax
@@ -32,7 +32,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--devices",
         type=int,
         metavar="N",
-        help="so many of them, the optimizer's state cut over all (ZeRO-1; default: 1, fits: 8)",
+        help="how many of them, the optimizer's state cut over all (ZeRO-1; default: 1, fits: 8)",
     )
     kit.add_repeatable(
         parser,
@@ -62,11 +62,11 @@ def check(args: argparse.Namespace) -> None:
 def run(args: argparse.Namespace, trees: Sequence[bench.Tree]) -> int:
     """Prices and prints; returns the exit status."""
     price.find()
-    if args.fits:
-        return _fit(args)
     loops = [problems.load(name) for name in args.problem]
     optimizers = bench.optimizers(args.optimizer, args.against)
     files.make_folder("--output", args.output)
+    if args.fits:
+        return _fit(args, loops, optimizers)
     chosen = [] if loops and not args.tree else trees
     total, done = len(optimizers) * (len(chosen) + len(loops)), 0
     found: list[tuple[str, str, list[price.Price]]] = []
@@ -105,11 +105,12 @@ def _price(
     return price.loop(name, optimizer, what, args.device)
 
 
-def _fit(args: argparse.Namespace) -> int:
+def _fit(
+    args: argparse.Namespace,
+    loops: Sequence[problems.Loop | problems.Task],
+    optimizers: Mapping[str, optax.GradientTransformation],
+) -> int:
     """Finds what fits and prints it."""
-    loops = [problems.load(name) for name in args.problem]
-    optimizers = bench.optimizers(args.optimizer, args.against)
-    files.make_folder("--output", args.output)
     listed = list(fits.entries(optimizers, args.devices or 8))
     total, done = len(loops) * len(optimizers) or len(listed), itertools.count()
     found: dict[str, list[price.Fit]] = {}

@@ -31,7 +31,7 @@ def add_problems(parser: argparse.ArgumentParser) -> None:
         type=_scales,
         default=(1,),
         metavar="N[,N...]",
-        help="so many times the parameters, for tasks that have sizes (default: 1)",
+        help="factors of the parameters, for tasks that have sizes (default: 1)",
     )
 
 
@@ -65,7 +65,7 @@ def add_protocol(parser: argparse.ArgumentParser) -> None:
         nargs=2,
         type=float,
         metavar=("LOW", "HIGH"),
-        help="learning rates to search where the optimizer declares none (default: the suite's)",
+        help="rates to search where an optimizer declares no range (default: the suite's)",
     )
     kit.add_repeatable(
         parser,

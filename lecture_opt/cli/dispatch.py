@@ -68,10 +68,7 @@ def parsers(
     commands = {}
     for name, (module, text) in COMMANDS.items():
         commands[name] = subparsers.add_parser(
-            name,
-            help=text,
-            description=text,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            name, help=text, description=text, formatter_class=argparse.RawDescriptionHelpFormatter
         )
         if name in names:
             command = importlib.import_module(f"lecture_opt.cli.{module}")

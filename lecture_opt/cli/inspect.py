@@ -32,9 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     cache.add_option(parser)
     parser.add_argument("make", nargs="?", help="path/to/file.py:NAME or package.module:NAME")
     parser.add_argument(
-        "--steps",
-        type=int,
-        help="length of the run in gradients; default: the Loop's, else 1000",
+        "--steps", type=int, help="length of the run in gradients; default: the Loop's, else 1000"
     )
     parser.add_argument("--full", action="store_true", help="probe leaves of their real sizes")
     parser.add_argument(

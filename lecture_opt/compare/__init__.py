@@ -21,23 +21,7 @@ from lecture_opt.problems import TASKS, Loop, Pool, Task, as_loop, eval_params, 
 from lecture_opt.problems import load_all as load_tasks
 
 __all__ = [
-    "DEFAULT_OPTIMIZERS",
-    "SUITES",
-    "TASKS",
-    "Ledger",
-    "Loop",
-    "Pool",
-    "Protocol",
-    "Store",
-    "Study",
-    "Task",
-    "as_loop",
-    "assert_not_worse",
-    "eval_params",
-    "load_tasks",
-    "merge",
-    "read",
-    "run",
-    "split",
-    "write",
-]
+    "DEFAULT_OPTIMIZERS", "SUITES", "TASKS", "Ledger", "Loop", "Pool", "Protocol", "Store", "Study",
+    "Task", "as_loop", "assert_not_worse", "eval_params", "load_tasks", "merge", "read", "run",
+    "split", "write",
+]  # fmt: skip

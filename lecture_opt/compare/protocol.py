@@ -23,13 +23,13 @@ class Protocol:
         evaluations: How many times the validation metric is taken, likewise.
         draws: Settings tried for each optimizer, from its own search space: a coarse look, then
             settings around the best of it.
-        seeds: As many tune, numbered from 0, as report, numbered from a million: disjoint.
-        tuning_seeds: How many tune, where not as many as report.
+        seeds: How many report, numbered from a million; those that tune are numbered from 0.
+        tuning_seed_count: How many seeds tune.
         level: Of every interval; its complement is the error rate of every verdict.
         baseline: Name of the optimizer that the others are measured against.
         target: Validation metric to reach; `None` takes the task's own, else what the best baseline
             reaches.
-        rates: Range of learning rates for optimizers that declare none.
+        rates: Range of learning rates for optimizers that declare no range of their own.
         schedule: The shape that every learning rate takes over a run, as in "warmup_cosine(0.05)",
             a rise over 5 % of the steps; what is tuned is its peak. `None` leaves them constant.
         margin: The smallest difference of the test metric that matters; `None` takes the noise

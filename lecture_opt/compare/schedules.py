@@ -42,7 +42,7 @@ class Schedule:
 
 
 def parse(text: str) -> Schedule:
-    """The schedule that a text names; ValueError where it names none."""
+    """The schedule that a text names; ValueError where it does not name one."""
     match = re.fullmatch(r"(\w+)(?:\((\d*\.?\d+(?:[eE]-?\d+)?)\))?", text.strip())
     if match and match[1] in _SHAPES and (warmup := float(match[2] or 0.05)) < 1:
         return Schedule(match[1], warmup)

@@ -25,7 +25,7 @@ TUNED = {
 
 
 def of(spec: specs.OptimizerSpec, rates: specs.Range = LEARNING_RATES) -> dict[str, specs.Range]:
-    """The search space: the learning rate first, over `rates` where the text declares none.
+    """The search space: the learning rate first, over `rates` where the text declares no range.
 
     >>> of(specs.parse("optax:adam(b1=uniform(0.5, 1))"))["b1"].kind
     'uniform'

@@ -19,7 +19,8 @@ class Suite(NamedTuple):
         tasks, quick: Names of tasks; those of a coarser and sooner look.
         optimizers: As `specs.parse` takes them.
         draws: Settings tried for each optimizer.
-        seeds, tuning_seeds: How many report, and tune; `None` is as many.
+        seeds: How many report.
+        tuning_seeds: How many tune; `None` takes the number of those that report.
         rates: Ends of the range of learning rates.
         schedule: The shape of the learning rate over a run; `None` where it is constant.
     """

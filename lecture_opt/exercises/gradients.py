@@ -81,10 +81,7 @@ def answer(x, delta):
         "answer = 0.25**10",
     ),
     Exercise(
-        "10.1",
-        "two numbers",
-        number([0.0, 0.0]),
-        "answer = [0.0, 0.0]  # z = -0.5, so step(z) = 0",
+        "10.1", "two numbers", number([0.0, 0.0]), "answer = [0.0, 0.0]  # z = -0.5, so step(z) = 0"
     ),
     Exercise(
         "10.2",

@@ -193,8 +193,7 @@ def answer(gradients, learning_rate, eps):
         "17.2",
         "a number",
         number(
-            0.1 / 0.001**0.5,
-            {1.0: "This is with the correction.", 100.0: "Take the root of v."},
+            0.1 / 0.001**0.5, {1.0: "This is with the correction.", 100.0: "Take the root of v."}
         ),
         "answer = (1 - 0.9) / (1 - 0.999) ** 0.5",
     ),

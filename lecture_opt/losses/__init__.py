@@ -21,8 +21,8 @@ The same rules hold for all of them:
   the dtype of the predictions. Targets may have any real dtype.
 - A wrong shape or dtype is an error. So is a wrong value, a class id or a probability out of its
   range, where values are known; outside of `jit` this reads them back from the device, unless
-  other processes hold a part of them. Traced
-  by `jit`, `vmap` or `grad`, the example with this value has a loss and gradient of NaN.
+  other processes hold a part of them. Where values are traced by `jit`, `vmap` or `grad`, the
+  example with a wrong one has a loss and a gradient of NaN.
 
 Example:
     >>> import jax.numpy as jnp

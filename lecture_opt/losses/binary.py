@@ -148,9 +148,5 @@ def _check(
     if inputs.readable(labels, where):
         inputs.check_probabilities(name, "labels", inputs.shown(labels, where))
     return CrossEntropyArguments(
-        x,
-        y,
-        mask,
-        inputs.weights(name, class_weights, 2),
-        inputs.smoothing(name, label_smoothing),
+        x, y, mask, inputs.weights(name, class_weights, 2), inputs.smoothing(name, label_smoothing)
     )

@@ -1,7 +1,8 @@
 """Checks of what a layer is given: each raises an error that names the layer and the argument."""
 
 import operator
-from typing import Any, SupportsIndex, TypeAlias
+from collections.abc import Iterator, Sequence
+from typing import Any, SupportsIndex, TypeAlias, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +11,7 @@ from jax.typing import ArrayLike
 
 from lecture_opt.numerics import PyTree
 
+T = TypeVar("T")
 Params: TypeAlias = PyTree
 """A pytree of arrays, of dicts and lists where this package made it."""
 
@@ -42,6 +44,16 @@ def check_structure(name: str, params: Params, wanted: dict[str, int]) -> None:
     if given != jax.tree.structure(wanted):
         keys = ", ".join(f'"{key}": array' for key in wanted)
         raise LayerError(f"{name}: params is {shapes(params)}; wanted {{{keys}}}")
+
+
+def entries(name: str, modules: Sequence[T], params: Params) -> Iterator[tuple[T, Params]]:
+    """Each module of a chain with its entry of `params`, which must be a list of that length."""
+    if not isinstance(params, list | tuple) or len(params) != len(modules):
+        raise LayerError(
+            f"{name}: params is {shapes(params)}; wanted a list of {len(modules)}, "
+            "one entry per module"
+        )
+    return zip(modules, params, strict=True)
 
 
 def check_shapes(

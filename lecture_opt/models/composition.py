@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike, DTypeLike
 
-from lecture_opt.models.checks import LayerError, Params, as_array, shapes, split
+from lecture_opt.models.checks import LayerError, Params, as_array, entries, split
 from lecture_opt.models.layers import Model, dense, glorot, he, rectifies, relu
 
 
@@ -36,13 +36,8 @@ def chain(*modules: Model) -> Model:
         return [module.init(key) for module, key in zip(modules, keys, strict=True)]
 
     def apply(params: Params, x: ArrayLike) -> jax.Array:
-        if not isinstance(params, list | tuple) or len(params) != len(modules):
-            raise LayerError(
-                f"chain: params is {shapes(params)}; wanted a list of {len(modules)}, "
-                "one entry per module"
-            )
-        y = as_array("chain", x)
-        for i, (module, entry) in enumerate(zip(modules, params, strict=True)):
+        pairs, y = entries("chain", modules, params), as_array("chain", x)
+        for i, (module, entry) in enumerate(pairs):
             try:
                 y = module.apply(entry, y)
             except LayerError as error:

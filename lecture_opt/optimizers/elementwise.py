@@ -48,7 +48,7 @@ Rule: TypeAlias = Callable[..., Leaf]
 """`(t, learning_rate, **hyperparameters) -> leaf`, at step t = 1, 2, ..."""
 
 BLOCK = 64
-"""So many leaves alike go through a rule in one call."""
+"""How many leaves of one shape and dtype go through a rule in one call."""
 
 
 def elementwise(

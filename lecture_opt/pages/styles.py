@@ -60,7 +60,7 @@ def styles(names: Iterable[str]) -> dict[str, Style]:
 
 
 def labels(names: Iterable[str], width: int = WIDTH) -> dict[str, str]:
-    """Each name in at most so many characters, cut where that leaves it apart from the others.
+    """Each name in at most `width` characters, cut where that leaves it apart from the others.
 
     >>> list(labels(["adam", "sgd(momentum=0.9)", "sgd(momentum=0.99)"], 10).values())
     ['adam', 'sgd(mo….9)', 'sgd(mo…99)']

@@ -174,46 +174,50 @@ def named(axis_name: str | None, function: Callable[..., PyTree]) -> Callable[..
 
 def trained_by(loop: Loop, optimizer: optax.GradientTransformation) -> tuple[PyTree, PyTree]:
     """The shapes of the params that the optimizer gets from `start`, and of its own state."""
-    seen: list[tuple[PyTree, PyTree]] = []
 
-    def init(params: PyTree) -> PyTree:
-        state = optimizer.init(params)
-        seen.append(jax.tree.map(_shape, (params, state)))
-        return state
+    def shape(leaf: Any) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct(jnp.shape(leaf), jnp.result_type(leaf))
 
-    def begin(key: jax.Array) -> None:
-        flatten(loop.start(recording, key))
+    def begin(recording: optax.GradientTransformation) -> None:
+        def start(key: jax.Array) -> None:
+            flatten(loop.start(recording, key))
 
-    recording = optax.GradientTransformationExtraArgs(init, optimizer.update)
-    with lenient():
         try:
-            jax.eval_shape(begin, jax.random.key(0))
+            jax.eval_shape(start, start_key(0))
         except UNTRACED:
-            begin(jax.random.key(0))
-    if not seen:
-        raise TaskError(f"Loop {loop.name}: start never calls init of the optimizer it is given")
-    return seen[0]
+            start(start_key(0))
 
-
-def _shape(leaf: Any) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct(jnp.shape(leaf), jnp.result_type(leaf))
+    return _initialised(loop, optimizer, lambda both: jax.tree.map(shape, both), begin)
 
 
 def params_of(loop: Loop) -> PyTree:
     """The params that `start` gives to its optimizer under seed 0, as JAX arrays.
 
     Raises:
-        TaskError: It gives none.
+        TaskError: It gives no params.
     """
-    seen: list[PyTree] = []
+    params, _ = _initialised(
+        loop, optax.identity(), lambda both: both, lambda given: loop.start(given, start_key(0))
+    )
+    return jax.tree.map(jnp.asarray, params)
 
-    def init(params: PyTree) -> optax.EmptyState:
-        seen.append(params)
-        return optax.EmptyState()
+
+def _initialised(
+    loop: Loop,
+    optimizer: optax.GradientTransformation,
+    keep: Callable[[tuple[PyTree, PyTree]], tuple[PyTree, PyTree]],
+    begin: Callable[[optax.GradientTransformation], object],
+) -> tuple[PyTree, PyTree]:
+    """What is kept of the params and the state of the first `init` while the loop begins."""
+    seen: list[tuple[PyTree, PyTree]] = []
+
+    def init(params: PyTree) -> PyTree:
+        state = optimizer.init(params)
+        seen.append(keep((params, state)))
+        return state
 
     with lenient():
-        recording = optax.GradientTransformationExtraArgs(init, optax.identity().update)
-        loop.start(recording, start_key(0))
+        begin(optax.GradientTransformationExtraArgs(init, optimizer.update))
     if not seen:
         raise TaskError(f"Loop {loop.name}: start never calls init of the optimizer it is given")
-    return jax.tree.map(jnp.asarray, seen[0])
+    return seen[0]

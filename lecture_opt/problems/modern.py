@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from lecture_opt.problems import wordvectors
 from lecture_opt.problems.loop import Loop
 from lecture_opt.problems.task import Task
 
@@ -34,11 +33,6 @@ def digits_vae(scale: int = 1) -> Task:
     with _extra():
         from lecture_opt.problems import autoencoder
     return autoencoder.digits_vae(scale)
-
-
-def text_glove(scale: int = 1) -> Loop:
-    """Two tables of word vectors, in JAX alone."""
-    return wordvectors.text_glove(scale)
 
 
 @contextmanager

@@ -28,7 +28,7 @@ class Pool:
     Attributes:
         examples: Arrays with one first axis.
         shares: Of the validation and of the test part; the rest is for training.
-        block: So many consecutive examples stay in one part, as windows of one text should.
+        block: How many consecutive examples stay in one part, as windows of one text should.
     """
 
     examples: PyTree

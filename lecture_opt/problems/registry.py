@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from lecture_opt import specs
-from lecture_opt.problems import fetched, modern, synthetic, tables, text
+from lecture_opt.problems import fetched, modern, synthetic, tables, text, wordvectors
 from lecture_opt.problems.loop import Loop
 from lecture_opt.problems.parts import TaskError
 from lecture_opt.problems.task import Task
@@ -30,7 +30,7 @@ TASKS: dict[str, Callable[..., Loop | Task]] = {
     "bytes-gru": modern.bytes_gru,
     "digits-batchnorm": modern.digits_batchnorm,
     "digits-vae": modern.digits_vae,
-    "text-glove": modern.text_glove,
+    "text-glove": wordvectors.text_glove,
 }
 MODERN = tuple(TASKS)[-5:]
 DEFAULT = tuple(TASKS)[:6]
@@ -40,16 +40,16 @@ QUICK = ("digits-mlp", "diabetes-mlp", "text-bag-of-words")
 def load(name: str, scale: int = 1) -> Loop | Task:
     """The task of this name, or the one that `path/to/file.py:name` or `module:name` holds.
 
-    `scale` asks for about so many times the parameters, of a task that is a function of `scale`.
+    `scale` multiplies the parameters of a task that is a function of `scale`, roughly.
 
     Raises:
         TaskError: No task has this name; or the file holds neither a `Loop`, nor a `Task`, nor a
             function that makes one; or the task has one size alone.
     """
     found, given = _named(name), {} if scale == 1 else {"scale": scale}
-    if given and not _has_sizes(found):
+    if given and not (callable(found) and "scale" in inspect.signature(found).parameters):
         raise TaskError(f"--scale {scale}: {name} has one size; wanted a function of `scale`")
-    if callable(found) and not isinstance(found, Loop | Task):
+    if callable(found):
         found = _call(name, found, given)
     if not isinstance(found, Loop | Task):
         raise TaskError(
@@ -69,11 +69,6 @@ def _named(name: str) -> Any:
             "and your own as path/to/file.py:name"
         )
     return TASKS[name]
-
-
-def _has_sizes(found: Any) -> bool:
-    is_function = callable(found) and not isinstance(found, Loop | Task)
-    return is_function and "scale" in inspect.signature(found).parameters
 
 
 def _call(name: str, function: Callable[..., Any], given: dict[str, int]) -> Any:

@@ -113,7 +113,7 @@ def word_features(texts: list[tuple[str, bool]]) -> tuple[np.ndarray, np.ndarray
 def byte_windows(length: int) -> Pool:
     """Windows (n, length) of bytes below `BYTES`, one after the other in the text.
 
-    Eight neighbours stay in one part; one window in fifty validates, as many test.
+    Eight neighbours stay in one part; one window in fifty validates, and one in fifty tests.
     """
     joined = "\n".join(text for text, _ in paragraphs())
     numbers = np.frombuffer(joined.encode("ascii", "replace"), np.uint8)

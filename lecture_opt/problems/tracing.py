@@ -13,22 +13,10 @@ from jax.extend import core
 from jax.interpreters import partial_eval
 
 from lecture_opt.environment import lenient
-from lecture_opt.problems.bound import (
-    Arrays,
-    Layout,
-    Make,
-    Scalars,
-    advance,
-    arrays_of,
-    bind,
-    filled,
-    flatten,
-    graph_of,
-    initial,
-    named,
-)
+from lecture_opt.problems import bound
+from lecture_opt.problems.bound import Arrays, Layout, Make, Scalars
 from lecture_opt.problems.loop import Loop, State
-from lecture_opt.problems.parts import Batch, TaskError
+from lecture_opt.problems.parts import Batch, Part, TaskError
 
 
 class Training(NamedTuple):
@@ -60,11 +48,11 @@ def training(loop: Loop, optimizer: optax.GradientTransformation, batch: Batch) 
 
     def start(key: jax.Array) -> Arrays:
         with lenient():
-            return initial(make, layout, key)
+            return bound.initial(make, layout, key)
 
     def step(arrays: Arrays, batch: Batch, key: jax.Array) -> tuple[Arrays, jax.Array]:
         with lenient():
-            return bind(loop, make, layout).step(arrays, batch, key)
+            return bound.bind(loop, make, layout).step(arrays, batch, key)
 
     with lenient():
         layout, _ = trace_step(loop, lambda _: make, {}, batch)
@@ -79,38 +67,33 @@ def trace_step(
     A Python number that the step changes (a TrainState's `step`) must become an array, or it would
     freeze; one that the step leaves alone (a module's `hidden_size`) stays what it is.
     """
-    layout: Layout = ()
+    layout = layout_of(start, scalars)
     changed = False
-
-    def begin(scalars: Scalars, key: jax.Array) -> None:
-        nonlocal layout
-        layout = tuple(_array_or_none(leaf) for leaf in flatten(start(scalars)(key))[0])
 
     def after(
         again: bool, scalars: Scalars, key: jax.Array, arrays: Arrays, batch: Batch
     ) -> Arrays:
-        leaves, merge = flatten(start(scalars)(key))
+        leaves, merge = bound.flatten(start(scalars)(key))
 
         def inside(batch: Batch, key: jax.Array) -> Arrays:
             nonlocal layout, changed
-            make = functools.partial(filled, leaves, merge, layout, arrays)
+            make = functools.partial(bound.filled, leaves, merge, layout, arrays)
             old, new, loss, changed = _stepped(loop, make, batch, key, again)
             layout = tuple(map(functools.partial(_widened, loop), layout, old, new))
-            return *arrays_of(new, layout), loss
+            return *bound.arrays_of(new, layout), loss
 
-        return named(loop.axis_name, inside)(batch, key)
+        return bound.named(loop.axis_name, inside)(batch, key)
 
     def trace(again: bool) -> core.ClosedJaxpr:
         arrays = tuple(a for a in layout if a is not None)
         return jax.make_jaxpr(functools.partial(after, again))(scalars, key, arrays, batch)
 
     key = jax.random.key(0)
-    jax.eval_shape(begin, scalars, key)
     for _ in range(4):
         known, program = layout, trace(False)
         if layout != known:
             continue
-        if changed and _needed(trace(True)) != _needed(program):
+        if changed and needed(trace(True)) != needed(program):
             raise TaskError(
                 f"Loop {loop.name}: a step changes its nnx modules beyond their variables, as in a "
                 "Python attribute, and the next step computes something else; keep what changes "
@@ -118,6 +101,32 @@ def trace_step(
             )
         return layout, program
     raise TaskError(f"Loop {loop.name}: the dtypes of its state change from step to step")
+
+
+def trace_metric(
+    loop: Loop, start: Callable[[Scalars], Make], scalars: Scalars, part: Part
+) -> core.ClosedJaxpr:
+    """The program of the metric: key, arrays of the state, part -> value, weight."""
+    make, layout = start(scalars), layout_of(start, scalars)
+
+    def metric(key: jax.Array, arrays: Arrays, part: Part) -> Any:
+        state = bound.filled(*bound.flatten(make(key)), layout, arrays)
+        return bound.measure(loop, state, part, key)
+
+    arrays = tuple(a for a in layout if a is not None)
+    return jax.make_jaxpr(bound.named(loop.axis_name, metric))(jax.random.key(0), arrays, part)
+
+
+def layout_of(start: Callable[[Scalars], Make], scalars: Scalars) -> Layout:
+    """The arrays among the leaves of the state that is there before the first step."""
+    layout: Layout = ()
+
+    def begin(scalars: Scalars, key: jax.Array) -> None:
+        nonlocal layout
+        layout = tuple(_array_or_none(leaf) for leaf in bound.flatten(start(scalars)(key))[0])
+
+    jax.eval_shape(begin, scalars, jax.random.key(0))
+    return layout
 
 
 def _stepped(
@@ -129,20 +138,22 @@ def _stepped(
     """
     state = make()
     if again:
-        leaves, merge = flatten(state, graph_of(advance(loop, make(), batch, key)[0]))
+        leaves, merge = bound.flatten(
+            state, bound.graph_of(bound.advance(loop, make(), batch, key)[0])
+        )
         state = merge(leaves)
-    old, graph = flatten(state)[0], graph_of(state)
-    state, loss = advance(loop, state, batch, key)
-    new = flatten(state)[0]
+    old, graph = bound.flatten(state)[0], bound.graph_of(state)
+    state, loss = bound.advance(loop, state, batch, key)
+    new = bound.flatten(state)[0]
     if len(new) != len(old):
         raise TaskError(
             f"Loop {loop.name}: its nnx modules have {len(old)} variables, and {len(new)} after a "
             "step; take out what a step adds, as in nnx.pop(model, nnx.Intermediate)"
         )
-    return old, new, loss, graph_of(state) != graph
+    return old, new, loss, bound.graph_of(state) != graph
 
 
-def _needed(program: core.ClosedJaxpr) -> str:
+def needed(program: core.ClosedJaxpr) -> str:
     """The text of what a program computes, without what nothing depends on."""
     return str(partial_eval.dce_jaxpr(program.jaxpr, [True] * len(program.jaxpr.outvars))[0])
 

@@ -32,7 +32,7 @@ class Transformer(nn.Module):
 
     @nn.compact
     def __call__(self, tokens: jax.Array) -> jax.Array:
-        """All places at once; none sees what comes after it."""
+        """All places at once; no place sees what comes after it."""
         places = jnp.arange(tokens.shape[-1])
         x = nn.Embed(text.BYTES, self.width)(tokens) + nn.Embed(CONTEXT, self.width)(places)
         for _ in range(LAYERS):

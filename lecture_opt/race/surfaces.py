@@ -85,13 +85,7 @@ SURFACES = {
             floor=-0.25,
         ),
         Surface(
-            "beale",
-            "Beale's plain",
-            _beale,
-            (-0.5, 4.5),
-            (-1.2, 2.0),
-            (1.0, 1.6),
-            ((3.0, 0.5),),
+            "beale", "Beale's plain", _beale, (-0.5, 4.5), (-1.2, 2.0), (1.0, 1.6), ((3.0, 0.5),)
         ),
         Surface(
             "rosenbrock",

@@ -23,7 +23,7 @@ FAR = 1e3
 """A path that is further out than this along x or y has diverged."""
 
 RATES = tuple(float(f"{10 ** (k / 8):.3g}") for k in range(-32, 5))
-"""The learning rates tried for an optimizer that is given none, in rising order."""
+"""The learning rates tried for an optimizer whose text gives no rate, in rising order."""
 
 SLACK = 1.5
 """The very best rates are at the edge of chaos; a little below, paths can be followed by eye."""
@@ -162,10 +162,7 @@ def _walk(
 
 
 def _best(
-    surface: Surface,
-    paths: np.ndarray,
-    rates: Sequence[float | None],
-    spec: specs.OptimizerSpec,
+    surface: Surface, paths: np.ndarray, rates: Sequence[float | None], spec: specs.OptimizerSpec
 ) -> Path:
     """The path that `run` promises; one that diverged is worse than any that did not."""
     with np.errstate(over="ignore"):

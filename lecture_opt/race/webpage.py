@@ -40,9 +40,7 @@ def write(
 
 
 def page_data(
-    lanes: Sequence[Lane],
-    optimizers: Sequence[specs.OptimizerSpec],
-    surfaces: Sequence[Surface],
+    lanes: Sequence[Lane], optimizers: Sequence[specs.OptimizerSpec], surfaces: Sequence[Surface]
 ) -> dict[str, Any]:
     """What the page's scripts read."""
     steps = len(lanes[0].paths[surfaces[0].name].points) - 1
@@ -70,15 +68,8 @@ def page_data(
         "momentum": next((value for value in momenta if value is not None), 0.9),
         "optimizers": entries,
         "surfaces": [
-            {
-                "name": s.name,
-                "x": s.x,
-                "y": s.y,
-                "start": lanes[0].paths[s.name].points[0].tolist(),
-                "minima": s.minima,
-                "floor": s.floor,
-                "noise": s.noise,
-            }
+            {name: getattr(s, name) for name in ("name", "x", "y", "minima", "floor", "noise")}
+            | {"start": lanes[0].paths[s.name].points[0].tolist()}
             for s in surfaces
         ],
     }

@@ -60,22 +60,7 @@ from lecture_opt.rows.reading import catch_up, finalize
 from lecture_opt.rows.updates import apply_updates, clip_by_global_norm, global_norm
 
 __all__ = [
-    "ExactState",
-    "RowGrads",
-    "adagrad",
-    "adam",
-    "apply_updates",
-    "catch_up",
-    "clip_by_global_norm",
-    "finalize",
-    "gather",
-    "global_norm",
-    "lazy",
-    "momentum",
-    "nesterov",
-    "out_of_range",
-    "rmsprop",
-    "row_grads",
-    "sgd",
-    "value_and_row_grad",
-]
+    "ExactState", "RowGrads", "adagrad", "adam", "apply_updates", "catch_up", "clip_by_global_norm",
+    "finalize", "gather", "global_norm", "lazy", "momentum", "nesterov", "out_of_range", "rmsprop",
+    "row_grads", "sgd", "value_and_row_grad",
+]  # fmt: skip

@@ -96,3 +96,8 @@ def _shown(leaf: Any) -> Any:
 def is_rows(leaf: PyTree) -> bool:
     """Whether a leaf of grads or updates is a table's."""
     return isinstance(leaf, RowGrads)
+
+
+def is_whole(leaf: PyTree) -> bool:
+    """Whether a tree of grads ends here: at a table's `RowGrads`, or at a None."""
+    return leaf is None or is_rows(leaf)

@@ -1,8 +1,8 @@
 """What the dense rules do to a parameter in steps in which its gradient is zero, in closed form.
 
-Each function is a frozen dataclass `(slots, start, stop, **hyperparameters) -> (slots, movement)`:
-from the state's rows as they were after step `start` to those after step `stop`. Slots have the
-row's shape, start has one count per row.
+Each is a function `(slots, start, stop, **hyperparameters) -> (slots, movement)`: from the state's
+rows as they were after step `start` to those after step `stop`. Slots have the row's shape, start
+has one count per row.
 
 Adam's movement is a sum that has no elementary form. With r = b1 / sqrt(b2), c_t = sqrt(1 - b2^t)
 and t = start + j it is
@@ -12,7 +12,7 @@ and t = start + j it is
 (h also has the part of b1_decay). r^j falls geometrically, so that terms beyond a fixed `window`
 are below rounding, and h is smooth in log(1 + j), whatever start, v and eps are: its only
 singularities near the steps are at t = 0. So h is evaluated at few nodes (1, 2, 3, 4, ... then a
-fixed number an octave), interpolated between by polynomials in log(1 + j), and r^j lr_t summed
+fixed number per octave), interpolated between by polynomials in log(1 + j), and r^j lr_t summed
 against the interpolants. The first steps are nodes, hence exact; the relative error of the
 movement is below 1e-6 with the 15 nodes taken in 32 bits, below 1e-11 with the 36 of 64 bits.
 """
@@ -34,45 +34,44 @@ Slots = tuple[jax.Array, ...]
 TRACED_WINDOW = 2048
 
 
-@dataclasses.dataclass(frozen=True)
-class Momentum:
-    """v <- momentum^k v, moved by v * (momentum + ... + momentum^k); k missed steps."""
-
-    nesterov: bool = False
-
-    def __call__(
-        self, slots: Slots, start: jax.Array, stop: jax.Array, *, momentum: jax.Array
-    ) -> tuple[Slots, jax.Array]:
-        """`momentum` is the optimizer's; with Nesterov all movement is momentum times that."""
-        (v,) = slots
-        momentum = momentum.astype(_real(v))
-        k = (stop - start).astype(momentum.dtype)
-        log_m = _log(momentum)
-        # 1 - m^k over 1 - m without cancellation.
-        terms = momentum * jnp.expm1(k * log_m) / jnp.expm1(log_m)
-        factor = momentum * terms if self.nesterov else terms
-        return (_times(v, momentum**k),), _times(v, factor)
+def of_momentum(
+    slots: Slots, start: jax.Array, stop: jax.Array, *, momentum: jax.Array, nesterov: bool = False
+) -> tuple[Slots, jax.Array]:
+    """Over k steps v <- momentum^k v, and the row moves by v * (momentum + ... + momentum^k)."""
+    (v,) = slots
+    momentum = momentum.astype(_real(v))
+    k = (stop - start).astype(momentum.dtype)
+    log_m = _log(momentum)
+    # 1 - m^k over 1 - m without cancellation.
+    terms = momentum * jnp.expm1(k * log_m) / jnp.expm1(log_m)
+    return (_times(v, momentum**k),), _times(v, momentum * terms if nesterov else terms)
 
 
-@dataclasses.dataclass(frozen=True)
-class Rmsprop:
-    """acc <- decay^k acc, not moved."""
+def of_nesterov(
+    slots: Slots, start: jax.Array, stop: jax.Array, *, momentum: jax.Array
+) -> tuple[Slots, jax.Array]:
+    """As `of_momentum`, moved momentum times as far."""
+    return of_momentum(slots, start, stop, momentum=momentum, nesterov=True)
 
-    def __call__(
-        self, slots: Slots, start: jax.Array, stop: jax.Array, *, decay: jax.Array
-    ) -> tuple[Slots, jax.Array]:
-        """`decay` is the optimizer's."""
-        (acc,) = slots
-        decay = decay.astype(acc.dtype)
-        return (_times(acc, decay ** (stop - start).astype(acc.dtype)),), jnp.zeros_like(acc)
+
+def of_rmsprop(
+    slots: Slots, start: jax.Array, stop: jax.Array, *, decay: jax.Array
+) -> tuple[Slots, jax.Array]:
+    """Over k steps acc <- decay^k acc, and the row does not move."""
+    (acc,) = slots
+    decay = decay.astype(acc.dtype)
+    return (_times(acc, decay ** (stop - start).astype(acc.dtype)),), jnp.zeros_like(acc)
 
 
 @dataclasses.dataclass(frozen=True)
 class Adam:
-    """m <- b1^k m, v <- b2^k v, moved by the sum that the module's docstring treats."""
+    """m <- b1^k m, v <- b2^k v, moved by the sum that the module's docstring treats.
+
+    A class, so that states with equal windows have equal trees.
+    """
 
     window: int
-    """Missed steps in 32 bits after which no movement is left; 9/4 as many in 64."""
+    """Missed steps after which no movement is left in 32 bits; in 64 bits it takes 9/4 of them."""
 
     @property
     def longest(self) -> int:
@@ -131,17 +130,12 @@ def _sums(v: jax.Array, top: jax.Array, bottom: jax.Array) -> jax.Array:
 
 def window(b1: Any, b2: Any) -> int:
     """Steps after which r^j, r = b1 / sqrt(b2), summed over all later ones, is below rounding."""
-    if traced(b1, b2):
+    if not numerics.known(b1, b2):
         return TRACED_WINDOW
     r = float(b1) / math.sqrt(float(b2))
     if r == 0:
         return 16
     return max(16, math.ceil(math.log(2.0**-24 * (1 - r)) / math.log(r)))
-
-
-def traced(*values: Any) -> bool:
-    """Whether any of them is known only when the program runs."""
-    return any(isinstance(x, jax.core.Tracer) for x in values)
 
 
 def _weights(

@@ -1,5 +1,6 @@
 """The state of the exact optimizers, and the rows that it knows to be behind."""
 
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -56,33 +57,36 @@ def movements(params: PyTree, state: PyTree, ids: list[Any]) -> list[Any]:
 
     One for each leaf of the params: None where `ids` has None or no `ExactState` has the leaf.
     """
-    pairs, _ = jax.tree_util.tree_flatten_with_path(params)
-    places = {path: i for i, (path, _) in enumerate(pairs)}
-    moved: list[Any] = [None] * len(pairs)
+    paths = [path for path, _ in jax.tree_util.tree_leaves_with_path(params)]
+    named, moved = dict(zip(paths, ids, strict=True)), dict.fromkeys(paths)
     for exact in exact_states(state):
-        named, treedef = jax.tree_util.tree_flatten_with_path(exact.touched, is_leaf=_is_none)
-        slots = Slots.of(exact, treedef)
-        for i, (path, touched) in enumerate(named):
-            where = None if touched is None else ids[places[path]]
-            if where is not None:
-                moved[places[path]] = advance(exact, where, touched, slots.leaves[i])[1]
-    return moved
+        slots = Slots.of(exact)
+        for i, path, rows in slots.tables(named):
+            moved[path] = advance(exact, rows, slots.touched[i], slots.leaves[i])[1]
+    return list(moved.values())
 
 
 class Slots(NamedTuple):
     """A state's arrays by leaf of the params: the slots, and for tables the count of each row."""
 
+    paths: list[Any]
+    treedef: Any
     leaves: list[tuple[Any, ...]]
     touched: list[Any]
 
     @classmethod
-    def of(cls, state: ExactState, treedef: Any) -> "Slots":
-        """Those of a state whose trees have this structure."""
-        columns = [treedef.flatten_up_to(field) for field in state.inner[1:]]
-        return cls(
-            list(zip(*columns, strict=True)) if columns else [],
-            treedef.flatten_up_to(state.touched),
-        )
+    def of(cls, state: ExactState) -> "Slots":
+        """Those of a state."""
+        pairs, treedef = jax.tree_util.tree_flatten_with_path(state.touched, is_leaf=_is_none)
+        columns = [treedef.flatten_up_to(field) for field in state.inner[1:]]  # type: ignore[attr-defined]  # jax has no stub
+        paths, touched = [path for path, _ in pairs], [count for _, count in pairs]
+        return cls(paths, treedef, list(zip(*columns, strict=True)), touched)
+
+    def tables(self, named: dict[Any, Any]) -> Iterator[tuple[int, Any, jax.Array]]:
+        """For each table of which `named` has ids by its path: its number, its path, these ids."""
+        for i, (path, touched) in enumerate(zip(self.paths, self.touched, strict=True)):
+            if touched is not None and named[path] is not None:
+                yield i, path, named[path]
 
     def write(
         self, i: int, ids: jax.Array, old: tuple[Any, ...], rows: tuple[Any, ...], count: jax.Array
@@ -93,17 +97,33 @@ class Slots(NamedTuple):
         before = _tables.read(self.touched[i], ids)
         self.touched[i] = _tables.write(self.touched[i], ids, jnp.maximum(before, count))
 
+    def inner(self, like: Any) -> Any:
+        """The dense state with these slots, of the type and with the count of `like`."""
+        columns = zip(*self.leaves, strict=True) if self.leaves else [()] * (len(like) - 1)
+        return type(like)(like.count, *(self.treedef.unflatten(column) for column in columns))
 
-def with_slots(inner: Any, treedef: Any, leaves: list[tuple[Any, ...]]) -> Any:
-    """The dense state with these arrays."""
-    columns = zip(*leaves, strict=True) if leaves else [()] * (len(inner) - 1)
-    return type(inner)(inner.count, *(jax.tree.unflatten(treedef, column) for column in columns))
+    def state(self, inner: Any, missed: Partial) -> ExactState:
+        """The state with these arrays; of `inner` its type and count."""
+        return ExactState(self.inner(inner), self.treedef.unflatten(self.touched), missed)
 
 
 def exact_states(state: PyTree) -> list[ExactState]:
     """Those anywhere in an optimizer's state."""
-    leaves = jax.tree.leaves(state, is_leaf=lambda s: isinstance(s, ExactState))
-    return [leaf for leaf in leaves if isinstance(leaf, ExactState)]
+    return list(filter(is_exact, jax.tree.leaves(state, is_leaf=is_exact)))
+
+
+def map_exact(change: Callable[..., ExactState], state: PyTree, *others: PyTree) -> PyTree:
+    """An optimizer's state in which each `ExactState` is changed, given those in `others`."""
+
+    def one(node: Any, *alike: Any) -> Any:
+        return change(node, *alike) if is_exact(node) else node
+
+    return jax.tree.map(one, state, *others, is_leaf=is_exact)
+
+
+def is_exact(node: Any) -> bool:
+    """Whether a part of an optimizer's state is an exact optimizer's."""
+    return isinstance(node, ExactState)
 
 
 def _is_none(leaf: Any) -> bool:

@@ -70,7 +70,7 @@ def _follow(names: tuple[Any, ...], node: Any) -> tuple[Any, int]:
 def flat_ids(function: str, ids: PyTree, rows: int) -> jax.Array:
     """All ids for one table in one int32 array, the invalid as `rows`.
 
-    Raises for ids that are no integers and, outside jit, for ids outside the table.
+    Raises for ids that are not integers and, outside jit, for ids outside the table.
     """
     for part in jax.tree.leaves(ids):
         numerics.check_integers(f"{function}: ids", part)
@@ -97,7 +97,7 @@ def flat_ids(function: str, ids: PyTree, rows: int) -> jax.Array:
 def within_int32(function: str, ids: ArrayLike) -> jax.Array:
     """The ids, of which those that JAX would cut to 32 bits are as far out as 32 bits hold.
 
-    Raises for ids that are no integers.
+    Raises for ids that are not integers.
     """
     array: Any = ids if isinstance(ids, jax.Array) else numerics.native(np.asarray(ids))
     past_64_bits = array.dtype == object and all(isinstance(n, int) for n in array.flat)
@@ -126,7 +126,7 @@ class Unique(NamedTuple):
 
 
 def unique(function: str, ids: PyTree, rows: int) -> Unique:
-    """Groups all ids for one table; as many come back as were given, all distinct.
+    """Groups all ids for one table; the result has the length of the ids, all of them distinct.
 
     Raises as `flat_ids`.
     """

@@ -11,12 +11,12 @@ from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
 from lecture_opt import meshes, optimizers
-from lecture_opt.numerics import PyTree
+from lecture_opt.numerics import PyTree, known
 from lecture_opt.optimizers.hyperparameters import ScalarOrSchedule, hinted
 from lecture_opt.rows import _missed, _tables
-from lecture_opt.rows._grads import RowGrads, is_rows
+from lecture_opt.rows._grads import RowGrads, is_rows, is_whole
 from lecture_opt.rows._schedules import Schedule
-from lecture_opt.rows._state import ExactState, Slots, advance, with_slots
+from lecture_opt.rows._state import ExactState, Slots, advance
 from lecture_opt.rows.lazy import check_ids, lazy
 
 
@@ -52,7 +52,7 @@ def momentum(
             table is not a `RowGrads`, or that of another leaf is.
     """
     dense = optimizers.momentum(learning_rate, momentum)
-    return _exact("momentum", dense, tables, _missed.Momentum(), momentum=momentum)
+    return _exact("momentum", dense, tables, _missed.of_momentum, momentum=momentum)
 
 
 @hinted
@@ -64,7 +64,7 @@ def nesterov(
     As `rows.momentum`, with the missed movement m * v * (m + m^2 + ... + m^k).
     """
     dense = optimizers.nesterov(learning_rate, momentum)
-    return _exact("nesterov", dense, tables, _missed.Momentum(nesterov=True), momentum=momentum)
+    return _exact("nesterov", dense, tables, _missed.of_nesterov, momentum=momentum)
 
 
 @hinted
@@ -80,7 +80,7 @@ def rmsprop(
     Args and errors as in `rows.momentum`; the decay must stay the same.
     """
     dense = optimizers.rmsprop(learning_rate, decay, eps)
-    return _exact("rmsprop", dense, tables, _missed.Rmsprop(), decay=decay)
+    return _exact("rmsprop", dense, tables, _missed.of_rmsprop, decay=decay)
 
 
 @hinted
@@ -98,9 +98,8 @@ def adam(
     Missed steps decay the moments by b1^k and b2^k. Their movement is a sum with bias corrections
     and epsilon inside. However many they are, it is evaluated at 15 nodes in 32 bits (36 in 64),
     with a relative error below 1e-6 (1e-11); see `_missed.py`. A schedule is asked for the rate of
-    every step; outside jit it is called as Python.
-    A rate changed from outside (`optax.inject_hyperparams`) applies to all steps made up after the
-    next update.
+    every step; outside jit it is called as Python. A rate that is changed from outside
+    (`optax.inject_hyperparams`) applies to all steps that are made up after the next update.
 
     Args:
         learning_rate, b1, b2, eps, b1_decay: As in `lecture_opt.adam`, with b1^2 < b2 (else missed
@@ -112,7 +111,7 @@ def adam(
             gradient of a table is not a `RowGrads`, or that of another leaf is.
     """
     dense = optimizers.adam(learning_rate, b1, b2, eps, b1_decay)
-    if not _missed.traced(b1, b2) and np.square(b1) >= b2:
+    if known(b1, b2) and np.square(b1) >= b2:
         raise ValueError(f"adam: b1={b1} and b2={b2}; rows want b1^2 < b2")
     missed = _missed.Adam(_missed.window(b1, b2))
     decays = {"b1": b1, "b2": b2, "b1_decay": b1_decay}
@@ -143,28 +142,21 @@ def _exact(
         grads: PyTree, state: ExactState, params: PyTree = None, **extra_args: Any
     ) -> tuple[PyTree, ExactState]:
         _check_tables(name, grads, state.touched)
-        leaves, treedef = jax.tree.flatten(grads, is_leaf=lambda g: g is None or is_rows(g))
-        slots = Slots.of(state, treedef)
-        tables = [i for i, g in enumerate(leaves) if is_rows(g)]
+        slots = Slots.of(state)
+        leaves = slots.treedef.flatten_up_to(grads)
         rows, movements = list(slots.leaves), {}
-        for i in tables:
-            ids = leaves[i].ids
-            rows[i], movements[i] = advance(state, ids, slots.touched[i], slots.leaves[i])
-        values = [g.values if is_rows(g) else g for g in leaves]
-        stepped, inner = dense.update(
-            jax.tree.unflatten(treedef, values), with_slots(state.inner, treedef, rows)
-        )
-        new = Slots.of(state._replace(inner=inner), treedef)
-        updates = treedef.flatten_up_to(stepped)  # type: ignore[attr-defined]  # jax has no stub
-        for i in tables:
-            ids = leaves[i].ids
-            move = movements[i]
-            moved = (updates[i].astype(move.dtype) + move).astype(updates[i].dtype)
-            updates[i] = RowGrads(ids, moved)
+        for i, g in enumerate(leaves):
+            if is_rows(g):
+                rows[i], movements[i] = advance(state, g.ids, slots.touched[i], slots.leaves[i])
+        values = slots.treedef.unflatten(g.values if is_rows(g) else g for g in leaves)
+        stepped, inner = dense.update(values, slots._replace(leaves=rows).inner(state.inner))
+        new = Slots.of(state._replace(inner=inner))
+        updates = slots.treedef.flatten_up_to(stepped)
+        for i, move in movements.items():
+            ids, dtype = leaves[i].ids, updates[i].dtype
+            updates[i] = RowGrads(ids, (updates[i].astype(move.dtype) + move).astype(dtype))
             new.write(i, ids, slots.leaves[i], new.leaves[i], inner.count)
-        inner = with_slots(inner, treedef, new.leaves)
-        touched = jax.tree.unflatten(treedef, new.touched)
-        return jax.tree.unflatten(treedef, updates), ExactState(inner, touched, closed_form())
+        return slots.treedef.unflatten(updates), new.state(inner, closed_form())
 
     return optax.GradientTransformationExtraArgs(init, update)
 
@@ -183,14 +175,12 @@ def _never(name: str, table: Any) -> jax.Array:
 
 def _check_tables(name: str, grads: PyTree, touched: PyTree) -> None:
     check_ids(grads)
-    pairs, treedef = jax.tree_util.tree_flatten_with_path(
-        grads, is_leaf=lambda g: g is None or is_rows(g)
-    )
+    pairs, treedef = jax.tree_util.tree_flatten_with_path(grads, is_leaf=is_whole)
     counts = treedef.flatten_up_to(touched)  # type: ignore[attr-defined]  # jax has no stub
     for (path, g), count in zip(pairs, counts, strict=True):
         if g is not None and is_rows(g) != (count is not None):
             key = jax.tree_util.keystr(path)
             raise TypeError(
                 f"{name}.update: grads{key} is {type(g).__name__} and the leaf is "
-                + ("no table; mark it in tables" if is_rows(g) else "a table; wanted RowGrads")
+                + ("not a table; mark it in tables" if is_rows(g) else "a table; wanted RowGrads")
             )

@@ -156,9 +156,8 @@ def _look_up(table: jax.Array, ids: PyTree, unique: Any, moved: jax.Array | None
 def out_of_range(params: PyTree, ids: PyTree) -> jax.Array:
     """How many ids are outside their table, padding apart: an int32 scalar, inside jit too.
 
-    Inside jit those ids are dropped in silence. A step can return this count, or it is taken of all
-    data before `fit`:
-    `out_of_range(params, ids_fn(data))`.
+    Inside jit those ids are dropped in silence. Let a step return this count, or take it of all
+    data before `fit`, as `out_of_range(params, ids_fn(data))`.
 
     Args:
         params: Those with whole tables, not the rows that a loss is given.

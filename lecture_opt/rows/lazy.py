@@ -8,7 +8,7 @@ import optax
 
 from lecture_opt.numerics import PyTree
 from lecture_opt.rows import _tables
-from lecture_opt.rows._grads import RowGrads, is_rows
+from lecture_opt.rows._grads import RowGrads, is_rows, is_whole
 
 
 def lazy(optimizer: optax.GradientTransformation) -> optax.GradientTransformationExtraArgs:
@@ -59,8 +59,8 @@ class Rows:
 def split(grads: PyTree) -> tuple[PyTree, PyTree]:
     """Grads with arrays alone, and for each leaf its `Rows`."""
     check_ids(grads)
-    values = jax.tree.map(lambda g: g.values if is_rows(g) else g, grads, is_leaf=_is_leaf)
-    rows = jax.tree.map(lambda g: Rows(g.ids if is_rows(g) else None), grads, is_leaf=_is_leaf)
+    values = jax.tree.map(lambda g: g.values if is_rows(g) else g, grads, is_leaf=is_whole)
+    rows = jax.tree.map(lambda g: Rows(g.ids if is_rows(g) else None), grads, is_leaf=is_whole)
     return values, rows
 
 
@@ -105,13 +105,9 @@ def _is_none(leaf: Any) -> bool:
     return leaf is None
 
 
-def _is_leaf(leaf: Any) -> bool:
-    return leaf is None or is_rows(leaf)
-
-
 def check_ids(grads: PyTree) -> None:
     """Raises where a transformation before this one took the ids for gradients."""
-    for path, g in jax.tree_util.tree_leaves_with_path(grads, is_leaf=_is_leaf):
+    for path, g in jax.tree_util.tree_leaves_with_path(grads, is_leaf=is_whole):
         if is_rows(g) and not jnp.issubdtype(g.ids.dtype, jnp.integer):
             raise TypeError(
                 f"rows: grads{jax.tree_util.keystr(path)} has ids of dtype {g.ids.dtype}: a "

@@ -10,7 +10,7 @@ from jax import lax
 from lecture_opt.numerics import PyTree, known
 from lecture_opt.rows import _tables
 from lecture_opt.rows._grads import RowGrads
-from lecture_opt.rows._state import ExactState, Slots, advance, exact_states, with_rates, with_slots
+from lecture_opt.rows._state import ExactState, Slots, advance, exact_states, map_exact, with_rates
 from lecture_opt.rows.updates import add_rows
 
 BLOCK = 65536
@@ -24,15 +24,9 @@ def _outside_jit(function: Callable[..., Any]) -> Callable[..., Any]:
         if not known(params, state, args):
             return function(params, state, *args)
 
-        def each(change: Callable[..., ExactState], state: PyTree, *others: PyTree) -> PyTree:
-            def one(s: Any, *others: Any) -> Any:
-                return change(s, *others) if isinstance(s, ExactState) else s
-
-            return jax.tree.map(one, state, *others, is_leaf=lambda s: isinstance(s, ExactState))
-
-        tabled = each(lambda s: with_rates(s, *jax.tree.leaves(s.touched)), state)
+        tabled = map_exact(lambda s: with_rates(s, *jax.tree.leaves(s.touched)), state)
         params, new = compiled(params, tabled, *args)
-        return params, each(lambda new, old: new._replace(missed=old.missed), new, state)
+        return params, map_exact(lambda new, old: new._replace(missed=old.missed), new, state)
 
     return run
 
@@ -93,29 +87,16 @@ def _finalize(params: PyTree, state: PyTree) -> tuple[PyTree, PyTree]:
 def _bring_up(params: PyTree, state: PyTree, ids: list[Any]) -> tuple[PyTree, PyTree]:
     """Brings up the rows with these distinct ids; a leaf that is not a table has None."""
     pairs, treedef = jax.tree_util.tree_flatten_with_path(params)
-    leaves = [leaf for _, leaf in pairs]
-    places = {path: i for i, (path, _) in enumerate(pairs)}
+    leaves = dict(pairs)
+    named = dict(zip(leaves, ids, strict=True))
 
-    def one(exact: Any) -> Any:
-        if not isinstance(exact, ExactState):
-            return exact
-        named, own = jax.tree_util.tree_flatten_with_path(
-            exact.touched, is_leaf=lambda leaf: leaf is None
-        )
-        slots = Slots.of(exact, own)
-        for i, (path, touched) in enumerate(named):
-            where = None if touched is None else ids[places[path]]
-            if where is None:
-                continue
-            new, movement = advance(exact, where, touched, slots.leaves[i])
-            leaf = places[path]
-            leaves[leaf] = add_rows(leaves[leaf], RowGrads(where, movement))
-            slots.write(i, where, slots.leaves[i], new, exact.inner.count)
-        return ExactState(
-            with_slots(exact.inner, own, slots.leaves),
-            jax.tree.unflatten(own, slots.touched),
-            exact.missed,
-        )
+    def current(exact: ExactState) -> ExactState:
+        slots = Slots.of(exact)
+        for i, path, rows in slots.tables(named):
+            new, movement = advance(exact, rows, slots.touched[i], slots.leaves[i])
+            leaves[path] = add_rows(leaves[path], RowGrads(rows, movement))
+            slots.write(i, rows, slots.leaves[i], new, exact.inner.count)
+        return slots.state(exact.inner, exact.missed)
 
-    state = jax.tree.map(one, state, is_leaf=lambda s: isinstance(s, ExactState))
-    return jax.tree.unflatten(treedef, leaves), state
+    state = map_exact(current, state)
+    return jax.tree.unflatten(treedef, leaves.values()), state

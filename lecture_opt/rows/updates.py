@@ -11,7 +11,7 @@ from lecture_opt import numerics
 from lecture_opt.numerics import PyTree
 from lecture_opt.optimizers.hyperparameters import NOT_NEGATIVE, check_scalar
 from lecture_opt.rows import _tables
-from lecture_opt.rows._grads import RowGrads, is_rows
+from lecture_opt.rows._grads import RowGrads, is_rows, is_whole
 
 
 def apply_updates(params: PyTree, updates: PyTree) -> PyTree:
@@ -25,7 +25,7 @@ def apply_updates(params: PyTree, updates: PyTree) -> PyTree:
     def apply(update: Any, p: Any) -> Any:
         return add_rows(p, update) if is_rows(update) else optax.apply_updates(p, update)
 
-    return jax.tree.map(apply, updates, params, is_leaf=lambda u: u is None or is_rows(u))
+    return jax.tree.map(apply, updates, params, is_leaf=is_whole)
 
 
 def add_rows(table: jax.Array, update: RowGrads) -> jax.Array:

@@ -198,7 +198,7 @@ def takes(spec: OptimizerSpec, argument: str) -> bool:
 
 
 def arguments_of(spec: OptimizerSpec) -> list[str]:
-    """The keyword arguments that the constructor names; none where it takes any, or is ready made.
+    """The keyword arguments that the constructor names; empty where it takes any, or is ready made.
 
     >>> arguments_of(parse("optax:sgd"))[:2]
     ['learning_rate', 'momentum']

@@ -111,10 +111,7 @@ def save(store: Store, snapshot: Snapshot) -> None:
 
 
 def restore(
-    store: Store,
-    end: tuple[float, float],
-    begun: Snapshot,
-    eval_fn: Callable[[PyTree], Any] | None,
+    store: Store, end: tuple[float, float], begun: Snapshot, eval_fn: Callable[[PyTree], Any] | None
 ) -> Snapshot:
     """The latest checkpoint, its arrays placed like those of `begun`; `begun` where it is new.
 
@@ -196,7 +193,7 @@ def _restore_args(like: dict[str, Any]) -> Any:
 
 
 def _check_directory(directory: str) -> None:
-    """That it can be written to and holds only checkpoints, beside what systems put there."""
+    """Raises unless it can be written to and holds only checkpoints, and what systems put there."""
     try:
         os.makedirs(directory, exist_ok=True)
         with tempfile.TemporaryFile(dir=directory):
@@ -210,7 +207,7 @@ def _check_directory(directory: str) -> None:
     foreign = [n for n in names if n not in {*own, *_OF_SYSTEMS} and not n.startswith(".")]
     if foreign:
         raise ValueError(
-            f"fit: checkpoint: {directory} holds what is no checkpoint: "
+            f"fit: checkpoint: {directory} holds other files than checkpoints: "
             f"{', '.join(foreign[:3])}; wanted a new or empty folder, or a run's"
         )
 
@@ -237,8 +234,8 @@ def _reading(store: Store, step: int) -> Iterator[None]:
         earlier = [other for other in store.manager.all_steps() if other < step]
         advice = f"remove it to go on from step {max(earlier)}" if earlier else "remove it"
         raise ValueError(
-            f"fit: checkpoint: {_path(store, step)} is damaged, or no checkpoint of fit; {advice}. "
-            f"Reading it gave {type(error).__name__}: {error}"
+            f"fit: checkpoint: {_path(store, step)} is damaged, or not a checkpoint of fit; "
+            f"{advice}. Reading it gave {type(error).__name__}: {error}"
         ) from error
 
 

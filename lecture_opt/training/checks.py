@@ -16,7 +16,7 @@ _LISTS = "; a list is a tree of its items, and numpy.asarray makes one array of 
 
 
 def check_count(name: str, value: Any, least: int) -> int:
-    """The integer, at least so much."""
+    """The value as an integer, which must be at least `least`."""
     try:
         count: int = operator.index(value)
     except TypeError:
@@ -27,7 +27,7 @@ def check_count(name: str, value: Any, least: int) -> int:
 
 
 def check_untraced(**arguments: PyTree) -> None:
-    """That no transformation of JAX traces `fit` itself, whose loop runs on the host."""
+    """Raises where a transformation of JAX traces `fit` itself, whose loop runs on the host."""
     traced = [name for name, value in arguments.items() if not known(value)]
     if traced or not known(jnp.zeros(())):  # inside jit that array is traced, too
         raise TypeError(
@@ -38,7 +38,7 @@ def check_untraced(**arguments: PyTree) -> None:
 
 
 def check_functions(loss_fn: Any, optimizer: Any) -> None:
-    """That they can be called, and kept with their program."""
+    """Raises unless both can be called, and kept with their program."""
     if not callable(loss_fn):
         raise TypeError(
             f"fit: loss_fn is {_shown(loss_fn)}; wanted a function (params, batch) -> loss"
@@ -55,7 +55,7 @@ def check_functions(loss_fn: Any, optimizer: Any) -> None:
 
 
 def check_params(params: PyTree) -> None:
-    """That every leaf is a floating array."""
+    """Raises unless every leaf is a floating array."""
     leaves = jax.tree_util.tree_leaves_with_path(params)
     if not leaves:
         raise ValueError(f"fit: params is {params!r}, without an array; there is nothing to train")
@@ -77,7 +77,7 @@ def _dtype(leaf: Any) -> Any:
 
 
 def check_optimizer(function: str, optimizer: Any) -> None:
-    """That it has what an optimizer has."""
+    """Raises unless it has an `init` and an `update`."""
     if not all(callable(getattr(optimizer, name, None)) for name in ("init", "update")):
         raise TypeError(
             f"{function}: optimizer is {_shown(optimizer)}; wanted an "
@@ -137,7 +137,7 @@ def check_data(data: PyTree) -> tuple[PyTree, int]:
 
 
 def check_loader(data: Any) -> None:
-    """That the data are no loader or generator, which a run could not begin anew."""
+    """Raises for a loader or a generator, which a run could not begin anew."""
     others = hasattr(data, "dtype") or isinstance(data, str | bytes | set | frozenset)
     goes_through = hasattr(data, "__next__") or (
         hasattr(data, "__iter__") and not others and jax.tree_util.all_leaves([data])
@@ -164,7 +164,7 @@ def check_key(key: Any) -> Any:
 
 
 def check_evaluation(eval_fn: Any, eval_every: Any, until: Any, patience: Any) -> None:
-    """That what depends on `eval_fn` comes with it."""
+    """Raises where an argument that depends on `eval_fn` comes without it."""
     if eval_fn is None:
         for name, value in (("eval_every", eval_every), ("until", until), ("patience", patience)):
             if value is not None:

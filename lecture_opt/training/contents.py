@@ -51,7 +51,7 @@ def filled(arrays: dict[str, Any]) -> dict[str, Any]:
 
 
 def check_state(where: str, saved: dict[str, list[Any]], wanted: dict[str, list[Any]]) -> None:
-    """That the checkpoint has the arrays of these params and this optimizer."""
+    """Raises unless the checkpoint has the arrays of these params and this optimizer."""
     for name in {**wanted, **saved}:
         if saved.get(name) != wanted.get(name):
             there, here = (

@@ -34,11 +34,11 @@ def facts(
 ) -> dict[str, Any]:
     """The run in short, as JSON holds it; `begun` is it before its first step."""
     params, opt_state = begun.params, begun.opt_state
-    key = None if source.key is None else np.asarray(jax.random.key_data(source.key))
+    key = None if source.key is None else np.asarray(jax.random.key_data(source.key)).tolist()
     return {
         "start_step": begun.step,
         "batch_size": source.batch_size,
-        "key": None if key is None else key.tolist(),
+        "key": key,
         "data": contents.described(contents.named(data=source.data)),
         "metrics": metrics,
         "patience": None if begun.best is None else "given",
@@ -49,7 +49,7 @@ def facts(
 
 
 def check(where: str, saved: dict[str, Any], wanted: dict[str, Any], accept: Any) -> None:
-    """That the checkpoint is of this run, up to what may differ."""
+    """Raises unless the checkpoint is of this run, up to what may differ."""
     for name in ("start_step", "batch_size", "key", "data", "metrics", "patience"):
         if (saved.get(name) or None) != (wanted[name] or None):
             raise ValueError(

@@ -93,7 +93,7 @@ def fit(
     ids_fn: IdsFn | None = None,
     checkpoint: str | os.PathLike[str] | Checkpoint | None = None,
 ) -> FitResult:
-    """Train `params` for so many steps or epochs; that a run diverges is no error.
+    """Train `params` for a number of steps or epochs; a run that diverges is not an error.
 
     Args:
         loss_fn: `(params, batch) -> scalar`. Like the optimizer, it's compiled once per object.

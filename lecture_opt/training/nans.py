@@ -9,7 +9,7 @@ import numpy as np
 
 from lecture_opt import rows
 from lecture_opt.numerics import PyTree
-from lecture_opt.training import batches, sharding
+from lecture_opt.training import batches, contents, sharding
 from lecture_opt.training.steps import Chunk
 
 
@@ -39,8 +39,9 @@ def explain(
     except ValueError as error:
         raise ValueError(f"fit: the loss of step {step + at} is NaN, as {error}") from error
     if step + at == source.step and bool(jnp.isnan(loss)):
-        found = _not_numbers(params=params, batch=batch)
-        cause = f"{found[0]} holds NaN" if found else "params and batch hold no NaN"
+        named = contents.named(params=params, batch=batch)
+        wrong = (f"{name} holds NaN" for name, leaf in named.items() if _holds_nan(leaf))
+        cause = next(wrong, "params and batch hold no NaN")
         warnings.warn(
             f"fit: the first loss is NaN before any step: {cause}; call loss_fn(params, batch) "
             "under jax.debug_nans(True) to see where it arises",
@@ -58,11 +59,5 @@ def _batch(source: batches.Source, step: int, at: int, chunk: Chunk) -> PyTree:
     return batches.draw(place, source.data, source.key, source.batch_size, where)[0]
 
 
-def _not_numbers(**trees: PyTree) -> list[str]:
-    """The names of the arrays that hold NaN."""
-    return [
-        name + jax.tree_util.keystr(path)
-        for name, tree in trees.items()
-        for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
-        if jnp.issubdtype(jnp.result_type(leaf), jnp.inexact) and bool(np.any(jnp.isnan(leaf)))
-    ]
+def _holds_nan(leaf: Any) -> bool:
+    return jnp.issubdtype(jnp.result_type(leaf), jnp.inexact) and bool(np.any(jnp.isnan(leaf)))

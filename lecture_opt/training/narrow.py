@@ -49,7 +49,7 @@ def bfloat16_state(
         seed: Of the roundings.
 
     Raises:
-        TypeError: `optimizer` is no optimizer, or `seed` no integer.
+        TypeError: `optimizer` is not an optimizer, or `seed` is not an integer.
 
     Source: Gupta et al., "Deep learning with limited numerical precision", 2015.
     """
@@ -82,8 +82,8 @@ def stochastic(x: jax.Array, words: jax.Array) -> jax.Array:
 
     bfloat16 is the upper half of float32, so a draw of 16 bits is added to the lower half and what
     carries over is kept. The draw is a hash of the words and of the upper bits without the sign:
-    numbers that are equal, opposite or a rounding error apart are rounded alike,
-    wherever they stand. Drawing by `jax.random` would take longer than the step.
+    numbers that are equal, opposite or a rounding error apart are rounded alike, wherever they
+    stand. Drawing by `jax.random` would take longer than the step.
 
     Args:
         x: Any shape.

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 
 def check_progress(shown: bool) -> None:
-    """That the bar can be drawn, if it is asked for."""
+    """Raises where the bar is asked for and can't be drawn."""
     try:
         if shown:
             import rich.progress  # noqa: F401
@@ -16,11 +16,8 @@ def check_progress(shown: bool) -> None:
 
 
 @contextlib.contextmanager
-def progress_bar(shown: bool, steps: int | None) -> Iterator[Callable[..., None]]:
+def progress_bar(steps: int | None) -> Iterator[Callable[[int, float, dict[str, float]], None]]:
     """A function that is told the steps done, the last loss and metrics, and draws them."""
-    if not shown:
-        yield _silent
-        return
     from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
@@ -34,7 +31,3 @@ def progress_bar(shown: bool, steps: int | None) -> Iterator[Callable[..., None]
             bar.update(task, completed=done, told=text)
 
         yield report
-
-
-def _silent(done: int, loss: float, metrics: dict[str, float]) -> None:  # the bar's signature
-    """Draws nothing."""

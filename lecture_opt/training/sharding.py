@@ -76,8 +76,8 @@ def shard_data(data: PyTree, mesh: Mesh) -> PyTree:
 def shard_params(params: PyTree, mesh: Mesh) -> PyTree:
     """The parameters, each cut along its longest axis over all devices of the mesh.
 
-    An axis that is no multiple of the number of devices can't be cut; an array without one that
-    can is copied to each device. Optimizers' states are sharded like the parameters.
+    Only an axis whose length is a multiple of the number of devices can be cut; an array without
+    such an axis is copied to each device. Optimizers' states are sharded like the parameters.
     """
     _check_mesh("shard_params", mesh)
     return jax.tree.map(lambda leaf: _put(leaf, _cut(leaf, mesh)), params)
@@ -206,9 +206,9 @@ def parts(data: PyTree) -> int:
 
 
 def _common_mesh(arguments: dict[str, PyTree]) -> Mesh | None:
-    """The mesh that arrays are cut over, else one that they lie on; one that is set is no choice.
+    """The mesh that arrays are cut over, else one that they lie on.
 
-    Inside `jax.set_mesh` whatever is made lies whole on each device of that mesh.
+    To lie whole on a mesh says little: inside `jax.set_mesh` every new array does.
     """
     whole: Mesh | None = None
     cut: dict[Mesh, str] = {}

@@ -24,7 +24,7 @@ LossFn: TypeAlias = Callable[[PyTree, PyTree], Any]
 IdsFn: TypeAlias = Callable[[PyTree], PyTree]
 
 _AHEAD = 8
-"""The host waits for so many steps on a stream's batches when as many more are begun."""
+"""Steps on a stream's batches in a group: the host waits for one group while the next runs."""
 
 
 class Functions(NamedTuple):
@@ -67,7 +67,7 @@ class Chunk(NamedTuple):
 
 
 Advance: TypeAlias = Callable[[Carry, int, Iterator[streams.Fed] | None], tuple[Carry, Chunk]]
-"""Takes so many steps, or fewer where the epoch of a stream ends."""
+"""Takes this number of steps, or fewer where the epoch of a stream ends."""
 
 
 class Steps(NamedTuple):
@@ -91,10 +91,7 @@ class Program(NamedTuple):
 
 
 def chunks(
-    functions: Functions,
-    source: batches.Source,
-    carry: Carry,
-    place: Callable[[PyTree], PyTree],
+    functions: Functions, source: batches.Source, carry: Carry, place: Callable[[PyTree], PyTree]
 ) -> Steps:
     """What takes steps: by `scan`, or one by one."""
     loss_fn, optimizer, ids_fn, has_aux = functions

@@ -64,7 +64,7 @@ def checked(watch: Watch, source: Source) -> Watch:
 
 
 def _ended(watch: Watch, source: Source) -> Watch:
-    """The watch with what ends the run; epochs of arrays are so many steps."""
+    """The watch with what ends the run; epochs of arrays are counted in steps."""
     if (watch.steps is None) == (watch.epochs is None):
         given = "neither is given" if watch.steps is None else "both are given"
         raise TypeError(f"fit: steps or epochs says how long to train, and {given}")
@@ -89,9 +89,10 @@ def opened(
     if eval_fn is not None:
         watch = watch._replace(eval_fn=lambda params: eval_fn(sharding.gathered(params, axes)))
     with contextlib.ExitStack() as stack:
-        total = None if math.isinf(watch.end) else int(watch.end) - watch.start
-        bar = progress.progress_bar(watch.progress, total)
-        watch = watch._replace(report=stack.enter_context(bar))
+        if watch.progress:
+            total = None if math.isinf(watch.end) else int(watch.end) - watch.start
+            report = stack.enter_context(progress.progress_bar(total))
+            watch = watch._replace(report=report)
         if isinstance(watch.checkpoint, Checkpoint):
             facts = identity.facts(source, begun, steps.traced, steps.metrics)
             store = stack.enter_context(checkpoints.opened(watch.checkpoint, facts))
@@ -118,7 +119,7 @@ def interruptible(watch: Watch) -> Iterator[None]:
 def look(watch: Watch, now: Snapshot) -> tuple[Snapshot, bool]:
     """Report, evaluate and save after a chunk; whether the evaluation ends the run."""
     losses, store, ended = now.history.losses[-1], watch.store, False
-    if watch.report is not None and watch.progress:
+    if watch.report is not None:
         metrics = history.latest(now.history, watch.start, now.step)
         watch.report(now.step - watch.start, losses[-1], metrics)
     if watch.callback is not None:

@@ -12,7 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
 import lecture_opt as lo
-from lecture_opt import bench, cli
+from lecture_opt import bench, cli, numerics
 from lecture_opt.bench import measure, plots, statistics, study, tables, torch_side, types
 from lecture_opt.pages.paper import paper
 
@@ -130,7 +130,7 @@ def test_a_step_advances_the_state_and_donates_it():
 def test_a_step_needs_no_memory_but_that_of_its_arrays():
     params = {"a": jnp.ones(1000), "b": jnp.ones(1000)}
     found = measure.prepare("adam", lo.adam(0.1), params).bytes
-    arrays = 2 * measure.tree_bytes(params) + found.state  # params and gradients
+    arrays = 2 * numerics.tree_bytes(params) + found.state  # params and gradients
     assert arrays <= found.peak < arrays + 1000  # a copied leaf is 4,000
 
 
@@ -159,7 +159,7 @@ def test_the_trees_are_what_they_say():
     assert len(jax.tree.leaves(shapes["transformer"])) == 1 + 12 * 16 + 2
     assert {leaf.dtype for leaf in jax.tree.leaves(shapes["bfloat16"])} == {jnp.dtype("bfloat16")}
     for name in full:
-        sizes = [measure.tree_bytes(jax.eval_shape(t[name].make)) for t in (full, quick)]
+        sizes = [numerics.tree_bytes(jax.eval_shape(t[name].make)) for t in (full, quick)]
         assert sizes[0] > 2 * sizes[1]
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lecture_opt import cli, compare
-from lecture_opt.bench import share
+from lecture_opt.bench import measure, share
 from lecture_opt.bench.types import Estimate
 
 
@@ -69,8 +69,21 @@ def test_the_command_says_the_optimizers_share(tmp_path, capsys):
     for one in found:
         assert 0 <= one["share"]["value"] <= 1
         assert one["step"]["value"] > 0
+        assert one["matrix_rate"] > 0
+        assert one["operations"] >= 2 * 2 * 8 * 3  # forward and back through the product
 
 
 def test_a_share_is_what_the_optimizer_adds():
     ratio = Estimate(0.6, 0.5, 1.2)
     assert share.as_share(ratio) == pytest.approx((0.4, 0.0, 0.5))
+
+
+def test_operations_are_those_of_the_program_and_unknown_where_it_loops():
+    a, b = jnp.ones((8, 16)), jnp.ones((16, 4))
+    product = jax.jit(jnp.matmul).lower(a, b).compile()
+    assert measure.operations(product) == 2 * 8 * 16 * 4
+
+    def looped(x):
+        return jax.lax.fori_loop(0, x.shape[0], lambda _, y: y @ y, x[:8, :8])
+
+    assert measure.operations(jax.jit(looped).lower(a).compile()) is None

@@ -11,8 +11,8 @@ import optax
 import pytest
 
 import lecture_opt as lo
-from lecture_opt import bench, cli, problems, specs
-from lecture_opt.bench import measure, price
+from lecture_opt import bench, cli, numerics, problems, specs
+from lecture_opt.bench import price
 from lecture_opt.bench.price import accuracy, devices, fits, plugin, study, tables
 from lecture_opt.bench.price.types import ARRAY, LAUNCH, Collective, Kernel, Price, Priced
 
@@ -201,7 +201,7 @@ def test_the_command_prints_and_writes_what_fits(small, tmp_path, capsys, monkey
 def test_what_is_compared_takes_less_memory_than_adamw():
     params = fits.model(1)
     held = {
-        entry.name: measure.tree_bytes(jax.eval_shape(entry.optimizer.init, params))
+        entry.name: numerics.tree_bytes(jax.eval_shape(entry.optimizer.init, params))
         for entry in fits.entries({"mine": optax.sgd(1e-3)}, 4)
         if entry.dtype == jnp.float32
     }

@@ -281,7 +281,7 @@ def test_names_lie_beside_the_plot_and_not_on_each_other(study):
         assert all(figure.bbox.y0 <= box.y0 and box.y1 <= figure.bbox.y1 for box in boxes)
 
 
-def test_figures_are_written_without_a_word(tmp_path, recwarn, caplog):
+def test_figures_are_written_without_a_word(every_format, tmp_path, recwarn, caplog):
     """With a name that would start mathematics, be left out of a legend, and has no glyphs."""
     text = json.dumps(sample_results.PLAIN).replace("lecture:adam", "_mine.py:优化$_$")
     study = results_module.study(json.loads(text))

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -85,10 +86,15 @@ def train(
     return engine.train(program, entrant, held, scalars, seeds, test_at=test_at)
 
 
+@functools.cache
+def trained(name):
+    """A loop as it trains where nothing else is asked."""
+    return train(LOOPS[name]())
+
+
 @pytest.mark.parametrize("name", LOOPS)
 def test_a_run_is_the_users_own_loop(name):
-    loop = LOOPS[name]()
-    found = train(loop)
+    loop, found = LOOPS[name](), trained(name)
     assert not found.diverged.any()
     for run in (1, 2):
         want = outside(loop, clipped(RATES[run]), SEEDS[run])
@@ -101,8 +107,7 @@ def test_a_run_is_the_users_own_loop(name):
 def test_each_driver_gives_the_same_numbers(name, driver):
     if name == "stream" and driver.host:
         pytest.skip("a named axis is around traced steps")
-    loop = LOOPS[name]()
-    one, two = train(loop, driver=driver), train(loop)
+    one, two = train(LOOPS[name](), driver=driver), trained(name)
     np.testing.assert_allclose(one.losses, two.losses, rtol=2e-4)
     np.testing.assert_allclose(one.validation, two.validation, rtol=2e-4)
     np.testing.assert_allclose(one.test, two.test, rtol=2e-4)
@@ -233,14 +238,12 @@ def test_a_short_batch_of_a_stream_is_left_out():
 
 
 def test_keys_and_batches_are_the_same_for_every_optimizer():
-    loop = LOOPS["hand"]()
-    one, two = train(loop, optax.sgd), train(loop, clipped)
+    one, two = train(LOOPS["hand"](), optax.sgd), trained("hand")
     np.testing.assert_array_equal(one.untrained, two.untrained)
 
 
 def test_metrics_over_pieces_are_those_over_the_whole(monkeypatch):
-    loop = LOOPS["hand"]()
-    whole = train(loop)
+    loop, whole = LOOPS["hand"](), trained("hand")
     monkeypatch.setattr(data, "PIECE", 5)
     np.testing.assert_allclose(train(loop).validation, whole.validation, rtol=1e-5)
     batches = [jax.tree.map(lambda leaf, i=i: leaf[i : i + 3], DATA[1]) for i in range(0, 16, 3)]

@@ -4,6 +4,8 @@ import csv
 import io
 import json
 import re
+import shutil
+import subprocess
 from dataclasses import replace
 
 import browser
@@ -215,7 +217,7 @@ def test_every_control_has_a_name(driver):
     assert nameless == 0
 
 
-def test_the_same_results_give_the_same_bytes(tmp_path):
+def test_the_same_results_give_the_same_bytes(every_format, tmp_path):
     study = sample_results.make()
     compare.write(study, tmp_path / "results.json")
     again = compare.read(tmp_path / "results.json")
@@ -312,6 +314,20 @@ def test_a_name_is_no_formula_and_stops_no_latex(tmp_path):
         names = {row["optimizer"] for row in csv.DictReader(file)}
     assert not any(name.startswith(("=", "+", "-", "@")) for name in names)
     assert latex.escape("a\x00b\x1bc") == "abc"
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex")
+def test_tables_and_figures_compile_and_fit_a_page_of_two_columns(tmp_path):
+    study = sample_results.make(sample_results.LONG)
+    report.write(study, tmp_path)
+    packages = r"\usepackage{booktabs}\usepackage{graphicx}\graphicspath{{figures/}}"
+    body = r"\begin{document}\input{tables.tex}\input{figures/figures.tex}\end{document}"
+    text = rf"\documentclass[twocolumn]{{article}}{packages}{body}"
+    (tmp_path / "paper.tex").write_text(text, encoding="utf-8")
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper.tex"]
+    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stdout[-2000:]
+    assert "too large for page" not in ran.stdout
 
 
 def test_the_users_own_come_first_and_each_question_is_answered():

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from lecture_opt import compare
+from lecture_opt.compare.results import gains
 from lecture_opt.compare.results.statistics import choice, estimates, paired, sequence
 
 
@@ -25,6 +27,37 @@ def test_the_interval_of_a_gain_covers(n, planned):
     error = values.std(axis=1, ddof=1) / np.sqrt(n)
     half = paired.half_width(n, level=0.95, planned=planned) * error
     assert np.mean(np.abs(values.mean(axis=1)) <= half) >= 0.95
+
+
+@pytest.mark.parametrize("n", [3, 5, 10, 20])
+def test_the_noise_floor_covers(n):
+    protocol = compare.Protocol(seeds=n, tuning_seed_count=n)
+    runs = np.random.default_rng(n).normal(size=(2000, 2, n))
+    chosen = np.zeros(9, int)
+    found = [
+        gains.noise_floor(
+            *(gains.Side(test, test[None].mean(1), chosen) for test in pair), protocol
+        )
+        for pair in runs
+    ]
+    assert np.mean([one.low <= 0 <= one.high for one in found]) >= 0.95
+
+
+@pytest.mark.parametrize("n", [3, 5, 10, 20])
+@pytest.mark.parametrize("noise", [0.1, 1.0])
+def test_the_price_of_a_wrong_rate_covers_though_the_noise_chooses_the_rate(n, noise):
+    """The best rate lies near 0.016; a study's choice is a rate where its noise is low."""
+    rng, logs = np.random.default_rng(n), np.linspace(-4, 1, 16)
+    true, missed, studies = (logs + 1.8) ** 2, 0, 1000
+    for _ in range(studies):
+        tuning = true + noise * (rng.normal(size=(n, 1)) + rng.normal(size=(n, 16)))
+        best = int(tuning.mean(axis=0).argmin())
+        here = true[best] + noise * (rng.normal(size=n) + rng.normal(size=n))
+        wanted = 10 ** (logs[best] + 1)
+        found = estimates.difference_interval(estimates.at_rate(10**logs, tuning, wanted), here)
+        want = estimates.at_rate(10**logs, true[None], wanted)[0] - true[best]
+        missed += not found.low <= want <= found.high
+    assert missed / studies <= 0.07
 
 
 @pytest.mark.parametrize("noise", ["standard_normal", "standard_cauchy", "standard_exponential"])

@@ -236,11 +236,19 @@ def test_quartiles_leave_out_what_is_not_there():
     np.testing.assert_allclose(estimates.quartiles(runs)[:, 1], [7.5, 8, 8.5])
 
 
-def test_a_wrong_rate_costs_what_a_line_over_log_rate_says():
+def test_the_cost_at_a_rate_lies_on_a_line_over_log_rate():
     rates = np.array([1e-3, 1.0, 1e-2, 1e-1])
     costs = np.array([[3.0, 9.0, 1.0, 2.0], [4.0, np.inf, 2.0, 2.5]])
-    np.testing.assert_allclose(estimates.wrong_rate(rates, costs, 2, 0.1), [2.0, 2.0])
-    np.testing.assert_allclose(estimates.wrong_rate(rates, costs, 2, 10.0), [1.0, 0.5])
-    halfway = estimates.wrong_rate(rates, costs, 2, 10**-0.5)
-    np.testing.assert_allclose(halfway, [1.0, 1.0])
-    assert np.all(np.isnan(estimates.wrong_rate(rates, costs, 1, 10.0)))
+    np.testing.assert_allclose(estimates.at_rate(rates, costs, 1e-3), [3.0, 4.0])
+    np.testing.assert_allclose(estimates.at_rate(rates, costs, 1e-1), [2.0, 2.5])
+    np.testing.assert_allclose(estimates.at_rate(rates, costs, 10**-2.5), [2.0, 3.0])
+    assert np.all(np.isnan(estimates.at_rate(rates, costs, 10.0)))
+
+
+def test_the_interval_of_a_difference_is_scipys():
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=7), 3 * rng.normal(size=4) + 1
+    found = estimates.difference_interval(a, b, level=0.9)
+    want = stats.ttest_ind(a, b, equal_var=False).confidence_interval(0.9)
+    np.testing.assert_allclose([found.low, found.high], [want.low, want.high])
+    assert found.centre == pytest.approx(a.mean() - b.mean())

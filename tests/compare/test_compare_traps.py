@@ -1,7 +1,7 @@
 """What loops of every kind do to an engine: each is trained as it is, or refused in words."""
 
 import dataclasses
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -158,6 +158,54 @@ def test_a_metric_in_numpy_over_a_list_of_batches_sees_the_batches():
     plain = studied(loop)
     np.testing.assert_allclose(task.cells[0].test.values, plain.cells[0].test.values, rtol=1e-5)
     assert "step by step from the host" in task.notes[0]
+
+
+def test_a_metric_that_asks_for_the_value_of_a_param_is_taken_on_the_host():
+    def metric(params, part):
+        return jnp.mean((params - part) ** 2) + 0 * float(params)
+
+    def start(key):
+        return np.float32(1.0)  # whose value a trace would know
+
+    task = studied(dataclasses.replace(TASK, init=start, metric=metric))
+    assert "its metric is taken on the host" in task.notes[0]
+
+
+@pytest.mark.parametrize("reads", [False, True], ids=["params alone", "the average"])
+@pytest.mark.parametrize("tail", [False, True], ids=["schedule-free", "eval_params"])
+def test_an_average_that_the_metric_does_not_look_at_is_told(reads, tail):
+    def metric(state, part, key):
+        params = state.params
+        if reads:
+            params = compare.eval_params(state.optimizer, state.opt_state, params)
+        return jnp.mean((params - part) ** 2)
+
+    class Tail(NamedTuple):
+        init: Any
+        update: Any
+
+        def eval_params(self, opt_state, params):
+            return 0.5 * params
+
+    def constructor(learning_rate):
+        if tail:
+            return Tail(*optax.sgd(learning_rate))
+        return optax.contrib.schedule_free_sgd(learning_rate)
+
+    loop = dataclasses.replace(compare.as_loop(TASK), metric=metric)
+    notes = studied(loop, constructor).notes
+    assert any("keeps an average" in note for note in notes) == (not reads)
+
+
+def test_an_object_that_keeps_a_traced_value_is_told_to_be_made_in_start():
+    kept = []  # as a guide of numpyro keeps where it began
+
+    def start(key):
+        kept.append(jax.random.normal(key))
+        return jax.random.normal(key) + jnp.sin(kept[0])
+
+    task = studied(dataclasses.replace(TASK, init=start))
+    assert "make it in `start`" in task.failures[0].why
 
 
 def test_a_metric_that_raises_is_refused_before_any_training():

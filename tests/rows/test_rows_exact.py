@@ -280,7 +280,7 @@ def test_a_gradient_of_the_wrong_kind_is_named(name):
     row = rows.RowGrads(jnp.array([0]), jnp.ones((1, 3)))
     with pytest.raises(TypeError, match=r"grads\['table'\] is .* a table; wanted RowGrads"):
         ours.update(params, state)
-    with pytest.raises(TypeError, match=r"grads\['bias'\] is RowGrads .* no table"):
+    with pytest.raises(TypeError, match=r"grads\['bias'\] is RowGrads .* not a table"):
         ours.update({"table": row, "bias": row}, state)
 
 

@@ -264,7 +264,7 @@ def test_a_read_only_folder(saved):
 
 def test_a_foreign_folder_is_left_alone(tmp_path):
     (tmp_path / "thesis.tex").write_text("mine")
-    with pytest.raises(ValueError, match=r"holds what is no checkpoint: thesis.tex; wanted"):
+    with pytest.raises(ValueError, match=r"holds other files than checkpoints: thesis.tex; wanted"):
         a_run.run(tmp_path)
     assert os.listdir(tmp_path) == ["thesis.tex"]
 
@@ -272,10 +272,10 @@ def test_a_foreign_folder_is_left_alone(tmp_path):
 def test_a_foreign_checkpoint(tmp_path):
     with ocp.CheckpointManager(tmp_path) as manager:
         manager.save(7, args=ocp.args.StandardSave({"w": jnp.ones(2)}))
-    with pytest.raises(ValueError, match=r"/7 is damaged, or no checkpoint of fit; remove it"):
+    with pytest.raises(ValueError, match=r"/7 is damaged, or not a checkpoint of fit; remove it"):
         a_run.run(tmp_path)
     (tmp_path / "9").mkdir()
-    with pytest.raises(ValueError, match=r"fit: checkpoint: .* is damaged, or no checkpoint"):
+    with pytest.raises(ValueError, match=r"fit: checkpoint: .* is damaged, or not a checkpoint"):
         a_run.run(tmp_path)
 
 

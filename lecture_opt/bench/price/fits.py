@@ -14,10 +14,9 @@ import jax.numpy as jnp
 import optax
 from optax import contrib
 
-from lecture_opt.bench import measure
 from lecture_opt.bench.price import devices, study
 from lecture_opt.bench.price.types import Price
-from lecture_opt.numerics import PyTree
+from lecture_opt.numerics import PyTree, tree_bytes
 from lecture_opt.problems import Loop, Task, as_loop, bound
 
 HEAD, VOCABULARY = 128, 50_304
@@ -99,7 +98,7 @@ def largest_model(entry: Entry, device: str) -> Fit:
         return price.peak <= memory
 
     most = 1  # the first whose params and gradients alone do not fit
-    while 2 * measure.tree_bytes(model(most, entry.dtype)) <= memory:
+    while 2 * tree_bytes(model(most, entry.dtype)) <= memory:
         most += 1
     size = largest(fits, 0, _by_state(entry, most, memory))
     params = model(max(size, 1), entry.dtype)
@@ -143,7 +142,7 @@ def largest_batch(
 
 
 def _round(size: float) -> int:
-    """Down to eights, as the compiler pads what is no multiple; at least one."""
+    """Rounded down to a multiple of eight, to which the compiler pads; at least one."""
     return max(1, int(size) // 8 * 8 or int(size))
 
 
@@ -168,7 +167,7 @@ def _by_state(entry: Entry, most: int, memory: float) -> int:
     def holds(layers: int) -> bool:
         params = model(layers, entry.dtype)
         state = jax.eval_shape(entry.optimizer.init, params)
-        held = 2 * measure.tree_bytes(params) + measure.tree_bytes(state) / entry.devices
+        held = 2 * tree_bytes(params) + tree_bytes(state) / entry.devices
         return held <= memory
 
     return largest(holds, 0, most) + 1

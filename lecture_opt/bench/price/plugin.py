@@ -35,7 +35,7 @@ def find() -> ModuleType:
 
 
 def topology(name: str, count: int = 1) -> Sequence[jax.Device]:
-    """So many devices of this name, in one machine, to compile for.
+    """The devices of this name, `count` of them in one machine, to compile for.
 
     Raises:
         ValueError: The name is unknown.

@@ -39,7 +39,7 @@ _SENT: dict[str, Callable[[int], float]] = {
     "collective-permute": lambda _: 1,
     "collective-broadcast": lambda _: 1,
 }
-"""Of the bytes that a device holds before it, how many times as many it sends, in a ring of n."""
+"""What a device sends in a ring of n, as a multiple of the bytes that it holds before."""
 
 
 def read(text: str, *, devices: int) -> tuple[tuple[Kernel, ...], tuple[Collective, ...]]:

@@ -11,7 +11,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from lecture_opt.bench import measure
 from lecture_opt.bench.price import devices, plugin, program
 from lecture_opt.bench.price.types import ARRAY, LAUNCH, Collective, Kernel, Price, Seconds
-from lecture_opt.numerics import PyTree
+from lecture_opt.numerics import PyTree, tree_bytes
 from lecture_opt.problems import Loop, Task, as_loop, bound
 from lecture_opt.problems.loop import sample_batch
 from lecture_opt.problems.tracing import training
@@ -58,7 +58,7 @@ def step(
     compiled = compile_step(measure.step(optimizer), shapes, state, shapes)
     paths = [jax.tree_util.keystr(path) for path, _ in jax.tree.leaves_with_path(params)]
     held = sum(map(shard_bytes, jax.tree.leaves(state)))
-    own = measure.tree_bytes(params)
+    own = tree_bytes(params)
     least = 3 * own + 2 * held if count == 1 else None
     return priced(name, compiled, device, count=count, state=held, moved=least, paths=paths)
 
@@ -79,7 +79,7 @@ def loop(
     arrays = tuple(leaf for leaf in trained.layout if leaf is not None)
     given = (arrays, batch, jax.eval_shape(lambda: jax.random.key(0)))
     compiled = compile_step(trained.step, *placed(given, whole), donate=(0,))
-    state = measure.tree_bytes(bound.trained_by(one, optimizer)[1])
+    state = tree_bytes(bound.trained_by(one, optimizer)[1])
     return priced(name, compiled, device, state=state, moved=None)
 
 

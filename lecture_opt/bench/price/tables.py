@@ -9,7 +9,7 @@ from lecture_opt.bench.price import accuracy
 from lecture_opt.bench.price.devices import Device
 from lecture_opt.bench.price.fits import Fit
 from lecture_opt.bench.price.types import ARRAY, LAUNCH, Price, Priced
-from lecture_opt.bench.tables import duration, size
+from lecture_opt.bench.tables import duration, headed, size
 
 COLUMNS = (
     "kernels",
@@ -28,11 +28,9 @@ COLUMNS = (
 def prices(priced: Priced) -> Table:
     """One row for each optimizer, in the order in which they were given."""
     where = priced.device if priced.devices == 1 else f"each of {priced.devices} {priced.device}"
-    table = Table(title=f"{priced.what}: {priced.text}; predicted for {where}")
-    table.add_column("optimizer", no_wrap=True)
     shown = [i for i, name in enumerate(COLUMNS) if name != "sent" or priced.devices > 1]
-    for i in shown:
-        table.add_column(COLUMNS[i], justify="right", no_wrap=True)
+    title = f"{priced.what}: {priced.text}; predicted for {where}"
+    table = headed(title, (COLUMNS[i] for i in shown))
     for price in priced.prices:
         row = texts(price)
         table.add_row(price.name, *(row[i] for i in shown))
@@ -73,10 +71,9 @@ def sentences(priced: Priced) -> Iterator[str]:
 
 def fitting(fits: Sequence[Fit], device: Device, what: str, unit: str) -> Table:
     """The largest model or batch for each optimizer; `unit` is what its size counts."""
-    table = Table(title=f"{what}: the largest that fits into {device.text}, {size(device.memory)}")
-    table.add_column("optimizer", no_wrap=True)
-    for name in (unit, "parameters", "state", "temporaries", "peak", "predicted step"):
-        table.add_column(name, justify="right", no_wrap=True)
+    title = f"{what}: the largest that fits into {device.text}, {size(device.memory)}"
+    columns = (unit, "parameters", "state", "temporaries", "peak", "predicted step")
+    table = headed(title, columns)
     for fit in fits:
         price = fit.price
         needs = (price.state, price.temporaries, price.peak) if price else (None, None, None)

@@ -28,14 +28,12 @@ def which_leaves(subject: Subject, reference: Subject) -> str:
         wanted, _ = reference.updates_over(grads, params)
     except Exception:  # one of the two does not take this tree
         return ""
-    named = jax.tree_util.tree_leaves_with_path(params)
     differ, agree = [], []
-    for index, (path, leaf) in enumerate(named):
+    for index, (name, leaf) in enumerate(probes.named(params)):
         mine, theirs = (leaf_over(run, index) for run in (got, wanted))
         gaps = np.abs(mine - theirs) / (np.abs(theirs).max() + 1e-300)
         if gaps.max() > TOLERANCE:
-            name = f"{probes.path_name(path)} of shape {leaf.shape}"
-            differ.append((name, gaps.max(axis=0)))
+            differ.append((f"{name} of shape {leaf.shape}", gaps.max(axis=0)))
         else:
             agree.append(gaps.max())
     if not differ or not agree:
@@ -67,12 +65,8 @@ def which_decay(subject: Subject, reference: Subject) -> str:
             at, still = (one.updates_over(grads, place)[0][-1] for place in (params, zero))
         except Exception:  # it does not take this tree
             return ""
-        pairs = zip(jax.tree_util.tree_leaves_with_path(at), jax.tree.leaves(still), strict=True)
-        found |= {
-            probes.path_name(path)
-            for (path, a), b in pairs
-            if probes.leaf_difference("", a, b).error > TOLERANCE
-        }
+        pairs = probes.named(at, still)
+        found |= {n for n, a, b in pairs if probes.leaf_difference(n, a, b).error > TOLERANCE}
     if not mine or not theirs or mine == theirs:
         return ""
     extra, less = ", ".join(sorted(mine - theirs)), ", ".join(sorted(theirs - mine))

@@ -35,13 +35,7 @@ def updates_mirror_the_params(subject: Subject, loop: Loop) -> Outcome:
     tree, own = probes.structure(updates), probes.structure(params)
     if tree != own:
         return failed(f"The updates' tree is {tree}, where the params' is {own}.")
-    for (path, p), u, new in zip(
-        jax.tree_util.tree_leaves_with_path(params),
-        jax.tree.leaves(updates),
-        jax.tree.leaves(moved),
-        strict=True,
-    ):
-        name = probes.path_name(path)
+    for name, p, u, new in probes.named(params, updates, moved):
         if (u.shape, u.dtype) != (p.shape, p.dtype):
             return failed(
                 f"The update of {name} is {u.dtype}{list(u.shape)}, where the param is "

@@ -12,7 +12,7 @@ The usual bugs are moves between neighbouring points, so naming a bug is a searc
 neighbours.
 """
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -274,9 +274,8 @@ def free(rule: Rule) -> list[str]:
         "c1": rule.correct_first.decay == "c1",
         "c2": rule.correct_second.decay == "c2",
     }
-    default = Numbers()
     return [
         name
-        for name in (field.name for field in fields(Numbers))
-        if used.get(name, getattr(rule.numbers, name) != getattr(default, name))
+        for name, default in vars(Numbers()).items()
+        if used.get(name, getattr(rule.numbers, name) != default)
     ]

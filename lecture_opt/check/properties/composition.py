@@ -27,6 +27,11 @@ def run(optimizer: Any, grads: list[Any], params: Any) -> list[Any]:
     return Subject("composed", optimizer).updates_over(grads, params)[0]
 
 
+def part(tree: Any) -> Any:
+    """The leaves that a mask or a label gives to the optimizer."""
+    return {name: tree[name] for name in ("gain", "kernel")}
+
+
 @needs(DETERMINISTIC)
 def chain(subject: Subject) -> Outcome:
     """In `optax.chain`, between loose clipping and weight decay, it does what it does alone.
@@ -57,10 +62,6 @@ def masked(subject: Subject) -> Outcome:
     params, grads = probes.params_tree(), probes.grads_trees(STEPS)
     mask = {"bias": False, "gain": True, "kernel": True}
     got = run(optax.masked(wrapped(subject), mask), grads, params)
-
-    def part(tree: Any) -> Any:
-        return {name: tree[name] for name in ("gain", "kernel")}
-
     alone = run(subject.optimizer, [part(g) for g in grads], part(params))
     wanted = [{"bias": g["bias"]} | update for g, update in zip(grads, alone, strict=True)]
     return equal(got, wanted, "Under optax.masked the update differs")
@@ -77,10 +78,6 @@ def multi_transform(subject: Subject) -> Outcome:
     labels = {"bias": "zero", "gain": "rule", "kernel": "rule"}
     both = {"zero": optax.set_to_zero(), "rule": wrapped(subject)}
     got = run(optax.multi_transform(both, labels), grads, params)
-
-    def part(tree: Any) -> Any:
-        return {name: tree[name] for name in ("gain", "kernel")}
-
     alone = run(subject.optimizer, [part(g) for g in grads], part(params))
     zero = np.zeros_like(params["bias"])
     wanted = [{"bias": zero} | update for update in alone]

@@ -8,7 +8,7 @@ import numpy as np
 
 from lecture_opt.check import probes
 from lecture_opt.check.needs import JITS, needs
-from lecture_opt.check.outcome import Outcome, failed, in_words, passed, skipped, trait
+from lecture_opt.check.outcome import Outcome, failed, passed, raised, skipped, trait
 from lecture_opt.check.subject import Subject
 from lecture_opt.environment import fast_jit
 
@@ -47,10 +47,9 @@ def sharded_equals_unsharded(subject: Subject) -> Outcome:
                 step=step,
                 **gap._asdict(),
             )
-    for path, leaf in jax.tree_util.tree_leaves_with_path(state):
+    for where, leaf in probes.named(state):
         like_params = isinstance(leaf, jax.Array) and leaf.shape == params["w"].shape
         if like_params and not leaf.sharding.is_equivalent_to(cut, leaf.ndim):
-            where = probes.path_name(path)
             return trait(
                 f"state{where} has the shape of the parameters but after two jitted updates is "
                 f"not sharded like them ({leaf.sharding}).",
@@ -71,7 +70,7 @@ def lowers_for(subject: Subject, platform: str) -> Outcome:
     try:
         jax.export.export(jax.jit(flat), platforms=[platform])(*leaves)
     except Exception as error:  # what the lowering says is the verdict
-        return failed(f"Lowering for {platform}: {in_words(error)}", raised=in_words(error))
+        return raised(f"Lowering for {platform}:", error)
     return passed()
 
 

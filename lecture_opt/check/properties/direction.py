@@ -25,12 +25,11 @@ def goes_down(subject: Subject) -> Outcome:
     grads = probes.normal_tree(0)
     updates, _ = subject.updates_over([grads] * WATCHED, params, follow=True)
     resting = [name for name in params if not probes.largest([u[name] for u in updates])]
-    for path, gradient in jax.tree_util.tree_leaves_with_path(grads):
-        name = path[0].key
+    for name, gradient in grads.items():
         if name in resting:
             continue
         total = sum(probes.float64(update[name]) for update in updates)
-        along = float(np.sum(total * probes.float64(gradient)))
+        along = probes.product(total, gradient)
         if not along < 0:
             first = probes.float64(updates[0][name]).ravel()[0]
             return failed(
@@ -79,7 +78,7 @@ def decay_shrinks(subject: Subject) -> Outcome:
 def shrinks_everywhere(subject: Subject) -> Outcome:
     """Pass where zero gradients move no element of ordinary parameters away from zero.
 
-    What moves parameters that are zero too is no decay, and is left out.
+    What moves parameters of zero as well is not a decay, and is left out.
     """
     params = probes.params_tree()
     zeros = probes.full_tree(0.0, params)
@@ -164,10 +163,7 @@ def echo_does_not_swing(subject: Subject) -> Outcome:
     zeros = probes.full_tree(0.0, probes.params_tree())
     first = probes.normal_tree(0)
     updates, _ = subject.updates_over([first] + [zeros] * 4, zeros)
-    echoes = []
-    for update in updates:
-        pairs = zip(jax.tree.leaves(update), jax.tree.leaves(first), strict=True)
-        echoes.append(float(sum(np.sum(probes.float64(u) * probes.float64(g)) for u, g in pairs)))
+    echoes = [probes.product(update, first) for update in updates]
     turns = all(a * b < 0 for a, b in itertools.pairwise(echoes))
     if turns and abs(echoes[-1]) > 0.1 * abs(echoes[0]):
         sizes = ", ".join(f"{echo / abs(echoes[0]):.2g}" for echo in echoes)

@@ -212,13 +212,12 @@ def forgotten(subject: Subject, warm: Any, nan: Any, params: Any) -> list[str]:
     _, before = subject.updates_over(warm, params)
     _, bad = subject.step(nan, before, params)
     _, rested = subject.step(probes.full_tree(0.0, params), before, params)
-    named = jax.tree_util.tree_leaves_with_path(before)
     lost = []
-    for (path, old), *others in zip(named, *map(jax.tree.leaves, (bad, rested)), strict=True):
+    for name, old, *others in probes.named(before, bad, rested):
         if np.ndim(old) and not probes.is_key(old):
             kept, after, usual = (np.abs(probes.float64(leaf)).sum() for leaf in (old, *others))
             if np.isfinite(after) and after < 0.5 * min(kept, usual):
-                lost.append(probes.path_name(path))
+                lost.append(name)
     return lost
 
 

@@ -51,12 +51,7 @@ def what_it_is(subject: Subject) -> Outcome:
         wrong = not_as_named(subject, rule) if max(gap, reached) < EXACT else []
         if wrong:
             return failed(f"{says}, but was built with {', '.join(wrong)}.", rule=call(rule))
-        return trait(
-            f"{says}.",
-            rule=call(rule),
-            decay=decay._asdict(),
-            error=reached,
-        )
+        return trait(f"{says}.", rule=call(rule), decay=decay._asdict(), error=reached)
     change = known_but_for(still)
     if change is not None and over_many_steps(subject, change[1]) < 10 * EQUAL:
         words, changed, gap = change

@@ -31,12 +31,12 @@ def init_returns_arrays(subject: Subject) -> Outcome:
     Usual cause: `count=0` or `0.0` where `jnp.zeros([], jnp.int32)` was meant.
     """
     state = subject.init(probes.params_tree())
-    for path, leaf in jax.tree_util.tree_leaves_with_path(state):
+    for name, leaf in probes.named(state):
         if not isinstance(leaf, jax.Array | np.ndarray | np.generic):
             return failed(
-                f"init puts the {type(leaf).__name__} {leaf!r:.60} in the state at "
-                f"state{probes.path_name(path)}; every leaf must be an array.",
-                leaf=probes.path_name(path),
+                f"init puts the {type(leaf).__name__} {leaf!r:.60} in the state at state{name}; "
+                "every leaf must be an array.",
+                leaf=name,
                 type=type(leaf).__name__,
             )
     return passed()
@@ -109,10 +109,10 @@ def updates_finite(subject: Subject) -> Outcome:
 def ranges(state: Any) -> str:
     """The range of each leaf of a state, in words, of at most six."""
     named = [
-        f"{probes.path_name(path)} = {leaf}"
+        f"{name} = {leaf}"
         if np.shape(leaf) == ()
-        else f"{probes.path_name(path)} from {np.min(leaf):.4g} to {np.max(leaf):.4g}"
-        for path, leaf in jax.tree_util.tree_leaves_with_path(state)
+        else f"{name} from {np.min(leaf):.4g} to {np.max(leaf):.4g}"
+        for name, leaf in probes.named(state)
         if not probes.is_key(leaf) and np.size(leaf)
     ]
     more = ", ..." if len(named) > 6 else ""
@@ -196,8 +196,7 @@ def params_optional(subject: Subject) -> Outcome:
         gap = probes.worst_difference(got, wanted)
         if gap.error > 1e-6:
             return failed(
-                f"{call} silently gives another step than with params: {gap}.",
-                **gap._asdict(),
+                f"{call} silently gives another step than with params: {gap}.", **gap._asdict()
             )
     return passed()
 

@@ -215,13 +215,12 @@ def like_one_vector(subject: Subject) -> Outcome:
     wanted, _ = subject.updates_over([{"w": jnp.asarray(g)} for g in flat], {"w": zero})
     got, _ = subject.updates_over([tree(g) for g in flat], tree(zero))
     as_vectors = [tree(np.asarray(update["w"])) for update in wanted]
-    for index, (path, _) in enumerate(jax.tree_util.tree_leaves_with_path(got[0])):
+    for index, (name, _) in enumerate(probes.named(got[0])):
         mine, other = (
             np.stack([probes.float64(jax.tree.leaves(u)[index]).ravel() for u in run])
             for run in (got, as_vectors)
         )
         factor = float(np.sum(mine * other) / max(np.sum(other**2), 1e-300))
-        name = probes.path_name(path)
         gap = np.abs(mine - factor * other).max()
         if gap > 1e-4 * np.abs(other).max():
             step = int(np.argmax(np.abs(mine - other).max(axis=1) > 1e-4 * np.abs(other).max()))

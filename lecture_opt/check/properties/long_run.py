@@ -1,5 +1,6 @@
 """Long runs: counters at their end, a million steps behind, thousands of steps in a row."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -37,7 +38,7 @@ def counters(subject: Subject) -> list[tuple[int, Any]]:
 
 
 def sums_rates(subject: Subject) -> bool:
-    """Whether what grows by one is no counter but a sum of rates, which another rate changes."""
+    """Whether what grows by one is a sum of rates, which another rate changes, not a counter."""
     if not RATE.met(subject):
         return False
     other = counters(subject.with_rate(lambda rate: 0.37 * rate))
@@ -161,7 +162,8 @@ def says_where_it_ends(after: Callable[[int], Any], low: int, high: int, size: f
         middle = (low + high) // 2
         low, high = (middle, high) if probes.largest(after(middle)) else (low, middle)
     says = f"From count {high} on, an ordinary gradient gives an update of exactly zero"
-    last = float(np.sqrt(sum(np.sum(probes.float64(u) ** 2) for u in jax.tree.leaves(after(low)))))
+    before = after(low)
+    last = math.sqrt(probes.product(before, before))
     if last < 0.2 * size and not probes.largest(after(MILLION)):
         return trait(f"{says}: the schedule ends there.", count=high)
     return failed(f"{says}; the one before it has {last / size:.2g} of its usual length.", at=high)
@@ -169,9 +171,7 @@ def says_where_it_ends(after: Callable[[int], Any], low: int, high: int, size: f
 
 def along(updates: Any, grads: Any) -> tuple[float, float]:
     """The product of updates and gradients, and the length of the updates."""
-    pairs = list(zip(jax.tree.leaves(updates), jax.tree.leaves(grads), strict=True))
-    product = sum(float(np.sum(probes.float64(u) * probes.float64(g))) for u, g in pairs)
-    return product, float(np.sqrt(sum(np.sum(probes.float64(u) ** 2) for u, _ in pairs)))
+    return probes.product(updates, grads), math.sqrt(probes.product(updates, updates))
 
 
 @needs(JITS)
@@ -204,13 +204,7 @@ def constant_gradients(subject: Subject) -> Outcome:
 
 
 def scan_stays_finite(
-    subject: Subject,
-    params: Any,
-    grads: Any,
-    *,
-    repeats: int,
-    what: str,
-    may_grow: bool = False,
+    subject: Subject, params: Any, grads: Any, *, repeats: int, what: str, may_grow: bool = False
 ) -> Outcome:
     """Pass where repeated scans over stacked gradients leave everything finite.
 

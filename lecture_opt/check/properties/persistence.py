@@ -9,7 +9,7 @@ import jax
 
 from lecture_opt.check import probes
 from lecture_opt.check.needs import installed, needs
-from lecture_opt.check.outcome import Outcome, failed, in_words, passed, skipped, trait
+from lecture_opt.check.outcome import Outcome, failed, in_words, passed, raised, skipped, trait
 from lecture_opt.check.subject import Subject, add
 
 STEPS = 10
@@ -97,7 +97,7 @@ def orbax(subject: Subject) -> Outcome:
     except Exception as error:  # what Orbax says is the verdict
         if "zero size" in str(error):
             return trait("Orbax cannot save arrays without elements, and the state has some.")
-        return failed(f"Orbax raised {in_words(error)}", raised=in_words(error))
+        return raised("Orbax raised", error)
     finally:
         logger.setLevel(level)
     return resume(subject, state, restored, params, "Orbax")

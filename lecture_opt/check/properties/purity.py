@@ -8,7 +8,7 @@ import numpy as np
 
 from lecture_opt.check import probes
 from lecture_opt.check.needs import JITS, needs
-from lecture_opt.check.outcome import Outcome, failed, in_words, passed, skipped
+from lecture_opt.check.outcome import Outcome, failed, in_words, passed, raised, skipped
 from lecture_opt.check.subject import Subject
 
 
@@ -143,7 +143,7 @@ def no_leaked_tracers(subject: Subject) -> Outcome:
             jax.jit(lambda *a: subject.update(*a))(grads, state, params)
         subject.update(grads, subject.init(params), params)
     except Exception as error:  # the leak checker speaks through an exception
-        return failed(f"Tracing leaks: {in_words(error)}", raised=in_words(error))
+        return raised("Tracing leaks:", error)
     return passed()
 
 
@@ -155,11 +155,10 @@ def donation_safe(subject: Subject) -> Outcome:
     """
     params = probes.params_tree()
     seen: dict[int, str] = {}
-    named = jax.tree_util.tree_leaves_with_path({"params": params, "state": subject.init(params)})
-    for path, leaf in named:
+    for name, leaf in probes.named({"params": params, "state": subject.init(params)}):
         if not isinstance(leaf, jax.Array) or probes.is_key(leaf) or leaf.size == 0:
             continue
-        pointer, name = leaf.unsafe_buffer_pointer(), probes.path_name(path)
+        pointer = leaf.unsafe_buffer_pointer()
         if pointer in seen:
             return failed(
                 f"{seen[pointer]} and {name} are the same buffer after init: donating both "

@@ -8,7 +8,7 @@ import numpy as np
 from lecture_opt.check import probes
 from lecture_opt.check.judgments import changed
 from lecture_opt.check.needs import DETERMINISTIC, JITS, needs
-from lecture_opt.check.outcome import Outcome, failed, in_words, passed, trait
+from lecture_opt.check.outcome import Outcome, failed, passed, raised, trait
 from lecture_opt.check.subject import Subject, add
 from lecture_opt.environment import fast_jit
 
@@ -87,7 +87,7 @@ def scans(subject: Subject) -> Outcome:
     try:
         _, scanned = fast_jit(lambda s, g: jax.lax.scan(body, s, g))(subject.init(params), stacked)
     except Exception as error:  # what scan says is the verdict
-        return failed(f"lax.scan over the update raised {in_words(error)}", raised=in_words(error))
+        return raised("lax.scan over the update raised", error)
     found = probes.first_difference(
         probes.unstack(scanned), subject.updates_over(grads, params)[0], 1e-3
     )
@@ -111,8 +111,8 @@ def moments_move(subject: Subject) -> Outcome:
     moved: set[int] = set()
     shapes = {leaf.shape for leaf in jax.tree.leaves(params)}
     zeros = {
-        index: (probes.path_name(path), leaf)
-        for index, (path, leaf) in enumerate(jax.tree_util.tree_leaves_with_path(state))
+        index: (name, leaf)
+        for index, (name, leaf) in enumerate(probes.named(state))
         if not probes.is_key(leaf) and not np.any(np.asarray(leaf))
     }
     moments = {index: name for index, (name, leaf) in zeros.items() if np.shape(leaf) in shapes}
@@ -152,8 +152,8 @@ def precise(subject: Subject) -> Outcome:
     """
     state = subject.init(probes.params_tree())
     short = [
-        (probes.path_name(path), leaf.dtype.name, np.shape(leaf))
-        for path, leaf in jax.tree_util.tree_leaves_with_path(state)
+        (name, leaf.dtype.name, np.shape(leaf))
+        for name, leaf in probes.named(state)
         if hasattr(leaf, "dtype")
         and not probes.is_key(leaf)
         and jax.numpy.issubdtype(leaf.dtype, jax.numpy.floating)
@@ -186,15 +186,14 @@ def moments_fall(subject: Subject) -> Outcome:
     state = before
     for grads in quiet:
         _, state = subject.step(grads, state, params)
-    named = jax.tree_util.tree_leaves_with_path(before)
-    for (path, old), new in zip(named, jax.tree.leaves(state), strict=True):
+    for name, old, new in probes.named(before, state):
         if probes.is_key(old) or not jax.numpy.issubdtype(old.dtype, np.floating):
             continue
         short, old, new = old.dtype.itemsize < 4, probes.float64(old), probes.float64(new)
         stuck = (old == new) & (old != 0)
         if short and np.shape(old) and np.mean(stuck) > STUCK:
             return failed(
-                f"state{probes.path_name(path)}, kept in 16 bits, is the same in {stuck.sum()} of "
+                f"state{name}, kept in 16 bits, is the same in {stuck.sum()} of "
                 f"{stuck.size} elements after {STEPS} gradients of 1e-6 as before them: it can't "
                 "fall."
             )
@@ -214,15 +213,14 @@ def zeros_count(subject: Subject) -> Outcome:
     after = [
         subject.step(probes.full_tree(value, params), state, params)[1] for value in (0.0, 1e-12)
     ]
-    named = jax.tree_util.tree_leaves_with_path(state)
-    for (path, old), zero, tiny in zip(named, *map(jax.tree.leaves, after), strict=True):
+    for name, old, zero, tiny in probes.named(state, *after):
         if probes.is_key(old) or np.ndim(old) == 0 or not np.all(probes.float64(old)):
             continue
         rest, decay = (probes.float64(new) / probes.float64(old) for new in (zero, tiny))
         even = np.ptp(decay) < 1e-4 and 0 <= np.mean(decay) < 1 - 1e-6
         if even and np.abs(rest - decay).max() > 1e-3 * max(1 - np.mean(decay), np.mean(decay)):
             return failed(
-                f"state{probes.path_name(path)} is multiplied by {np.mean(decay):.4g} under a "
+                f"state{name} is multiplied by {np.mean(decay):.4g} under a "
                 f"gradient of 1e-12, and by {np.mean(rest):.4g} under a gradient of exactly 0.",
                 decay=float(np.mean(decay)),
             )
@@ -273,12 +271,12 @@ def moments_go_on(subject: Subject) -> Outcome:
         pairs = zip(*map(jax.tree.leaves, (state, after)), strict=True)
         changes.append([probes.leaf_bits(old) != probes.leaf_bits(new) for old, new in pairs])
         state = after
-    for index, (path, leaf) in enumerate(jax.tree_util.tree_leaves_with_path(state)):
+    for index, (name, leaf) in enumerate(probes.named(state)):
         changed = [step[index] for step in changes]
         if np.shape(leaf) in shapes and all(changed[:50]) and not any(changed[-STILL:]):
             last = max(step for step, each in enumerate(changed) if each)
             return failed(
-                f"state{probes.path_name(path)} changes at each of the first 50 updates, and not "
+                f"state{name} changes at each of the first 50 updates, and not "
                 f"at all from update {last + 1} to {LONG}.",
                 step=last + 1,
             )

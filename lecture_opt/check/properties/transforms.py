@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from lecture_opt.check import probes
 from lecture_opt.check.needs import JITS, needs
-from lecture_opt.check.outcome import Outcome, failed, in_words, passed, trait
+from lecture_opt.check.outcome import Outcome, failed, in_words, passed, raised, trait
 from lecture_opt.check.subject import Subject, add
 from lecture_opt.environment import enable_x64, fast_jit
 
@@ -89,7 +89,7 @@ def vmap_equals_loop(subject: Subject) -> Outcome:
             updates, state = batched(probes.stack(gradient), state, params)
             together.append(probes.unstack(updates))
     except Exception as error:  # what vmap says is the verdict
-        return failed(f"vmap over three models raised {in_words(error)}", raised=in_words(error))
+        return raised("vmap over three models raised", error)
     for run, model in enumerate(runs):
         alone, _ = subject.updates_over([gradient[run] for gradient in grads], model)
         found = probes.first_difference([models[run] for models in together], alone, 1e-3)

@@ -6,11 +6,10 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from lecture_opt.check import probes
 from lecture_opt.check.judgments import WATCHED, compare_signature
-from lecture_opt.check.outcome import Outcome, failed, in_words, passed
+from lecture_opt.check.outcome import Outcome, failed, in_words, passed, raised
 from lecture_opt.check.probes import Tree
 from lecture_opt.check.subject import Subject
 
@@ -52,7 +51,7 @@ def runs_well(subject: Subject, kind: str, params: Tree, grads: list[Tree]) -> O
     try:
         updates, _ = subject.updates_over(grads, params)
     except Exception as error:  # an odd tree must not raise
-        return failed(f"With {kind}, update raised {in_words(error)}", raised=in_words(error))
+        return raised(f"With {kind}, update raised", error)
     outcome = compare_signature(updates[-1], params)
     if outcome.status == "fail":
         return outcome._replace(message=f"With {kind}: {outcome.message}")
@@ -69,7 +68,7 @@ def astray(subject: Subject, gradient: dict[str, Any]) -> dict[str, Outcome]:
     found = {}
     for name, leaf in gradient.items():
         total = sum(probes.float64(update[name]) for update in updates)
-        along = float(np.sum(total * probes.float64(leaf)))
+        along = probes.product(total, leaf)
         if not along < 0:
             found[name] = failed(
                 f"Under a constant gradient, {WATCHED} updates of leaf {name} of shape "
@@ -120,7 +119,7 @@ def empty_tree(subject: Subject) -> Outcome:
     try:
         updates, _ = subject.update({}, subject.init({}), {})
     except Exception as error:  # what it raises is the verdict
-        return failed(f"With params = {{}}: {in_words(error)}", raised=in_words(error))
+        return raised("With params = {}:", error)
     return passed() if updates == {} else failed(f"With params = {{}}, updates are {updates!r:.80}")
 
 

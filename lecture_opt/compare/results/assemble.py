@@ -14,14 +14,7 @@ from lecture_opt.compare.results import cells, gains, verdicts
 from lecture_opt.compare.results.measured import Facts, Failure, Measured, Tuned
 from lecture_opt.compare.results.overall import overall
 from lecture_opt.compare.results.statistics import choice, estimates
-from lecture_opt.compare.results.types import (
-    About,
-    NoiseFloor,
-    Optimizer,
-    Study,
-    Target,
-    Task,
-)
+from lecture_opt.compare.results.types import About, NoiseFloor, Optimizer, Study, Target, Task
 
 
 def assemble(

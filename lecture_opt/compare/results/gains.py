@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -74,11 +74,9 @@ def noise_floor(baseline: Side, twin: Side | None, protocol: Protocol) -> NoiseF
     again = baseline if twin is None else twin
     n = len(baseline.test)
     each = np.var(baseline.test, ddof=1), np.var(again.test, ddof=1)
-    theirs = np.roll(again.choices, 1)  # other seeds: one side's choice says nothing of the other's
-    choices = choice.variance(baseline.means, baseline.choices, again.means, theirs)
-    count = protocol.tuning_seed_count
-    choices *= count / max(count - 1, 1)
-    choices += baseline.resolution**2 + again.resolution**2
+    # Other seeds: one side's choice says nothing of the other's.
+    apart = replace(again, choices=np.roll(again.choices, 1))
+    choices = choice_variance(baseline, apart, protocol.tuning_seed_count)
     error = math.sqrt(float(sum(each)) / n + choices)
     deviation = math.sqrt((float(sum(each)) + choices) / 2)
     mean = float(again.means[0] - baseline.means[0])

@@ -11,14 +11,7 @@ from lecture_opt.compare.protocol import FIRST_REPORTING_SEED
 from lecture_opt.compare.results.assemble import assemble
 from lecture_opt.compare.results.gains import Standing
 from lecture_opt.compare.results.measured import Facts, Failure, Measured, Reported, Tuned
-from lecture_opt.compare.results.types import (
-    About,
-    Cell,
-    NoiseFloor,
-    Optimizer,
-    Study,
-    Task,
-)
+from lecture_opt.compare.results.types import About, Cell, NoiseFloor, Optimizer, Study, Task
 
 ROUNDING = 1e-4
 SEEDS = ("seeds", "first_seed", "joined", "planned")

@@ -5,14 +5,13 @@ import math
 import types
 import typing
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from lecture_opt import files
-from lecture_opt.compare.protocol import Protocol
 from lecture_opt.compare.results.types import Study
 
 FORMAT = 4
@@ -43,21 +42,12 @@ def study(data: Any) -> Study:
     return typing.cast(Study, _built(Study, data))
 
 
-def plain(value: Any) -> Any:
-    """Arrays as lists, NaN and infinities as `None`, float32 in its shortest decimals."""
-    if isinstance(value, Protocol):  # its seeds are derived, and readers want them
-        seeds = {"tuning_seeds": value.tuning_seeds, "reporting_seeds": value.reporting_seeds}
-        return plain({**vars(value), "rates": value.rates._asdict(), **seeds})
-    if is_dataclass(value):
-        start = {"format": FORMAT} if isinstance(value, Study) else {}
-        return start | {one.name: plain(getattr(value, one.name)) for one in fields(value)}
-    if isinstance(value, tuple) and hasattr(value, "_asdict"):
-        value = value._asdict()
-    if isinstance(value, Mapping):
-        return {key: plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    return files.plain(value)
+def plain(study: Study) -> dict[str, Any]:
+    """What the file holds; the seeds of its protocol are derived, and readers want them."""
+    how = study.protocol
+    seeds = {"tuning_seeds": how.tuning_seeds, "reporting_seeds": how.reporting_seeds}
+    whole = {"format": FORMAT, **vars(study), "protocol": vars(how) | seeds}
+    return typing.cast(dict[str, Any], files.plain(whole))
 
 
 def _built(kind: Any, data: Any) -> Any:

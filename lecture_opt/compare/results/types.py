@@ -61,12 +61,18 @@ class Gain(Sample):
 
 
 @dataclass(frozen=True)
-class Steps:
-    """Steps until the validation metric reaches the target: the median and its interval."""
+class Median:
+    """A median and the ends of its interval."""
 
     median: float
     low: float
     high: float
+
+
+@dataclass(frozen=True)
+class Steps(Median):
+    """Steps until the validation metric reaches the target; how many runs `reached` it."""
+
     reached: int
     restricted_mean: float
     values: np.ndarray
@@ -117,15 +123,6 @@ class WrongRate:
 
     tenth: Estimate
     tenfold: Estimate
-
-
-@dataclass(frozen=True)
-class Median:
-    """A median and the ends of its interval."""
-
-    median: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True)

@@ -45,11 +45,7 @@ def sentence(
 def _needed(needed: paired.Needed | None, margin: float) -> str:
     if needed is None or needed.seeds is None:
         return f"No number of seeds would find a difference of {margin:.3g}."
-    most = "over a million" if needed.high is None else f"{needed.high:,}"
-    return (
-        f"To find a difference of {margin:.3g} takes about {needed.seeds:,} seeds "
-        f"({needed.low:,} to {most})."
-    )
+    return f"To find a difference of {margin:.3g} takes {needed}."
 
 
 def noise(task: Task, protocol: Protocol) -> str:

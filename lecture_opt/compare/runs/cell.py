@@ -20,7 +20,7 @@ from lecture_opt.compare.runs.examine import Examined
 from lecture_opt.compare.runs.guard import users_code
 from lecture_opt.compare.runs.stage import Stage
 from lecture_opt.compare.runs.store import Kept
-from lecture_opt.numerics import PyTree
+from lecture_opt.numerics import tree_bytes
 from lecture_opt.once import once
 from lecture_opt.problems import bound
 from lecture_opt.problems.loop import Loop, batch_size, evaluated_steps
@@ -262,18 +262,13 @@ def facts(
 
 def _bytes(run: Run) -> tuple[int, int]:
     """The sizes of the optimizer's state and of the params of one run."""
-    entrant, params = run.entrant, _size(run.examined.params)
+    entrant, params = run.entrant, tree_bytes(run.examined.params)
     if entrant.build is None:
-        held = sum(a.size * a.dtype.itemsize for a in entrant.layout if a is not None)
-        return max(held - params, 0), params
+        return max(tree_bytes(entrant.layout) - params, 0), params
     setting = {name: values[0].item() for name, values in run.tuned.settings.items()}
     with users_code():
         _, state = bound.trained_by(entrant.loop, entrant.made(setting))
-    return _size(state), params
-
-
-def _size(tree: PyTree) -> int:
-    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
+    return tree_bytes(state), params
 
 
 def _digest(settings: Settings, places: Sequence[int]) -> str:

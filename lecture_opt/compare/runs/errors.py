@@ -1,5 +1,7 @@
 """What is said of errors, in a line."""
 
+import jax
+
 from lecture_opt.problems import bound
 
 
@@ -22,6 +24,11 @@ def reason(error: BaseException) -> str:
 
     The message of an error of a host callback is a traceback, whose last line says what it was.
     """
+    if isinstance(error, jax.errors.UnexpectedTracerError):
+        return (
+            "an object outside of the state kept a value of a traced call, which is gone (a "
+            "module, guide or list that is made once): make it in `start` and carry it in the state"
+        )
     lines = str(error).strip().splitlines()
     if any(line.startswith("Traceback") or "Traceback (" in line for line in lines):
         return lines[-1].strip()

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +16,7 @@ from lecture_opt.numerics import PyTree
 from lecture_opt.problems import bound
 from lecture_opt.problems.loop import Loop, State, batches, sample_batch, start_key, step_key
 from lecture_opt.problems.parts import TaskError
-from lecture_opt.problems.tracing import trace_step
+from lecture_opt.problems.tracing import trace_metric, trace_step
 
 
 class Examined(NamedTuple):
@@ -51,7 +51,7 @@ def examine(loop: Loop) -> Examined:
     with users_code():
         try:
             params, _ = bound.trained_by(loop, optax.sgd(0.1))
-            metric, why = _metric(loop, start(scalars))
+            metric, why = _metric(loop, start, scalars)
             if why:
                 loop = dataclasses.replace(loop, host_metric=True)
                 notes = [f"its metric is taken on the host, as it can't be traced: {why}"]
@@ -109,18 +109,16 @@ def _check_on_host(loop: Loop) -> None:
         raise _closed_over(loop)
 
 
-def _metric(loop: Loop, make: Callable[[jax.Array], State]) -> tuple[str, str]:
+def _metric(
+    loop: Loop, start: Callable[[bound.Scalars], bound.Make], scalars: bound.Scalars
+) -> tuple[str, str]:
     """The digest of the traced metric, and why it can't be traced; both empty for a host metric."""
     validation = loop.parts()[1]
     if loop.host_metric:
         return "", ""
     part = validation[0] if isinstance(validation, list) else validation
-
-    def metric(key: jax.Array, part: Any) -> Any:
-        return bound.measure(loop, make(key), part, key)
-
     try:
-        program = jax.make_jaxpr(bound.named(loop.axis_name, metric))(start_key(0), part)
+        program = trace_metric(loop, start, scalars, part)
         if drivers.is_one_run(program):
             return "", "it calls the host for one run at a time"
         return drivers.digest(program), ""

@@ -13,6 +13,7 @@ from jax.sharding import Mesh, PartitionSpec
 from lecture_opt.compare.runs import workers
 from lecture_opt.compare.runs.drivers import Driver
 from lecture_opt.compare.runs.entrants import Entrant
+from lecture_opt.numerics import tree_bytes
 
 _CPU_BYTES = 2**28
 
@@ -56,7 +57,7 @@ def runs_at_once(entrant: Entrant, wanted: int, *, bytes_at_most: int | None = N
     """
     if not entrant.driver.vmap:
         return 1
-    size = 4 * sum(a.size * a.dtype.itemsize for a in entrant.layout if a is not None)
+    size = 4 * tree_bytes(entrant.layout)
     room, limit = room_bytes() if bytes_at_most is None else bytes_at_most, wanted
     if jax.default_backend() == "cpu":
         room, limit = min(room, _CPU_BYTES), 10

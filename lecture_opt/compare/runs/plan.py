@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from lecture_opt import specs
+from lecture_opt import files, specs
 from lecture_opt.compare import results, schedules, space
 from lecture_opt.compare.ledger import Ledger
 from lecture_opt.compare.protocol import Protocol
@@ -111,7 +111,7 @@ def standings(
     None stands anywhere where the baseline failed: nobody was judged.
     """
     found = {
-        spec.name: [*computed(spec, one), results.plain(protocol.space(spec))]
+        spec.name: [*computed(spec, one), files.plain(protocol.space(spec))]
         for spec, one, ran in zip(plan.optimizers, plan.entrants, measured, strict=True)
         if isinstance(one, entrants.Entrant) and isinstance(ran, results.Measured)
     }

@@ -7,24 +7,23 @@ share out the optimizers, each on its own devices, and all end with the same res
 
 import functools
 import math
-import platform
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from importlib import metadata
 from typing import NamedTuple, TypeAlias
 
 import jax
 import numpy as np
 
 from lecture_opt import specs
-from lecture_opt.compare import results
+from lecture_opt.compare import results, space
 from lecture_opt.compare.ledger import Ledger
 from lecture_opt.compare.protocol import Protocol
-from lecture_opt.compare.runs import data, entrants, processes, workers
+from lecture_opt.compare.runs import averages, data, entrants, processes, workers
 from lecture_opt.compare.runs.cell import Run, facts
 from lecture_opt.compare.runs.errors import from_host, reason
 from lecture_opt.compare.runs.plan import Plan, check, computed, judged, standings
 from lecture_opt.compare.runs.store import Store
+from lecture_opt.environment import versions
 from lecture_opt.problems import Loop, Task
 from lecture_opt.problems.parts import PARTS
 
@@ -121,11 +120,9 @@ def _compared(
 @functools.cache
 def about() -> results.About:
     """What the numbers depend on beside the protocol."""
-    packages = ("lecture_opt", "jax", "jaxlib", "optax", "numpy", "scipy")
-    versions = {name: metadata.version(name) for name in packages}
     device = jax.devices()[0]
     return results.About(
-        {**versions, "python": platform.python_version()},
+        versions("lecture_opt", "jax", "jaxlib", "optax", "numpy", "scipy"),
         results.Device(
             device.platform, device.device_kind, jax.device_count(), jax.process_count()
         ),
@@ -223,6 +220,13 @@ def _notes(plan: Plan, protocol: Protocol) -> list[str]:
             found.append(f"{spec.name}: {from_host(why)}.")
         if protocol.schedule and entrant.schedule is None:
             found.append(f"{spec.name} takes no schedule: its learning rate is constant.")
+        draws = space.draw(protocol.space(spec), 1)
+        setting = {name: values[0].item() for name, values in draws.items()}
+        if averages.goes_unread(entrant, plan.examined, setting):
+            found.append(
+                f"{spec.name} keeps an average of the params, and the metric of {plan.loop.name} "
+                "doesn't look at it: let it call compare.eval_params(optimizer, opt_state, params)."
+            )
     return found
 
 

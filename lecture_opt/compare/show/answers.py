@@ -82,8 +82,7 @@ def _turn(gain: Gain, task: Task) -> str:
         needed = gain.seeds_needed
         if needed is None or needed.seeds is None:
             return "no number of seeds: the settings differ by more than seeds do"
-        most = "over a million" if needed.high is None else f"{needed.high:,}"
-        return f"about {needed.seeds:,} seeds ({needed.low:,} to {most}) for a gain of {margin}"
+        return f"{needed} for a gain of {margin}"
     if gain.verdict == "equivalent":
         return f"a margin below {number(reach, 2)} would leave it undecided (it is {margin})"
     return f"a margin above {number(reach, 2)} would make them equivalent (it is {margin})"

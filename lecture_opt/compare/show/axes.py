@@ -37,7 +37,7 @@ def places(values: np.ndarray, scale: str) -> np.ndarray:
 
 
 def values(found: np.ndarray, scale: str) -> np.ndarray:
-    """The values at such places.
+    """The values at these places: the inverse of `places`.
 
     >>> [float(value) for value in values(np.log([1.0, 10.0]), "error").round(6)]
     [0.0, 0.9]

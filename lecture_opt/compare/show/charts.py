@@ -3,7 +3,7 @@
     for chart in charts(study):
         chart.kind, chart.task, [series.name for series in chart.series]
 
-Nothing is drawn here. Missing numbers are None, as in the study.
+Nothing is drawn here. Missing numbers are NaN, as in the study.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,7 +14,7 @@ import numpy as np
 from lecture_opt.compare.protocol import Protocol
 from lecture_opt.compare.results.types import Cell, Curve, Overall, Spread, Study, Task
 from lecture_opt.compare.show.axes import Axis, coinciding, gain_axis, loss_axis, metric_axis
-from lecture_opt.compare.show.rows import compared
+from lecture_opt.compare.show.rows import compared, number
 from lecture_opt.pages.styles import users_first
 
 
@@ -122,7 +122,7 @@ def _overall(overall: Overall) -> Iterator[Chart]:
             line_label="critical difference",
             groups=ranks.groups,
             caption="Bars join optimizers whose ranks the critical difference (Nemenyi) does not "
-            f"separate. Friedman's test over all: p = {_p(ranks.friedman_p)}.",
+            f"separate. Friedman's test over all: p = {number(ranks.friedman_p, 2)}.",
         )
 
 
@@ -198,16 +198,9 @@ def _rates(task: Task, protocol: Protocol) -> Chart:
 
 
 def _rate_series(cell: Cell) -> Series:
-    draws, values = cell.tuning.draws, cell.tuning.validation
-    return Series(
-        cell.optimizer,
-        draws["learning_rate"],
-        values.mean,
-        values.low,
-        values.high,
-        joined=len(draws) == 1,
-        notes=_settings(draws),
-    )
+    draws = cell.tuning.draws
+    series = _spread(cell.optimizer, draws["learning_rate"], cell.tuning.validation)
+    return series._replace(joined=len(draws) == 1, notes=_settings(draws))
 
 
 def _budget(task: Task, protocol: Protocol) -> Chart:
@@ -221,7 +214,8 @@ def _budget(task: Task, protocol: Protocol) -> Chart:
         metric_axis(task, [one.y for one in found]),
         found,
         caption="The best of so many settings: mean and middle half of the first "
-        f"{protocol.draws - protocol.refined} in random order, then with those around the best.",
+        f"{protocol.draws - protocol.refined} in random order, then with those around the best. "
+        "All settings of an optimizer whose constructor takes no tracer are in random order.",
     )
 
 
@@ -248,7 +242,7 @@ def _differences(task: Task, protocol: Protocol) -> Chart:
         else Axis(label),
         Axis("optimizer"),
         [
-            _point(name, g.mean, (g.low, g.high), f"{g.verdict}, p = {_p(g.p_holm)}")
+            _point(name, g.mean, (g.low, g.high), f"{g.verdict}, p = {number(g.p_holm, 2)}")
             for name, g in gains
         ],
         line=0.0,
@@ -256,7 +250,7 @@ def _differences(task: Task, protocol: Protocol) -> Chart:
         margin=margin,
         caption=f"Mean over seeds, each against {protocol.baseline} with the same seed, and its "
         f"{protocol.level:.0%} interval; right of zero is better"
-        f"{'' if margin is None else f', the shade holds what does not matter ({margin:.2g})'}. "
+        f"{'' if margin is None else ', the shade holds what does not matter'}. "
         "An arrow: beyond the frame.",
     )
 
@@ -287,7 +281,3 @@ def _settings(draws: Mapping[str, np.ndarray]) -> list[str] | None:
         ", ".join(f"{name} {value:.4g}" for name, value in zip(others, row, strict=True))
         for row in zip(*others.values(), strict=True)
     ]
-
-
-def _p(value: float) -> str:
-    return f"{value:.2g}" if np.isfinite(value) else "–"

@@ -45,12 +45,12 @@ def draw(study: Study, found: Sequence[Chart], folder: Path) -> list[Path]:
 def _float(kind: str, caption: str) -> str:
     return "\n".join(
         [
-            r"\begin{figure}",
+            r"\begin{figure*}",
             r"\centering",
-            f"\\includegraphics[width=\\linewidth]{{{kind}.pdf}}",
+            f"\\includegraphics[width=\\textwidth]{{{kind}.pdf}}",
             f"\\caption{{{escape(caption)}}}",
             f"\\label{{fig:{kind}}}",
-            r"\end{figure}",
+            r"\end{figure*}",
             "",
         ]
     )

@@ -89,9 +89,10 @@ def _row(row: Row, shown: Sequence[str], best: float | None, names: Mapping[str,
         if name in texts:  # a hyphen is no minus
             texts[name] = re.sub(r"(^| )-(?=\d)", r"\1$-$", texts[name])
     texts["optimizer"] = escape(names[row["optimizer"].text])
-    bold = [name for name in ("test",) if row[name].value == best]
-    bold += ["optimizer"] if is_users(row["optimizer"].text) else []
-    return _line([f"\\textbf{{{text}}}" if name in bold else text for name, text in texts.items()])
+    bold = {"test": row["test"].value == best, "optimizer": is_users(row["optimizer"].text)}
+    return _line(
+        [f"\\textbf{{{text}}}" if bold.get(name) else text for name, text in texts.items()]
+    )
 
 
 def _line(texts: Sequence[str]) -> str:

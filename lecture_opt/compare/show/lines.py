@@ -1,5 +1,6 @@
 """The lines of a figure: names at their ends, and only the part of the axes that tells."""
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -140,15 +141,8 @@ def _scale(set_scale: Callable[..., None], chosen: Axis) -> None:
     if chosen.scale == "log":
         set_scale("log", nonpositive="mask")
     elif chosen.scale == "error":
-        set_scale("function", functions=(_spaced, _unspaced))
-
-
-def _spaced(accuracies: np.ndarray) -> np.ndarray:
-    return places(accuracies, "error")
-
-
-def _unspaced(spaced: np.ndarray) -> np.ndarray:
-    return values(spaced, "error")
+        both = (functools.partial(function, scale="error") for function in (places, values))
+        set_scale("function", functions=tuple(both))
 
 
 def _plain_ticks(axis: Any, scale: str) -> None:

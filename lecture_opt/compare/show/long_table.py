@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from lecture_opt.compare.results import plain
+from lecture_opt import files
 from lecture_opt.compare.results.types import Study
 
 RUNS = (
@@ -79,7 +79,7 @@ def _field(value: Any) -> Any:
     >>> _field("=1+1"), _field(0.1 + 0.2), _field(float("nan"))
     ("'=1+1", 0.3, None)
     """
-    value = plain(value)
+    value = files.plain(value)
     if isinstance(value, float):
         return float(f"{value:.9g}")
     return f"'{value}" if isinstance(value, str) and value[:1] in _FORMULA else value

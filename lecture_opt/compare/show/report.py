@@ -6,7 +6,7 @@ report.write(results.read(Path("results/results.json")), Path("results"))
 from pathlib import Path
 from typing import Any
 
-from lecture_opt.compare.results import plain
+from lecture_opt import files
 from lecture_opt.compare.results.types import Study, Task
 from lecture_opt.compare.show import captions, charts, figures, long_table, terminal
 from lecture_opt.compare.show.answers import answers
@@ -62,7 +62,7 @@ def html(study: Study, found: list[charts.Chart]) -> str:
                 | {"style": look[name]._asdict()}
                 for name in names
             ],
-            "charts": _short(plain(found)),
+            "charts": _short(files.plain(found)),
         },
         title=_title(study),
         study=study,

@@ -1,14 +1,14 @@
 """A task's results as rows of plain entries: the one model behind terminal, page and LaTeX."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from textwrap import shorten
 from typing import NamedTuple
 
 import numpy as np
 
 from lecture_opt.compare.results.measured import Failure
-from lecture_opt.compare.results.types import Cell, Estimate, Median, Steps, Task
+from lecture_opt.compare.results.types import Cell, Estimate, Median, Task
 
 COLUMNS = {
     "rank": "1 is best; equals share the better rank",
@@ -96,30 +96,19 @@ def setting(hyperparameters: Mapping[str, float], on_edge: Sequence[str] = ()) -
     return ", ".join(f"{name}={value}" for name, value in shown.items())
 
 
-def steps(target: Steps) -> Entry:
-    """The median and its interval.
+def median(time: Median, show: Callable[[float], str]) -> Entry:
+    """The median of times and its interval.
 
-    >>> steps(Steps(20.0, 10.0, np.inf, 2, 25.0, np.array([20.0, 10.0]))).text
+    >>> median(Median(20.0, 10.0, np.inf), "{:.0f}".format).text
     '20 (10 to never)'
     """
-    if not np.isfinite(target.median):
-        return Entry("never", None)
-    low, high = (
-        f"{end:.0f}" if np.isfinite(end) else word
-        for end, word in ((target.low, "–"), (target.high, "never"))
-    )
-    return Entry(f"{target.median:.0f} ({low} to {high})", target.median)
-
-
-def seconds(time: Median) -> Entry:
-    """The median and its interval, as `steps` shows it."""
     if not np.isfinite(time.median):
         return Entry("never", None)
     low, high = (
-        number(end, 2) if np.isfinite(end) else word
+        show(end) if np.isfinite(end) else word
         for end, word in ((time.low, "–"), (time.high, "never"))
     )
-    return Entry(f"{number(time.median, 2)} ({low} to {high})", time.median)
+    return Entry(f"{show(time.median)} ({low} to {high})", time.median)
 
 
 def _failed(one: Failure) -> Row:
@@ -131,11 +120,7 @@ def _failed(one: Failure) -> Row:
 
 
 def _row(cell: Cell, has_baseline: bool, told: bool) -> Row:
-    gain, width, lost = (
-        cell.gain if told else None,
-        cell.working_range.decades,
-        cell.diverged.tuning,
-    )
+    gain, lost = cell.gain if told else None, cell.diverged.tuning
     by = gain or Estimate(math.nan, math.nan, math.nan)
     alone = "baseline" if has_baseline else "–"
     verdict = "diverged" if diverged(cell) else alone if gain is None else gain.verdict
@@ -154,13 +139,13 @@ def _row(cell: Cell, has_baseline: bool, told: bool) -> Row:
         "gain interval": _interval(by, 2),
         "p": _plain(gain.p_holm if gain else math.nan, 2),
         "verdict": Entry(verdict, verdict),
-        "steps to target": steps(cell.steps_to_target),
+        "steps to target": median(cell.steps_to_target, "{:.0f}".format),
         "reached": Entry(f"{reached} of {len(cell.test.values)}", reached),
         "loss area": _plain(cell.loss_area.mean),
-        "seconds to target": seconds(cell.cost.seconds_to_target),
+        "seconds to target": median(cell.cost.seconds_to_target, lambda x: number(x, 2)),
         "a tenth of the rate": _plain(cell.wrong_rate.tenth.mean, 2),
         "ten times the rate": _plain(cell.wrong_rate.tenfold.mean, 2),
-        "working rates": _plain(width, 2),
+        "working rates": _plain(cell.working_range.decades, 2),
         "diverged": Entry(f"{lost:.0%}", lost),
         "step": _plain(1e6 * cell.cost.step_seconds, 3),
         "compile": _plain(cell.cost.compile_seconds, 2),

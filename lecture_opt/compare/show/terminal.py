@@ -60,11 +60,7 @@ def ranked(task: Task, width: int) -> Table:
     better = "higher" if task.higher_is_better else "lower"
     title = escape(f"{task.name}: test {task.metric} ({better} is better)")
     table = Table(
-        title=title,
-        box=box.SIMPLE_HEAD,
-        title_justify="left",
-        pad_edge=False,
-        padding=(0, 1, 0, 0),
+        title=title, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False, padding=(0, 1, 0, 0)
     )
     found = rows(task)
     most = {"optimizer": max(28, width // 4), "setting": 24}  # longer ones are folded

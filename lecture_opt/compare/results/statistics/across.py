@@ -20,11 +20,7 @@ def performance_profile(times: np.ndarray, ratios: np.ndarray) -> np.ndarray:
     array([[0.5, 0.5],
            [0.5, 1. ]])
     """
-    quickest = times.min(axis=1, keepdims=True)
-    relative = np.divide(
-        times, quickest, out=np.full(times.shape, np.inf), where=np.isfinite(quickest)
-    )
-    return np.mean(relative[:, :, None] <= ratios * (1 + 1e-12), axis=0)
+    return np.mean(_relative(times)[:, :, None] <= ratios * (1 + 1e-12), axis=0)
 
 
 def corners(times: np.ndarray) -> np.ndarray:
@@ -33,10 +29,15 @@ def corners(times: np.ndarray) -> np.ndarray:
     >>> corners(np.array([[1.0, 2.0], [np.inf, 3.0]]))
     array([1., 2.])
     """
+    relative = _relative(times)
+    return np.unique(np.append(np.round(relative[np.isfinite(relative)], 9), 1.0))
+
+
+def _relative(times: np.ndarray) -> np.ndarray:
+    """The times over the quickest of each problem; infinity where nobody solved it."""
     quickest = times.min(axis=1, keepdims=True)
-    solved = np.broadcast_to(np.isfinite(quickest), times.shape) & np.isfinite(times)
-    relative = times[solved] / np.broadcast_to(quickest, times.shape)[solved]
-    return np.unique(np.append(np.round(relative, 9), 1.0))
+    out = np.full(times.shape, np.inf)
+    return np.divide(times, quickest, out=out, where=np.isfinite(quickest))
 
 
 class Ranks(NamedTuple):
@@ -102,10 +103,8 @@ def groups(mean_ranks: np.ndarray, critical_difference: float) -> list[list[int]
     found: list[list[int]] = []
     reach = -1
     for start, first in enumerate(order):
-        within = [i for i in range(len(order)) if i >= start]
-        end = max(
-            i for i in within if mean_ranks[order[i]] - mean_ranks[first] <= critical_difference
-        )
+        within = mean_ranks[order[start:]] - mean_ranks[first] <= critical_difference
+        end = start + int(np.flatnonzero(within)[-1])
         if end > reach and end > start:
             found.append([int(i) for i in order[start : end + 1]])
         reach = max(reach, end)

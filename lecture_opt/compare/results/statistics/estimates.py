@@ -180,26 +180,40 @@ def working_range(
     return Range(high - low, 10**low, 10**high)
 
 
-def wrong_rate(rates: np.ndarray, costs: np.ndarray, chosen: int, factor: float) -> np.ndarray:
-    """(seeds,) what a rate that many times the chosen one costs more than the chosen one.
-
-    Between two rates that were tried the cost is a line over log rate; NaN beyond all of them.
+def at_rate(rates: np.ndarray, costs: np.ndarray, wanted: float) -> np.ndarray:
+    """(seeds,) the cost at a rate: a line over log rate between two that were tried, NaN beyond.
 
     Args:
         rates: (n,) in any order.
-        costs: (seeds, n) finite; less is better.
-        chosen: Index of the rate.
-        factor: Of the wrong rate over the chosen one.
+        costs: (seeds, n) finite.
+        wanted: The rate.
 
-    >>> wrong_rate(np.array([1e-3, 1e-1, 1e-2]), np.array([[5.0, 2.0, 1.0]]), 2, 10**0.5)
-    array([0.5])
+    >>> at_rate(np.array([1e-3, 1e-1, 1e-2]), np.array([[5.0, 2.0, 1.0]]), 10**-1.5)
+    array([1.5])
     """
     order = np.argsort(rates)
-    logs, wanted = np.log10(rates[order]), np.log10(rates[chosen] * factor)
-    if not logs[0] - 1e-9 <= wanted <= logs[-1] + 1e-9:
+    logs, at = np.log10(rates[order]), np.log10(wanted)
+    if not logs[0] - 1e-9 <= at <= logs[-1] + 1e-9:
         return np.full(len(costs), np.nan)
-    there = np.array([np.interp(wanted, logs, row[order]) for row in costs.astype(np.float64)])
-    return there - costs[:, chosen]
+    return np.array([np.interp(at, logs, row[order]) for row in costs.astype(np.float64)])
+
+
+def difference_interval(a: np.ndarray, b: np.ndarray, *, level: float = 0.95) -> Interval:
+    """The mean of `a` minus that of `b`, of other seeds, with Welch's interval.
+
+    >>> difference_interval(np.array([3.0, 3.0]), np.array([1.0, 1.0]))
+    Interval(centre=2.0, low=2.0, high=2.0)
+    """
+    mean = float(np.mean(a, dtype=np.float64) - np.mean(b, dtype=np.float64))
+    if min(len(a), len(b)) < 2:
+        return Interval(mean, math.nan, math.nan)
+    each = [float(np.var(x, ddof=1, dtype=np.float64)) / len(x) for x in (a, b)]
+    if not sum(each):
+        return Interval(mean, mean, mean)
+    pairs = zip(each, (a, b), strict=True)
+    freedom = sum(each) ** 2 / sum(v**2 / (len(x) - 1) for v, x in pairs)
+    half = float(stats.t.ppf((1 + level) / 2, freedom)) * math.sqrt(sum(each))
+    return Interval(mean, mean - half, mean + half)
 
 
 def resolution(rates: np.ndarray | None, scores: np.ndarray, chosen: int) -> float:
@@ -207,8 +221,8 @@ def resolution(rates: np.ndarray | None, scores: np.ndarray, chosen: int) -> flo
 
     Around the best rate the metric is a parabola over log rate, and the best lies within half of
     the distance to a neighbour: an eighth of what the worse neighbour loses is the deviation. A
-    rate over four times away is no neighbour, and says nothing of the parabola. Where more than the
-    rate is tuned, it is the distance to the next best score.
+    rate over four times away is not a neighbour, and says nothing of the parabola. Where more than
+    the rate is tuned, it is the distance to the next best score.
 
     Args:
         rates: (n,) in any order; `None` where more is tuned.

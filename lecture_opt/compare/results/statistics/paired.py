@@ -121,7 +121,7 @@ def gains(
 def verdict(mean: float, half: float, p_adjusted: float, *, margin: float, alpha: float) -> str:
     """What is said: equivalent within the margin, better, worse or undecided.
 
-    A difference that is surely smaller than the margin is no difference, however significant.
+    A difference that is surely smaller than the margin does not count, however significant.
 
     Args:
         mean: Gain.
@@ -146,6 +146,10 @@ class Needed(NamedTuple):
     seeds: int | None
     low: int | None
     high: int | None
+
+    def __str__(self) -> str:
+        most = "over a million" if self.high is None else f"{self.high:,}"
+        return f"about {self.seeds:,} seeds ({self.low:,} to {most})"
 
 
 def seeds_needed(
