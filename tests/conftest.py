@@ -58,3 +58,14 @@ def chromium(tmp_path_factory):
     driver = browser.start(tmp_path_factory.mktemp("profile"))
     yield driver
     driver.quit()
+
+
+@pytest.fixture
+def driver(chromium, page):
+    """The browser at a test file's `page`, which writes no complaint and asks for nothing else."""
+    browser.resize(chromium, 1200)
+    browser.complaints(chromium), browser.requests(chromium)
+    address = browser.open_page(chromium, page)
+    yield chromium
+    assert browser.complaints(chromium) == []
+    assert {url.partition("#")[0] for url in browser.requests(chromium)} == {address}

@@ -31,16 +31,6 @@ def page(tmp_path_factory):
     return path
 
 
-@pytest.fixture
-def driver(chromium, page):
-    browser.resize(chromium, 1200)
-    browser.complaints(chromium), browser.requests(chromium)
-    address = browser.open_page(chromium, page)
-    yield chromium
-    assert browser.complaints(chromium) == []
-    assert set(browser.requests(chromium)) == {address}
-
-
 def lines(driver, kind):
     """Names of the lines in the first chart of a kind."""
     return driver.execute_script(
