@@ -307,7 +307,7 @@ def test_a_name_is_no_formula_and_stops_no_latex(tmp_path):
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex")
-def test_tables_and_figures_compile_and_fit_a_page_of_two_columns(tmp_path):
+def test_tables_and_figures_compile_and_fit_a_page_of_two_columns(every_format, tmp_path):
     study = sample_results.make(sample_results.LONG)
     report.write(study, tmp_path)
     packages = r"\usepackage{booktabs}\usepackage{graphicx}\graphicspath{{figures/}}"
