@@ -36,6 +36,8 @@ def pytest_collection_finish():
     """What is imported by now stays, and the collector needn't look at it a thousand times."""
     gc.freeze()
     gc.set_threshold(50_000)
+    # Where JAX keeps what it compiles, if anywhere: not for the processes that tests start.
+    os.environ.pop("JAX_COMPILATION_CACHE_DIR", None)
 
 
 @pytest.fixture
