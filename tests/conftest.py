@@ -36,6 +36,8 @@ def pytest_collection_finish():
     """What is imported by now stays, and the collector needn't look at it a thousand times."""
     gc.freeze()
     gc.set_threshold(50_000)
+    # Where JAX keeps what it compiles, if anywhere: not for the processes that tests start.
+    os.environ.pop("JAX_COMPILATION_CACHE_DIR", None)
 
 
 @pytest.fixture
@@ -58,3 +60,14 @@ def chromium(tmp_path_factory):
     driver = browser.start(tmp_path_factory.mktemp("profile"))
     yield driver
     driver.quit()
+
+
+@pytest.fixture
+def driver(chromium, page):
+    """The browser at a test file's `page`, which writes no complaint and asks for nothing else."""
+    browser.resize(chromium, 1200)
+    browser.complaints(chromium), browser.requests(chromium)
+    address = browser.open_page(chromium, page)
+    yield chromium
+    assert browser.complaints(chromium) == []
+    assert {url.partition("#")[0] for url in browser.requests(chromium)} == {address}

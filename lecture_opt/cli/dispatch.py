@@ -1,6 +1,7 @@
 """Which subcommand runs, and what its errors become: one line and an exit status."""
 
 import argparse
+import gc
 import importlib
 import importlib.metadata
 import logging
@@ -34,6 +35,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         args, unknown = parser.parse_known_args(arguments)
         if unknown:
             commands[name].error(f"unrecognized arguments: {' '.join(unknown)}")
+        if argv is None:  # a process of its own
+            gc.freeze()  # a collection needn't walk what imports made: an eighth of check's time
+            gc.set_threshold(50_000, 20, 50)
         if getattr(args, "cache", False):
             cache.start()
         status = int(args.run(args))

@@ -14,6 +14,7 @@ from lecture_opt.check.diagnosis.fitting import (
     rounded,
     with_rate,
 )
+from lecture_opt.check.diagnosis.identity import search_coupled
 from lecture_opt.check.diagnosis.rules import KNOWN, Rule, free, simulate
 
 NEAREST = 6  # rules that are fitted, where all are wrong at their usual hyperparameters
@@ -71,13 +72,5 @@ def rates_of(rule: Rule, grads: Any, updates: Any) -> Any:
 
 def coupled(rule: Rule, grads: Any, updates: Any) -> float | None:
     """The factor of the params in the gradient that gives these updates at params of 1."""
-
-    def gap(power: float) -> float:
-        return error(rule, Responses(grads + 10.0**power, updates, scheduled=True))
-
-    powers = np.linspace(-7, 1, 81)
-    for _ in range(10):
-        best = powers[int(np.argmin([gap(power) for power in powers]))]
-        width = powers[1] - powers[0]
-        powers = np.linspace(best - width, best + width, 21)
-    return float(f"{10.0**best:.3g}") if gap(best) < 10 * EQUAL else None
+    factor, gap = search_coupled(rule, Responses(grads, updates, scheduled=True))
+    return float(f"{factor:.3g}") if gap < 10 * EQUAL else None

@@ -4,10 +4,12 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 import pytest
 
 from lecture_opt import check, equals
+from lecture_opt.check.properties import learning
 
 
 class Velocity(NamedTuple):
@@ -153,3 +155,10 @@ DESIGNS = {
 def test_a_design_is_no_bug(name):
     optimizer, families = DESIGNS[name]
     check.assert_ok(optimizer, only=families)
+
+
+def test_the_tumours_are_those_of_scikit_learn():
+    datasets = pytest.importorskip("sklearn.datasets")
+    wanted = datasets.load_breast_cancer(return_X_y=True)
+    for got, array in zip(learning.tumours(), wanted, strict=True):
+        np.testing.assert_array_equal(got, array)

@@ -40,6 +40,10 @@ QUICK = (
     "momentum_one_step_late",
     "momentum_with_a_tenth_of_the_rate",
     "clipped_from_above",
+    "adamw_whose_mask_is_turned_round",
+    "adamw_that_decays_the_new_params",
+    "adam_whose_first_step_is_nan",
+    "clip_that_scales_small_gradients_up",
     "lion_with_decays_exchanged",
 )
 

@@ -71,8 +71,9 @@ def in_axis(name):
 
 
 def train(
-    loop, constructor=clipped, driver=None, rates=RATES, seeds=SEEDS, settings=None, test_at="last"
+    loop, constructor=clipped, driver=None, rates=RATES, seeds=SEEDS, settings=None, **options
 ):
+    options = {"test_at": "last"} | options
     given = settings or [{"learning_rate": 0.1}]
     entrant = entrants.look(loop, examine.examine(loop), spec_of(constructor), given)
     if driver is not None:
@@ -80,10 +81,10 @@ def train(
     held = data.prepare(loop)
     if driver is not None and driver.host:
         given = {"learning_rate": np.asarray(rates)}
-        return hosted.train(entrant, held, given, seeds, test_at=test_at)
+        return hosted.train(entrant, held, given, seeds, **options)
     program = engine.build(entrant, held, runs=1 if driver == ONE_BY_ONE else 3)
     scalars = {} if entrant.settings else {"learning_rate": np.asarray(rates)}
-    return engine.train(program, entrant, held, scalars, seeds, test_at=test_at)
+    return engine.train(program, entrant, held, scalars, seeds, **options)
 
 
 @functools.cache
@@ -486,6 +487,17 @@ def test_the_test_part_is_left_alone_where_nobody_asks_for_it(driver):
     assert np.isfinite(reported.test).all()
     assert np.isfinite(reported.untrained).all()
     np.testing.assert_array_equal(tuned.validation, reported.validation)
+
+
+@pytest.mark.parametrize("driver", [TOGETHER, Driver(False, False, "why")])
+def test_where_the_last_evaluation_alone_counts_none_is_taken_before_it(driver):
+    loop = compare.as_loop(square(steps=6, evaluations=3))
+    whole, last = train(loop, driver=driver), train(loop, driver=driver, curve=False, test_at=None)
+    assert np.isnan(last.validation[:, :-1]).all()
+    assert np.isnan(last.untrained).all()
+    np.testing.assert_array_equal(last.validation[:, -1], whole.validation[:, -1])
+    np.testing.assert_array_equal(last.losses, whole.losses)
+    np.testing.assert_array_equal(last.diverged, whole.diverged)
 
 
 @pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16, jnp.float32, jnp.complex64])

@@ -31,16 +31,6 @@ def page(tmp_path_factory):
     return path
 
 
-@pytest.fixture
-def driver(chromium, page):
-    browser.resize(chromium, 1200)
-    browser.complaints(chromium), browser.requests(chromium)
-    address = browser.open_page(chromium, page)
-    yield chromium
-    assert browser.complaints(chromium) == []
-    assert set(browser.requests(chromium)) == {address}
-
-
 def lines(driver, kind):
     """Names of the lines in the first chart of a kind."""
     return driver.execute_script(
@@ -317,7 +307,7 @@ def test_a_name_is_no_formula_and_stops_no_latex(tmp_path):
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex")
-def test_tables_and_figures_compile_and_fit_a_page_of_two_columns(tmp_path):
+def test_tables_and_figures_compile_and_fit_a_page_of_two_columns(every_format, tmp_path):
     study = sample_results.make(sample_results.LONG)
     report.write(study, tmp_path)
     packages = r"\usepackage{booktabs}\usepackage{graphicx}\graphicspath{{figures/}}"

@@ -56,16 +56,6 @@ def page(inspection, tmp_path_factory):
     return webpage.write(inspection, tmp_path_factory.mktemp("inspect") / "i.html", "train.py:make")
 
 
-@pytest.fixture
-def driver(chromium, page):
-    browser.resize(chromium, 1280)
-    browser.complaints(chromium), browser.requests(chromium)
-    address = browser.open_page(chromium, page)
-    yield chromium
-    assert browser.complaints(chromium) == []
-    assert {url.partition("#")[0] for url in browser.requests(chromium)} <= {address}
-
-
 def seen(driver, selector):
     """The texts of the elements that are on the page to be seen."""
     found = driver.find_elements("css selector", selector)

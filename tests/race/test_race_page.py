@@ -26,15 +26,9 @@ def contest():
 
 
 @pytest.fixture
-def driver(chromium, contest, tmp_path):
-    lanes, optimizers = contest
-    (path,) = webpage.write(lanes, optimizers, SURFACES, tmp_path)
-    browser.resize(chromium, 1200)
-    browser.complaints(chromium), browser.requests(chromium)
-    address = browser.open_page(chromium, path)
-    yield chromium
-    assert browser.complaints(chromium) == []
-    assert set(browser.requests(chromium)) == {address}
+def page(contest, tmp_path):
+    (path,) = webpage.write(*contest, SURFACES, tmp_path)
+    return path
 
 
 def drawn(driver):

@@ -43,7 +43,38 @@ def which_leaves(subject: Subject, reference: Subject) -> str:
         return ""
     return (
         f"In a small model only some leaves differ: {', '.join(name for name, _ in differ)}. The "
-        "others agree, so a mask or a label is not the reference's."
+        "others agree, so a mask, a label or what the rule does to such leaves is not the "
+        "reference's."
+    )
+
+
+def which_decay(subject: Subject, reference: Subject) -> str:
+    """In words, which leaves' params enter the updates, where those are not the same; else empty.
+
+    Where the params of no leaf enter one of the two, it is not a mask that differs.
+    """
+    dtype = np.float64 if reference.in_double else np.float32
+    params, *grads = (
+        nested(probes.normal_tree(seed, dtype=dtype, shapes=LAYERS)) for seed in range(700, 704)
+    )
+    zero = jax.tree.map(np.zeros_like, params)
+    mine: set[str] = set()
+    theirs: set[str] = set()
+    for one, found in ((subject, mine), (reference, theirs)):
+        try:
+            at, still = (one.updates_over(grads, place)[0][-1] for place in (params, zero))
+        except Exception:  # it does not take this tree
+            return ""
+        pairs = probes.named(at, still)
+        found |= {n for n, a, b in pairs if probes.leaf_difference(n, a, b).error > TOLERANCE}
+    if not mine or not theirs or mine == theirs:
+        return ""
+    extra, less = ", ".join(sorted(mine - theirs)), ", ".join(sorted(theirs - mine))
+    words = [f"of {extra}, which the reference does not look at"] if extra else []
+    words += [f"not of {less}, which the reference does look at"] if less else []
+    return (
+        f"Params enter its updates: {'; and '.join(words)}. So a mask of weight decay is lost, "
+        "turned round or of other leaves."
     )
 
 

@@ -222,7 +222,8 @@ def name_the_change(base: Rule, responses: Responses) -> tuple[str, Rule, float]
         return words, found[0][1], error(found[0][1], responses)
     for words, suspect in suspects:
         rule, gap = fit(suspect, responses)
-        if gap < EQUAL:
+        turned = rule.numbers.learning_rate * suspect.numbers.learning_rate < 0  # turned back
+        if gap < EQUAL and not turned:
             others = differing(suspect, rule)
             return f"{words}, and {others}" if others else words, rule, gap
     return two_suspects(base, responses)

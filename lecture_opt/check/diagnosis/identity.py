@@ -1,5 +1,6 @@
 """Which known rule gives some responses, how the parameters enter, and the call that says so."""
 
+from dataclasses import replace
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -26,22 +27,24 @@ def measure_decay(rule: Rule, still: Responses, moved: Responses | str) -> Decay
     mean = float(np.mean(gap))
     if np.max(np.abs(gap - mean)) < 1e-4 * abs(mean):
         return Decay("decoupled", float(f"{-mean / rule.numbers.learning_rate:.4g}"))
-    amount = search_coupled(rule, moved)
-    return Decay("unknown") if amount is None else Decay("coupled", amount)
+    factor, _ = search_coupled(rule, moved)
+    amount = float(f"{factor:.4g}")
+    fits = error(rule, replace(moved, grads=moved.grads + amount)) < EQUAL
+    return Decay("coupled", amount) if fits else Decay("unknown")
 
 
-def search_coupled(rule: Rule, moved: Responses) -> float | None:
-    """The L2 factor which, added to the gradient at parameters of 1, gives the responses."""
+def search_coupled(rule: Rule, moved: Responses) -> tuple[float, float]:
+    """The L2 factor that fits best, added to the gradient at parameters of 1, and its error."""
 
     def gap(power: float) -> float:
-        return error(rule, Responses(moved.grads + 10.0**power, moved.updates))
+        return error(rule, replace(moved, grads=moved.grads + 10.0**power))
 
     powers = np.linspace(-7, 1, 81)
     for _ in range(12):
         best = powers[int(np.argmin([gap(power) for power in powers]))]
         width = powers[1] - powers[0]
         powers = np.linspace(best - width, best + width, 21)
-    return float(f"{10.0**best:.4g}") if gap(np.log10(float(f"{10.0**best:.4g}"))) < EQUAL else None
+    return 10.0**best, gap(best)
 
 
 def with_decay(rule: Rule, decay: Decay) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 
 from lecture_opt.check import probes
 from lecture_opt.check.diagnosis import clues
-from lecture_opt.check.diagnosis.by_leaf import which_leaves
+from lecture_opt.check.diagnosis.by_leaf import which_decay, which_leaves
 from lecture_opt.check.diagnosis.fitting import (
     EQUAL,
     Responses,
@@ -61,8 +61,8 @@ def step_by_step(subject: Subject, reference: Subject) -> Outcome:
         )
     if parting:
         return failed(
-            f"Equal for {STEPS} steps. In a run of {LONG} steps with exact zeros and repeated "
-            f"gradients: {parting}.",
+            f"Equal for {STEPS} steps. In a run of {LONG} steps with exact zeros, small and "
+            f"repeated gradients: {parting}.",
             **parting._asdict(),
         )
     low = "" if reference.in_double else sixteen_bits(subject, reference)
@@ -109,7 +109,7 @@ def first_parting(
         gap = probes.worst_difference(got, wanted)
         worst = max(worst, gap.error)
         lost = rounding(params) if reference.in_double else 0.0
-        if gap.error > tolerance and abs(gap.got - gap.wanted) > lost:
+        if gap.error > tolerance and not abs(gap.got - gap.wanted) <= lost:  # NaN too
             ulp = abs(gap.got - gap.wanted) / abs(float(np.spacing(np.asarray(gap.wanted, name))))
             return Parting(step, *gap[:4], ulp, name), worst
         params = add(params, wanted)
@@ -123,10 +123,11 @@ def rounding(params: Any) -> float:
 
 
 def long_run() -> list[Any]:
-    """Gradients for many steps, some with exact zeros, some the same for ten steps."""
+    """Gradients for many steps: some hold exact zeros, some are small, some the same for ten."""
     grads = probes.grads_trees(LONG, seed=77, dtype=jnp.float64)
     for step in range(0, LONG, 20):
         grads[step] = jax.tree.map(lambda g: jnp.where(g > 0, g, 0.0), grads[step])
+        grads[step + 3] = jax.tree.map(lambda g: 1e-3 * g, grads[step + 3])
         grads[step + 5 : step + 15] = [grads[step + 5]] * 10
     return grads
 
@@ -145,7 +146,7 @@ def sixteen_bits(subject: Subject, reference: Subject) -> str:
 def why(subject: Subject, reference: Subject) -> str:
     """A guess at the cause, in a sentence: a known rule's usual suspects, else a clue."""
     with enable_x64(reference.in_double):
-        some = which_leaves(subject, reference)
+        some = which_leaves(subject, reference) or which_decay(subject, reference)
     if some:
         return some
     found = by_suspects(subject, reference)
@@ -161,6 +162,11 @@ def by_suspects(subject: Subject, reference: Subject) -> str | None:
     if gap > EQUAL:
         return None
     words, rule = "", base
+    if is_of_stepped(base, mine, measure_decay(base, theirs, try_respond(reference, 1.0))):
+        return (
+            f"It matches {reference.name} if weight decay is of the params after the step, not "
+            "before."
+        )
     if error(base, mine) > EQUAL:
         change = name_the_change(base, mine)
         if change is None:
@@ -172,15 +178,15 @@ def by_suspects(subject: Subject, reference: Subject) -> str | None:
     )
     if decays[0] != decays[1] and "unknown" not in (decays[0].kind, decays[1].kind):
         words = "; ".join(filter(None, (words, decay_words(*decays))))
-    elif not words and decays[0].kind == "decoupled" and is_of_stepped(base, mine, decays[0]):
-        words = "weight decay is of the params after the step, not before"
     return f"It matches {reference.name} if {words}." if words else None
 
 
 def is_of_stepped(base: Rule, mine: Responses, decay: Decay) -> bool:
     """Whether the step itself is shortened by the decay, at params of 0."""
-    rate = float(np.squeeze(with_rate(base, mine).numbers.learning_rate))
-    usual = float(np.squeeze(base.numbers.learning_rate))
+    scaled = with_rate(base, mine)
+    if decay.kind != "decoupled" or error(scaled, mine) > EQUAL / 10:
+        return False
+    rate, usual = (float(np.squeeze(rule.numbers.learning_rate)) for rule in (scaled, base))
     shortened = 1 - usual * decay.amount
     return bool(abs(rate / usual - shortened) < 1e-3 * abs(1 - shortened))
 

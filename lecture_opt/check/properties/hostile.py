@@ -179,34 +179,46 @@ def bad_leaf_stays_alone(subject: Subject) -> Outcome:
 def recovers_from_nan(subject: Subject) -> Outcome:
     """Whether updates recover within 50 steps after one NaN gradient, and what is forgotten then.
 
-    A trait, and a failure where the guard against NaN forgets every moment.
+    A trait, and a failure where the guard against NaN forgets moments or stops the rule for good.
 
     Why: most rules keep a NaN for ever in their moments; those need `optax.apply_if_finite`.
-    Usual cause: an average with a NaN in it stays NaN; a guard that puts the first state back.
+    Usual cause: an average with a NaN in it stays NaN; a guard that puts the first state back, or
+    multiplies by a flag that never returns.
     """
     params, warm = probes.params_tree(), probes.grads_trees(6)
     nan = probes.full_tree(np.nan, params)
-    updates, _ = subject.updates_over([*warm, nan, *probes.grads_trees(50, seed=1)], params)
+    updates, state = subject.updates_over([*warm, nan, *probes.grads_trees(50, seed=1)], params)
     clean = [probes.not_finite(update) is None for update in updates[7:]]
     if not clean[-1]:
         return trait(
             "After one NaN gradient every later update is NaN; wrap it in apply_if_finite."
         )
-    _, before = subject.updates_over(warm, params)
-    _, after = subject.step(nan, before, params)
-    forgotten = [
-        name
-        for name, old, new in probes.named(before, after)
-        if np.ndim(old) and not probes.is_key(old) and np.any(probes.float64(old))
-        and not np.any(probes.float64(new))
-    ]  # fmt: skip
-    if forgotten:
+    if any(map(probes.largest, updates[:6])) and not any(map(probes.largest, updates[7:])):
+        rests = "After one NaN gradient all of 50 updates are exactly 0"
+        if probes.not_finite(state):
+            return trait(f"{rests}, as the state holds it; wrap it in apply_if_finite.")
+        return failed(f"{rests}, though the state is finite: the rule stands still.")
+    if lost := forgotten(subject, warm, nan, params):
         return failed(
-            f"A NaN gradient sets state{' and state'.join(forgotten)} to zero: the bad step is "
-            "not skipped, it also forgets the moments.",
-            leaves=forgotten,
+            f"A NaN gradient leaves less than half of state{' and state'.join(lost)}: the bad step "
+            "is not skipped, it also forgets the moments.",
+            leaves=lost,
         )
     return trait(f"Step {clean.index(True) + 1} after a NaN gradient is finite again.")
+
+
+def forgotten(subject: Subject, warm: Any, nan: Any, params: Any) -> list[str]:
+    """The arrays of the state of which a NaN gradient leaves less than half of what a zero does."""
+    _, before = subject.updates_over(warm, params)
+    _, bad = subject.step(nan, before, params)
+    _, rested = subject.step(probes.full_tree(0.0, params), before, params)
+    lost = []
+    for name, old, *others in probes.named(before, bad, rested):
+        if np.ndim(old) and not probes.is_key(old):
+            kept, after, usual = (np.abs(probes.float64(leaf)).sum() for leaf in (old, *others))
+            if np.isfinite(after) and after < 0.5 * min(kept, usual):
+                lost.append(name)
+    return lost
 
 
 def change_of_scale(subject: Subject) -> Outcome:

@@ -61,6 +61,24 @@ def runs_well(subject: Subject, kind: str, params: Tree, grads: list[Tree]) -> O
     return passed()
 
 
+def astray(subject: Subject, gradient: dict[str, Any]) -> dict[str, Outcome]:
+    """A failure for each leaf that does not go down from zero under a constant gradient."""
+    params = probes.full_tree(0.0, gradient)
+    updates, _ = subject.updates_over([gradient] * WATCHED, params)
+    found = {}
+    for name, leaf in gradient.items():
+        total = sum(probes.float64(update[name]) for update in updates)
+        along = probes.product(total, leaf)
+        if not along < 0:
+            found[name] = failed(
+                f"Under a constant gradient, {WATCHED} updates of leaf {name} of shape "
+                f"{leaf.shape} sum to a move whose product with it is {along:.4g}; a negative "
+                "number is wanted.",
+                leaf=name,
+            )
+    return found
+
+
 def containers(subject: Subject) -> Outcome:
     """Lists, tuples, NamedTuples, dataclasses and nested trees give what a dict gives.
 
@@ -117,7 +135,7 @@ def none_leaves(subject: Subject) -> Outcome:
 
 
 def scalar_leaves(subject: Subject) -> Outcome:
-    """Parameters without dimensions keep their shape.
+    """Parameters without dimensions keep their shape, and go down where vectors do.
 
     Why: a temperature or a log-variance is a scalar.
     Usual cause: `leaf.shape[0]`, `len(leaf)`, a result reshaped to (1,).
@@ -127,7 +145,11 @@ def scalar_leaves(subject: Subject) -> Outcome:
         {"scale": jnp.asarray(1.0 + step, jnp.float32), "w": probes.normal_tree(step)["bias"]}
         for step in range(STEPS)
     ]
-    return runs_well(subject, "a scalar leaf", params, grads)
+    outcome = runs_well(subject, "a scalar leaf", params, grads)
+    if outcome.status == "fail":
+        return outcome
+    wrong = astray(subject, grads[0])
+    return outcome if "w" in wrong else wrong.get("scale", outcome)
 
 
 def bare_array(subject: Subject) -> Outcome:
@@ -156,26 +178,16 @@ def zero_size_leaves(subject: Subject) -> Outcome:
 
 
 def many_axes(subject: Subject) -> Outcome:
-    """Leaves of four axes (a convolution) and with axes of length 1 keep their shape and go down.
+    """Leaves of four and five axes and with axes of length 1 keep their shape and go down.
 
-    Why: convolutions have kernels of four axes, attention of three, a last layer (n, 1).
+    Why: convolutions have kernels of four axes or five, a first layer (1, n), a last one (n, 1).
     Usual cause: `m, n = g.shape`, `g @ g.T` or `jnp.linalg.norm(g)` wherever `g.ndim > 1`;
     `squeeze`.
     """
-    shapes = {"convolution": (2, 1, 4, 3), "last": (3, 1)}
+    shapes = {"convolution": (2, 1, 4, 3), "film": (2, 1, 3, 2, 2), "first": (1, 5), "last": (3, 1)}
     params, *grads = (probes.normal_tree(seed, shapes=shapes) for seed in range(STEPS + 1))
-    outcome = runs_well(subject, "leaves of shapes (2, 1, 4, 3) and (3, 1)", params, grads)
+    kind = f"leaves of shapes {', '.join(map(str, shapes.values()))}"
+    outcome = runs_well(subject, kind, params, grads)
     if outcome.status == "fail":
         return outcome
-    updates, _ = subject.updates_over([grads[0]] * WATCHED, params)
-    for name, gradient in grads[0].items():
-        total = sum(probes.float64(update[name]) for update in updates)
-        along = probes.product(total, gradient)
-        if not along < 0:
-            return failed(
-                f"Under a constant gradient, {WATCHED} updates of leaf {name} of shape "
-                f"{shapes[name]} sum to a move whose product with it is {along:.4g}; a negative "
-                "number is wanted.",
-                leaf=name,
-            )
-    return passed()
+    return next(iter(astray(subject, grads[0]).values()), passed())

@@ -200,6 +200,7 @@ class Run:
         size = 1 if program is None else program.runs
         options: Any = {
             "test_at": test_at,
+            "curve": test_at is not None or self.protocol.choose != "last",
             "keep": stage.keep,
             "between": lambda share: stage.between(share * size),
         }

@@ -49,9 +49,9 @@ class Trained(NamedTuple):
     Attributes:
         losses: (runs, evaluations) mean training loss since the previous evaluation; NaN once
             diverged.
-        validation: (runs, evaluations) validation metric, likewise.
+        validation: (runs, evaluations) validation metric, likewise; NaN where it wasn't asked for.
         test: (runs,) metric on the test part; NaN where it wasn't asked for.
-        untrained: (runs, 2) metric of the initial state on the validation and the test part.
+        untrained: (runs, 2) metric of the initial state on both parts, likewise.
         diverged: (runs,) whether a loss, the metric or a number of the state stopped being finite.
     """
 
@@ -147,15 +147,16 @@ def train(
     seeds: Sequence[int],
     *,
     test_at: str | None = None,
+    curve: bool = True,
     keep: Keep = lambda _, compute: compute(),
     between: Callable[[float], None] = lambda _: None,
 ) -> Trained:
     """Trains one run for each entry of the arrays.
 
-    `test_at` says when the test metric is taken: "last", or "best" by the validation metric. Each
-    call is computed by `keep`, or found by what it was given; `between` is called with the
-    share of it that is done, at each evaluation. Where the entrant has settings, run i has setting
-    i modulo their count.
+    `test_at` says when the test metric is taken: "last", or "best" by the validation metric, which
+    without `curve` is taken at the last evaluation alone. Each call is computed by `keep`, or found
+    by what it was given; `between` is called with the share of it that is done, at each evaluation.
+    Where the entrant has settings, run i has setting i modulo their count.
     """
     parts = []
     for first in range(0, len(seeds), program.runs):
@@ -169,7 +170,7 @@ def train(
             np.asarray(seeds, np.int32)[picked],
         )
         kept = min(program.runs, len(seeds) - first)
-        call = functools.partial(_call, program, entrant, data, given, test_at, between)
+        call = functools.partial(_call, program, entrant, data, given, test_at, curve, between)
         result = keep((given, entrant.settings), call)
         parts.append(jax.tree.map(lambda leaf, kept=kept: leaf[:kept], result))
     return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
@@ -181,6 +182,7 @@ def _call(
     data: Data,
     given: tuple[Any, ...],
     test_at: str | None,
+    curve: bool,
     between: Callable[[float], None],
 ) -> Trained:
     """One call's runs from start to end."""
@@ -193,10 +195,11 @@ def _call(
     }
     keys = {part: metric_key(part) for part in seen}
     judged = functools.partial(_judged, program, entrant, seen, keys, given)
-    untrained = judged("validation", arrays), judged("test", arrays) if test_at else None
+    unknown = np.full(program.runs, np.nan, np.float32)
+    asked = {"validation": curve, "test": test_at is not None}
+    untrained = [judged(part, arrays) if asked[part] else unknown for part in asked]
     watched = np.asarray(program.finite(arrays))
     alive = np.ones(program.runs, bool)
-    unknown = np.full(program.runs, np.nan, np.float32)
     losses, validation, test = [], [], []
     strides = (n for gap in _gaps(loop) for n in _strides(driver, gap))
     feed, step = feeds(loop, seeds, strides), 0
@@ -211,18 +214,19 @@ def _call(
             since.append(loss)
             step += stride
         mean = np.mean([np.asarray(one) for one in since], axis=0, dtype=np.float32)
-        metric = judged("validation", arrays)
         held = (np.asarray(program.finite(arrays)) | ~watched).all(axis=-1)
-        alive &= np.isfinite(mean) & np.isfinite(metric) & held
+        alive &= np.isfinite(mean) & held
+        metric = unknown
+        if curve or step == loop.steps:
+            metric = judged("validation", arrays)
+            alive &= np.isfinite(metric)
         losses.append(np.where(alive, mean, np.nan))
         validation.append(np.where(alive, metric, np.nan))
         if test_at == "best":
             test.append(judged("test", arrays))
     if test_at != "best":
         test.append(judged("test", arrays) if test_at else unknown)
-    first, second = untrained
-    both = np.stack([first, unknown if second is None else second], axis=1)
-    curves = np.stack(validation, 1)
+    curves, both = np.stack(validation, 1), np.stack(untrained, 1)
     return Trained(np.stack(losses, 1), curves, taken(loop, test, curves), both, ~alive)
 
 

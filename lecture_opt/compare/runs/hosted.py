@@ -30,6 +30,7 @@ def train(
     seeds: Sequence[int],
     *,
     test_at: str | None = None,
+    curve: bool = True,
     keep: Keep = lambda _, compute: compute(),
     between: Callable[[float], None] = lambda _: None,
 ) -> Trained:
@@ -37,7 +38,7 @@ def train(
     found = []
     for i, seed in enumerate(seeds):
         setting = {name: values[i].item() for name, values in scalars.items()}
-        run = functools.partial(_run, entrant, data, setting, seed, test_at, between)
+        run = functools.partial(_run, entrant, data, setting, seed, test_at, curve, between)
         with users_code():
             found.append(keep((setting, seed), run))
     return jax.tree.map(lambda *leaves: np.stack(leaves), *found)
@@ -49,6 +50,7 @@ def _run(
     setting: Mapping[str, float],
     seed: int,
     test_at: str | None,
+    curve: bool,
     between: Callable[[float], None],
 ) -> Trained:
     loop, key = entrant.loop, start_key(seed)
@@ -58,7 +60,7 @@ def _run(
     def tested() -> float:
         return metric_of(state, "test") if test_at else np.nan
 
-    untrained = [metric_of(state, "validation"), tested()]
+    untrained = [metric_of(state, "validation") if curve else np.nan, tested()]
     losses, validation, test, alive = [], [], [], True
     first, watched = 0, _finite(state)
     for last in loops.evaluated_steps(loop).tolist():
@@ -68,18 +70,21 @@ def _run(
             state, loss = bound.advance(loop, state, next(batches), step_key(key, step))
             since.append(float(loss))
         first = last
-        metric = metric_of(state, "validation")
         held = all(now or not was for now, was in zip(_finite(state), watched, strict=False))
-        alive = alive and held and bool(np.isfinite(np.mean(since)) and np.isfinite(metric))
+        alive = alive and held and bool(np.isfinite(np.mean(since)))
+        metric = np.nan
+        if curve or last == loop.steps:
+            metric = metric_of(state, "validation")
+            alive = alive and bool(np.isfinite(metric))
         losses.append(np.mean(since) if alive else np.nan)
         validation.append(metric if alive else np.nan)
         if test_at == "best" or last == loop.steps:
             test.append(np.array([tested()], np.float32))
-    curve = np.array(validation, np.float32)
+    seen = np.array(validation, np.float32)
     return Trained(
         np.array(losses, np.float32),
-        curve,
-        taken(loop, test, curve[None])[0],
+        seen,
+        taken(loop, test, seen[None])[0],
         np.array(untrained, np.float32),
         np.array(not alive),
     )

@@ -122,3 +122,40 @@ def adam_whose_correction_stops_at_step_50():
         return jax.tree.map(lambda u: jnp.where(late, 0.9, 1.0).astype(u.dtype) * u, updates), state
 
     return optax.GradientTransformation(adam.init, update)
+
+
+@named_by(ADAMW, "So a mask of weight decay is lost, turned round or of other leaves")
+def adamw_whose_mask_is_turned_round():
+    return optax.adamw(1e-2, weight_decay=0.1, mask=lambda tree: tmap(lambda x: x.ndim < 2, tree))
+
+
+@named_by(optax.adamw(1e-3, weight_decay=0.1), "weight decay is of the params after the step")
+def adamw_that_decays_the_new_params():
+    adam = optax.adam(1e-3)
+
+    def update(grads, state, params):
+        updates, state = adam.update(grads, state, params)
+        return tmap(lambda u, p: (u - 1e-4 * (p + u)).astype(u.dtype), updates, params), state
+
+    return optax.GradientTransformation(adam.init, update)
+
+
+@named_by(ADAM, "nan, the reference")
+def adam_whose_first_step_is_nan():
+    adam = optax.adam(1e-2)
+
+    def update(grads, state, params=None):
+        first = jnp.where(state[0].count == 0, jnp.nan, 1.0)
+        updates, state = adam.update(grads, state, params)
+        return tmap(lambda u: first.astype(u.dtype) * u, updates), state
+
+    return optax.GradientTransformation(adam.init, update)
+
+
+@named_by(optax.chain(optax.clip_by_global_norm(1.0), optax.sgd(0.1)), "In a run of 260 steps")
+def clip_that_scales_small_gradients_up():
+    def update(grads, state, params=None):
+        norm = jnp.maximum(optax.global_norm(grads), 1e-12)
+        return tmap(lambda g: (-0.1 * g / norm).astype(g.dtype), grads), state
+
+    return optax.GradientTransformation(lambda params: (), update)

@@ -101,3 +101,97 @@ def reset_every_64_steps(learning_rate=0.1):
         return updates, tmap(lambda leaf: jnp.where(keep, leaf, jnp.zeros_like(leaf)), state)
 
     return optax.GradientTransformation(adam.init, update)
+
+
+def standing(rests):
+    """Momentum that never moves the leaves of some shapes."""
+    return lambda learning_rate=0.1: momentum(
+        lambda path, v, g: jnp.zeros_like(g) if rests(g.shape) else 0.9 * v + g, learning_rate
+    )
+
+
+STANDING = {
+    "numbers_never_move": ("trees.scalar_leaves", lambda shape: shape == ()),
+    "first_layers_of_one_input_never_move": ("trees.many_axes", lambda shape: shape[:1] == (1,)),
+    "kernels_of_five_axes_never_move": ("trees.many_axes", lambda shape: len(shape) == 5),
+}
+for name, (prop, rests) in STANDING.items():
+    constructor = standing(rests)
+    constructor.__name__ = name
+    caught_by(prop)(constructor)
+
+
+def is_nan(grads):
+    return jnp.any(jnp.stack([jnp.any(jnp.isnan(g)) for g in jax.tree.leaves(grads)]))
+
+
+@caught_by("hostile.recovers_from_nan")
+def guard_that_forgets_most(learning_rate=0.1):
+    def update(grads, state, params=None):
+        keep = jnp.where(is_nan(grads), 1e-3, 0.9)
+        v = tmap(lambda v, g: keep * v + jnp.nan_to_num(g), state.velocity, grads)
+        return tmap(lambda v: -learning_rate * v, v), Trace(v)
+
+    return optax.GradientTransformation(lambda p: Trace(zeros(p)), update)
+
+
+@caught_by("hostile.recovers_from_nan")
+def guard_that_never_lets_go(learning_rate=0.1):
+    def update(grads, state, params=None):
+        bad = state[0] | is_nan(grads)
+        v = tmap(lambda v, g: 0.9 * v + jnp.nan_to_num(g), state[1], grads)
+        return tmap(lambda v: jnp.where(bad, 0.0, -learning_rate * v), v), (bad, v)
+
+    return optax.GradientTransformation(lambda p: (jnp.zeros((), bool), zeros(p)), update)
+
+
+@caught_by("state.zeros_count")
+def velocity_lost_where_the_gradient_is_zero(learning_rate=0.1):
+    return momentum(lambda path, v, g: jnp.where(g == 0, 0.0, 0.9 * v + g), learning_rate)
+
+
+@caught_by("state.repeats_count")
+def repeated_gradients_are_skipped(learning_rate=0.1):
+    def update(grads, state, params=None):
+        v = tmap(lambda v, g, old: jnp.where(g == old, v, 0.9 * v + g), state[0], grads, state[1])
+        return tmap(lambda v: -learning_rate * v, v), (v, grads)
+
+    return optax.GradientTransformation(lambda p: (zeros(p), zeros(p)), update)
+
+
+@caught_by("state.moments_go_on")
+def first_moment_stops_at_step_90(learning_rate=0.1):
+    adam = optax.adam(learning_rate)
+
+    def update(grads, state, params=None):
+        updates, new = adam.update(grads, state, params)
+        keep = new[0].count < 90
+        mu = tmap(lambda new, old: jnp.where(keep, new, old), new[0].mu, state[0].mu)
+        return updates, (new[0]._replace(mu=mu), *new[1:])
+
+    return optax.GradientTransformation(adam.init, update)
+
+
+@caught_by("state.moments_go_on")
+def velocity_of_the_first_hundred_steps(learning_rate=0.1):
+    def update(grads, state, params=None):
+        count, v = state
+        v = tmap(lambda v, g: jnp.where(count < 100, 0.9 * v + g, v), v, grads)
+        return tmap(lambda v, g: -learning_rate * (v + g), v, grads), (count + 1, v)
+
+    return optax.GradientTransformation(lambda p: (jnp.zeros((), jnp.int32), zeros(p)), update)
+
+
+@caught_by("learning.convex_quadratic")
+def adam_with_exchanged_decays(learning_rate=0.01):
+    return optax.adam(learning_rate, b1=0.999, b2=0.9)
+
+
+@caught_by("learning.ill_conditioned")
+def adam_that_remembers_too_long(learning_rate=0.01):
+    return optax.adam(learning_rate, b1=0.999, b2=0.99)
+
+
+@caught_by("learning.ill_conditioned")
+def momentum_that_remembers_too_long(learning_rate=0.1):
+    return optax.sgd(learning_rate, momentum=0.999)
