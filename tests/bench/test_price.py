@@ -252,7 +252,7 @@ def test_the_largest_model_fits_and_the_next_one_does_not(small):
     assert (cut.price.state - 4) * 4 == cut.parameters * 8
 
 
-@pytest.mark.parametrize("small", ON_BOTH[:1], indirect=True)  # a TPU's compiler takes minutes
+@pytest.mark.parametrize("small", ON_BOTH[:1], indirect=True)  # a TPU's takes 12 compilations
 def test_the_largest_batch_fits_and_a_larger_one_does_not(small):
     task = problems.load("digits-mlp")
     fit = price.largest_batch("adam", lo.adam(1e-3), task, small)

@@ -115,6 +115,8 @@ def largest_batch(
 ) -> Fit:
     """The largest batch, to a percent of memory, with which a training step of the problem fits.
 
+    On a TPU, where memory does not grow evenly, the largest that fits of at most twelve tried.
+
     Raises:
         ValueError: Its batches come from a list or a stream, whose size is not the loop's.
     """
