@@ -15,8 +15,9 @@ is said of it is NaN.
 """
 
 import functools
+import itertools
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import jax
@@ -201,19 +202,12 @@ def _call(
     watched = np.asarray(program.finite(arrays))
     alive = np.ones(program.runs, bool)
     losses, validation, test = [], [], []
-    strides = (n for gap in _gaps(loop) for n in _strides(driver, gap))
-    feed, step = feeds(loop, seeds, strides), 0
-    for gap in _gaps(loop):
+    every = [_strides(driver, gap) for gap in _gaps(loop)]
+    feed, step = feeds(loop, seeds, itertools.chain(*every)), 0
+    for strides in every:
         between(step / loop.steps)
-        since = []
-        for stride in _strides(driver, gap):
-            with users_code():
-                fed = next(feed)
-            advance = program.advance[stride]
-            arrays, loss = advance(*placed, arrays, fed, np.int32(step), data.train)
-            since.append(loss)
-            step += stride
-        mean = np.mean([np.asarray(one) for one in since], axis=0, dtype=np.float32)
+        arrays, mean = _advanced(program, placed, arrays, feed, data.train, step, strides)
+        step += sum(strides)
         held = (np.asarray(program.finite(arrays)) | ~watched).all(axis=-1)
         alive &= np.isfinite(mean) & held
         metric = unknown
@@ -228,6 +222,27 @@ def _call(
         test.append(judged("test", arrays) if test_at else unknown)
     curves, both = np.stack(validation, 1), np.stack(untrained, 1)
     return Trained(np.stack(losses, 1), curves, taken(loop, test, curves), both, ~alive)
+
+
+def _advanced(
+    program: Program,
+    placed: Any,
+    arrays: Arrays,
+    feed: Iterator[Any],
+    train: Any,
+    first: int,
+    strides: Sequence[int],
+) -> tuple[Arrays, np.ndarray]:
+    """The arrays after these strides, and (runs,) mean loss; `first` steps lie before."""
+    losses = []
+    for stride in strides:
+        with users_code():
+            fed = next(feed)
+        arrays, loss = program.advance[stride](*placed, arrays, fed, np.int32(first), train)
+        losses.append(loss)
+        first += stride
+    each = np.stack([np.asarray(one) for one in losses])
+    return arrays, np.asarray(each.mean(axis=0, dtype=np.float32))
 
 
 def _gaps(loop: Loop) -> list[int]:
