@@ -21,6 +21,7 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("lecture_opt")
 
+collect_ignore_glob = ["*conftest.py"]  # else they are looked through for doctests, by one name
 JUDGES = {"bench", "check", "compare", "inspect", "race"}
 
 

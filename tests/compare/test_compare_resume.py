@@ -173,13 +173,16 @@ def test_an_interrupt_does_not_wait_for_what_runs():
     def step(state, batch, key):
         if threading.current_thread() is not threading.main_thread():
             begun.set()
-            go_on.wait(60)
+            if not go_on.wait(60):
+                raise TimeoutError
         return loop.step(state, batch, key)
 
     def interrupt():
         begun.wait(60)
         os.kill(os.getpid(), signal.SIGINT)
 
+    # A shell starts what runs in the background with the signal ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     threading.Thread(target=interrupt).start()
     try:
         with pytest.raises(KeyboardInterrupt):
@@ -187,6 +190,7 @@ def test_an_interrupt_does_not_wait_for_what_runs():
         assert not go_on.is_set()
     finally:
         go_on.set()
+        signal.signal(signal.SIGINT, before)
 
 
 MINE = """
