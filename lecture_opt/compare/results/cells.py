@@ -114,8 +114,9 @@ def _wrong_rate(one: Measured, chosen: int, facts: Facts, protocol: Protocol) ->
     sign, untrained = (-1 if facts.higher_is_better else 1), facts.untrained["validation"]
     costs = sign * np.where(tuned.diverged, untrained, tuned.validation)
     curves = reported.validation[0]
-    places = estimates.taken_at(curves, protocol.choose, higher_is_better=facts.higher_is_better)
-    taken = np.take_along_axis(curves, places[:, None], axis=1)[:, 0]
+    taken = estimates.taken(
+        curves, curves, protocol.choose, higher_is_better=facts.higher_is_better
+    )
     here = sign * np.where(reported.diverged[0], untrained, taken)
     rates = tuned.settings["learning_rate"]
     theirs = (estimates.at_rate(rates, costs, rates[chosen] * factor) for factor in (0.1, 10.0))

@@ -107,8 +107,8 @@ class Run:
         def compute(_: Sequence[int], lacking: Sequence[int]) -> list[dict[str, np.ndarray]]:
             trained, _clocks = self._train(stage, settings, places, lacking)
             curves = trained.validation.reshape(-1, trained.validation.shape[-1])
-            at = estimates.taken_at(curves, self.protocol.choose, higher_is_better=self._higher)
-            taken = np.take_along_axis(curves, at[:, None], axis=1)
+            choose, higher = self.protocol.choose, self._higher
+            taken = estimates.taken(curves, curves, choose, higher_is_better=higher)
             return [{"validation": taken.reshape(len(lacking), -1), "diverged": trained.diverged}]
 
         names = [f"tuned-{_digest(settings, places)}"]

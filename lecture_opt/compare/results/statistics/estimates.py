@@ -51,21 +51,23 @@ def first_reached(
     return np.where(reached.any(axis=1), steps[reached.argmax(axis=1)].astype(float), np.inf)
 
 
-def taken_at(curves: np.ndarray, choose: str, *, higher_is_better: bool) -> np.ndarray:
-    """(runs,) the evaluation at which each run's metric is taken: the last, or its first best.
+def taken(
+    values: np.ndarray, curves: np.ndarray, choose: str, *, higher_is_better: bool
+) -> np.ndarray:
+    """(runs,) each run's value at the evaluation that counts: the last, or the first best.
 
     Args:
-        curves: (runs, evaluations) validation metric; NaN is never the best.
+        values, curves: (runs, evaluations); `curves`, the validation metric, says the best.
         choose: "last" or "best".
         higher_is_better: The metric's direction.
 
-    >>> taken_at(np.array([[0.5, 0.9, 0.9, 0.7]]), "best", higher_is_better=True)
-    array([1])
+    >>> taken(np.array([[1, 2, 3]]), np.array([[0.5, 0.9, np.nan]]), "best", higher_is_better=True)
+    array([2])
     """
     if choose == "last":
-        return np.full(len(curves), curves.shape[1] - 1)
+        return values[:, -1]
     cost = np.where(np.isnan(curves), np.inf, -curves if higher_is_better else curves)
-    return np.argmin(cost, axis=1)
+    return values[np.arange(len(cost)), np.argmin(cost, axis=1)]
 
 
 def median_interval(times: np.ndarray, *, level: float = 0.95) -> Interval:
@@ -181,12 +183,11 @@ def working_range(
 
 
 def at_rate(rates: np.ndarray, costs: np.ndarray, wanted: float) -> np.ndarray:
-    """(seeds,) the cost at a rate: a line over log rate between two that were tried, NaN beyond.
+    """(seeds,) the cost at the rate `wanted`: a line over log rate between two tried, NaN beyond.
 
     Args:
         rates: (n,) in any order.
         costs: (seeds, n) finite.
-        wanted: The rate.
 
     >>> at_rate(np.array([1e-3, 1e-1, 1e-2]), np.array([[5.0, 2.0, 1.0]]), 10**-1.5)
     array([1.5])
