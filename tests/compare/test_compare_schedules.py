@@ -120,7 +120,7 @@ def test_what_is_kept_of_another_shape_is_not_taken(tmp_path):
         before = set(store.folder.glob("*")) if store.folder.exists() else set()
         protocol = dataclasses.replace(PROTOCOL, schedule=shape)
         compare.run([loop_of()], [spec_of(optax.sgd)], protocol, store=store)
-        assert len(set(store.folder.glob("*")) - before) == 2
+        assert len(set(store.folder.glob("*")) - before) == 3
 
 
 @pytest.mark.parametrize("constructor", [optax.sgd, asking])

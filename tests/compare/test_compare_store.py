@@ -1,13 +1,14 @@
 """What is kept is found again by what was computed, whatever it is called."""
 
 import dataclasses
+import threading
 
 import numpy as np
 import optax
 import pytest
 
 from lecture_opt import compare, specs
-from lecture_opt.compare.runs import cell, engine
+from lecture_opt.compare.runs import cell, costs, engine
 
 PROTOCOL = compare.Protocol(
     steps=4, evaluations=2, draws=2, seeds=2, tuning_seed_count=1, baseline="mine:mine"
@@ -45,7 +46,7 @@ def stages(tmp_path):
 
 
 def test_the_same_computation_is_found_whatever_its_name(stages):
-    assert len(stages(task())) == 2
+    assert len(stages(task())) == 3  # tuned, reported, timed
     assert not stages(task())
     assert not stages(task(name="renamed"))
 
@@ -67,7 +68,7 @@ def test_the_same_computation_is_found_whatever_its_name(stages):
 )
 def test_another_computation_of_the_same_name_is_computed(stages, other):
     stages(task())
-    assert len(stages(**other)) == 2
+    assert len(stages(**other)) == 3
 
 
 def trained(monkeypatch):
@@ -115,3 +116,26 @@ def test_a_damaged_file_is_computed_again_and_said(stages, tmp_path):
     for path in kept:
         with np.load(path) as file:
             assert file.files
+
+
+def test_steps_are_timed_once_and_while_nothing_trains(tmp_path, monkeypatch):
+    trains, training, timed = engine.train, threading.Semaphore(9), []
+
+    def train(*args, **options):
+        with training:
+            return trains(*args, **options)
+
+    def step_seconds(program, entrant, data, setting, seed):
+        timed.append(training._value)
+        return measure(program, entrant, data, setting, seed)
+
+    measure = costs.step_seconds
+    monkeypatch.setattr(engine, "train", train)
+    monkeypatch.setattr(costs, "step_seconds", step_seconds)
+    pair = [specs.parse("optax:sgd"), specs.parse("optax:adam")]
+    protocol = dataclasses.replace(PROTOCOL, baseline="optax:sgd")
+    store = compare.Store(tmp_path / "runs")
+    first, again = (compare.run([task()], pair, protocol, store=store) for _ in range(2))
+    assert timed == [9, 9]
+    for one, other in zip(first.tasks[0].cells, again.tasks[0].cells, strict=True):
+        assert 0 < one.cost.step_seconds == other.cost.step_seconds

@@ -81,8 +81,8 @@ class Cost:
     """What clocks and sizes said of the reported runs.
 
     Attributes:
-        step_seconds: One step of one run, in the batch of all.
-        run_seconds: All reported runs.
+        step_seconds: One step of one run, in the batch of all; timed while nothing else goes on.
+        run_seconds: All reported runs, beside those of other optimizers.
         trace_seconds, compile_seconds: Making the program.
         state_bytes, parameter_bytes: Of one run.
     """

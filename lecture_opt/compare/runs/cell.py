@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -13,16 +13,14 @@ from lecture_opt import specs
 from lecture_opt.compare import results, space
 from lecture_opt.compare.protocol import Protocol
 from lecture_opt.compare.results.statistics import estimates
-from lecture_opt.compare.runs import engine, entrants, hosted, machine
+from lecture_opt.compare.runs import costs, engine, entrants, hosted, machine
 from lecture_opt.compare.runs.data import Data
 from lecture_opt.compare.runs.entrants import Entrant
 from lecture_opt.compare.runs.examine import Examined
-from lecture_opt.compare.runs.guard import users_code
 from lecture_opt.compare.runs.stage import Stage
 from lecture_opt.compare.runs.store import Kept
 from lecture_opt.numerics import tree_bytes
 from lecture_opt.once import once
-from lecture_opt.problems import bound
 from lecture_opt.problems.loop import Loop, batch_size, evaluated_steps
 from lecture_opt.problems.parts import PARTS, Pool
 
@@ -33,6 +31,20 @@ TWIN = 500_000
 
 LOOK = 5
 """How many tuning seeds say where to look closer, so that more seeds change no setting."""
+
+
+class Ran(NamedTuple):
+    """What runs that report gave.
+
+    Attributes:
+        arrays: Of all of them.
+        untrained: The mean metrics of their initial states.
+        seconds: What they took, and what tracing and compiling did.
+    """
+
+    arrays: results.Reported
+    untrained: Mapping[str, float]
+    seconds: tuple[float, float, float]
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,12 +76,12 @@ class Run:
         return self._tuned("tuned", self.protocol.space(self.spec), self.protocol.tuning_seeds)
 
     @once
-    def measured(self) -> tuple[results.Measured, Mapping[str, float]]:
-        """The tuned, and what is reported of the chosen; the mean metrics of untrained runs."""
+    def reported(self) -> Ran:
+        """What the chosen settings, and those that other tuning seeds might choose, gave."""
         return self._reported("reported", self.tuned, self.protocol.reporting_seeds)
 
     @once
-    def twin(self) -> results.Measured | None:
+    def twin(self) -> tuple[results.Tuned, Ran] | None:
         """The same under other seeds and another unit of rate; `None` for settings of one pair."""
         if self.entrant.settings:
             return None
@@ -79,7 +91,26 @@ class Run:
         tuning = [TWIN + seed for seed in self.protocol.tuning_seeds]
         reporting = [TWIN + seed for seed in self.protocol.reporting_seeds]
         tuned = self._tuned("twin tuned", ranges, tuning)
-        return self._reported("twin reported", tuned, reporting)[0]
+        return tuned, self._reported("twin reported", tuned, reporting)
+
+    @once
+    def cost(self) -> results.Cost:
+        """What clocks and sizes say; a step is timed now, so nothing else should go on."""
+        place, entrant = int(self.reported.arrays.settings[0]), self.entrant
+        setting = {name: values[place].item() for name, values in self.tuned.settings.items()}
+
+        def compute(_: Sequence[int], seeds: Sequence[int]) -> list[dict[str, np.ndarray]]:
+            program, made = None, entrant
+            if not entrant.driver.host:
+                program, made = self._made((place,) if entrant.settings else ())
+            seconds = costs.step_seconds(program, made, self.data, setting, seeds[0])
+            return [{"seconds": np.array([seconds])}]
+
+        name = f"timed-{_digest(self.tuned.settings, [place])}"
+        timed = float(self.kept.seeds("timed", [name], [0], compute)[0]["seconds"][0])
+        parameters = tree_bytes(self.examined.params)
+        state = costs.state_bytes(entrant, setting, parameters)
+        return results.Cost(timed, *self.reported.seconds, state, parameters)
 
     def _tuned(
         self, stage: str, ranges: Mapping[str, specs.Range], seeds: Sequence[int]
@@ -114,9 +145,7 @@ class Run:
         names = [f"tuned-{_digest(settings, places)}"]
         return self.kept.seeds(stage.name, names, seeds, compute)[0]
 
-    def _reported(
-        self, stage: str, tuned: results.Tuned, seeds: Sequence[int]
-    ) -> tuple[results.Measured, Mapping[str, float]]:
+    def _reported(self, stage: str, tuned: results.Tuned, seeds: Sequence[int]) -> Ran:
         chosen = results.choose(tuned, higher_is_better=self._higher)
         work = Stage(self.kept, self.between, stage, len(chosen) * len(seeds))
 
@@ -127,21 +156,18 @@ class Run:
         found = self.kept.seeds(stage, names, seeds, compute)
         stacked = {name: np.stack([one[name] for one in found]) for name in found[0]}
         clocks, untrained = stacked.pop("clocks"), stacked.pop("untrained")[0].mean(axis=0)
-        trace, compiling = clocks[..., 2:].max(axis=(0, 1)).tolist()
-        step, run = float(clocks[..., 0].mean()), float(clocks[..., 1].sum())
-        cost = results.Cost(step, run, trace, compiling, *_bytes(self))
-        reported = results.Reported(chosen, **stacked)
         means = dict(zip(PARTS[1:], untrained.tolist(), strict=True))
-        return results.Measured(tuned, reported, cost), means
+        trace, compiling = clocks[..., 1:].max(axis=(0, 1)).tolist()
+        seconds = float(clocks[..., 0].sum()), trace, compiling
+        return Ran(results.Reported(chosen, **stacked), means, seconds)
 
     def _report(
         self, stage: Stage, settings: Settings, places: Sequence[int], seeds: Sequence[int]
     ) -> list[dict[str, np.ndarray]]:
-        """For each setting its arrays, seeds first; the clocks are shared out among all runs."""
+        """For each setting its arrays, seeds first; the clock is shared out among all runs."""
         at = self.protocol.choose
-        trained, clocks = self._train(stage, settings, places, seeds, test_at=at)
-        step, run, *made = clocks.tolist()
-        shares = np.array([step, run / (len(places) * len(seeds)), *made])
+        trained, (run, *made) = self._train(stage, settings, places, seeds, test_at=at)
+        shares = np.array([run / (len(places) * len(seeds)), *made])
         test = np.where(trained.diverged, trained.untrained[..., 1], trained.test)
         arrays = {
             "losses": trained.losses,
@@ -169,7 +195,7 @@ class Run:
         *,
         test_at: str | None = None,
     ) -> tuple[engine.Trained, np.ndarray]:
-        """(seeds, settings) runs of the chosen settings; what clocks said, as in `Cost`."""
+        """(seeds, settings) runs of the chosen settings; seconds as in `Ran`."""
         groups = [tuple(chosen)]
         if self.entrant.settings:  # a program holds a few settings
             most = machine.runs_at_once(self.entrant, len(chosen)) if self.entrant.build else 1
@@ -177,7 +203,7 @@ class Run:
         made = (self._group(stage, settings, group, seeds, test_at) for group in groups)
         trained, clocks = zip(*made, strict=True)
         joined = jax.tree.map(lambda *leaves: np.concatenate(leaves, axis=1), *trained)
-        return joined, np.sum(clocks, axis=0) / np.array([len(groups), 1, 1, 1])
+        return joined, np.sum(clocks, axis=0)
 
     def _group(
         self,
@@ -188,15 +214,12 @@ class Run:
         test_at: str | None,
     ) -> tuple[engine.Trained, list[float]]:
         """One program's part of `_train`."""
-        count, program = len(group) * len(seeds), None
+        program = None
         values = {name: np.tile(v[list(group)], len(seeds)) for name, v in settings.items()}
         runs = np.repeat(seeds, len(group)).tolist()
         entrant, before = self.entrant, stage.seconds
         if not entrant.driver.host:
-            which = group if entrant.settings else ()
-            if which not in self._programs:
-                self._programs[which] = self._program(which)
-            entrant, program = self._programs[which]
+            program, entrant = self._made(group if entrant.settings else ())
         size = 1 if program is None else program.runs
         options: Any = {
             "test_at": test_at,
@@ -211,18 +234,21 @@ class Run:
             given = {} if entrant.settings else values
             trained = engine.train(program, entrant, self.data, given, runs, **options)
             made = (program.trace_seconds, program.compile_seconds)
-        seconds = stage.seconds - before
-        done = -(-count // size) * size * entrant.loop.steps
         shaped = jax.tree.map(lambda x: x.reshape(len(seeds), len(group), *x.shape[1:]), trained)
-        return shaped, [seconds / done, seconds, *made]
+        return shaped, [stage.seconds - before, *made]
 
     @once
-    def _programs(self) -> dict[tuple[int, ...], tuple[Entrant, engine.Program]]:
+    def _programs(self) -> dict[tuple[int, ...], tuple[engine.Program, Entrant]]:
         """Those that were made, by their groups; they live as long as the cell."""
         return {}
 
-    def _program(self, group: tuple[int, ...]) -> tuple[Entrant, engine.Program]:
+    def _made(self, group: tuple[int, ...]) -> tuple[engine.Program, Entrant]:
         """The compiled training; of a group of settings, where these can't be tracers."""
+        if group not in self._programs:
+            self._programs[group] = self._program(group)
+        return self._programs[group]
+
+    def _program(self, group: tuple[int, ...]) -> tuple[engine.Program, Entrant]:
         wanted = self.protocol.draws * len(self.protocol.tuning_seeds)
         entrant, runs = self.entrant, machine.runs_at_once(self.entrant, wanted)
         if group:
@@ -233,7 +259,7 @@ class Run:
         if program.memory_bytes > room and runs > least:
             runs = max(least, least * int(runs * room / program.memory_bytes / least))
             program = engine.build(entrant, self.data, runs=runs)
-        return entrant, program
+        return program, entrant
 
 
 def facts(
@@ -259,17 +285,6 @@ def facts(
         goal=loop.target,
         notes=notes,
     )
-
-
-def _bytes(run: Run) -> tuple[int, int]:
-    """The sizes of the optimizer's state and of the params of one run."""
-    entrant, params = run.entrant, tree_bytes(run.examined.params)
-    if entrant.build is None:
-        return max(tree_bytes(entrant.layout) - params, 0), params
-    setting = {name: values[0].item() for name, values in run.tuned.settings.items()}
-    with users_code():
-        _, state = bound.trained_by(entrant.loop, entrant.made(setting))
-    return tree_bytes(state), params
 
 
 def _digest(settings: Settings, places: Sequence[int]) -> str:

@@ -1,7 +1,7 @@
 """A whole comparison: every optimizer tuned and reported on every task, and the results.
 
-A task's optimizers are compiled and tuned side by side on all cores, then reported one by one,
-so that the times of the reported runs are theirs alone. Under `jax.distributed` the processes
+A task's optimizers are compiled, tuned and reported side by side on all cores. Then their steps
+are timed one by one, so that nothing else goes on meanwhile. Under `jax.distributed` the processes
 share out the optimizers, each on its own devices, and all end with the same results.
 """
 
@@ -165,7 +165,7 @@ def _measure(
     baseline: int,
     on_stage: OnStage,
 ) -> list[Outcome | results.Failure]:
-    """One task: its optimizers tuned side by side, then reported one by one."""
+    """One task: its optimizers trained side by side, then their steps timed one by one."""
 
     def tried(work: Callable[[Run], Tried], ours: Tried) -> Tried:
         """What the work gives; where it raises, why."""
@@ -178,22 +178,29 @@ def _measure(
             on_stage(f"failed: {failure.why}", task, ours.spec.name)
             return failure
 
-    def tune(ours: Run) -> Run:
+    def train(ours: Run) -> Run:
         _ = ours.tuned
         on_stage("tuned", task, ours.spec.name)
+        _ = ours.reported, has_twin(ours) and ours.twin
+        on_stage("reported", task, ours.spec.name)
         return ours
 
-    def report(ours: Run) -> Outcome:
-        measured, untrained = ours.measured
-        on_stage("reported", task, ours.spec.name)
-        has_twin = ours is runs[baseline] and len(runs) > 1
-        return Outcome(measured, untrained, ours.twin if has_twin else None, ours.data.digest)
+    def clock(ours: Run) -> Outcome:
+        measured = results.Measured(ours.tuned, ours.reported.arrays, ours.cost)
+        twin = ours.twin if has_twin(ours) else None
+        again = twin and results.Measured(twin[0], twin[1].arrays, ours.cost)
+        return Outcome(measured, ours.reported.untrained, again, ours.data.digest)
 
-    futures = [workers.in_background(functools.partial(tried, tune, ours)) for ours in runs]
-    tuned = [future.result() for future in futures]
+    def has_twin(ours: Run) -> bool:
+        return ours is runs[baseline] and len(runs) > 1
+
+    # The baseline has its twin to train, so it comes first.
+    order = sorted(range(len(runs)), key=lambda i: i != baseline)
+    futures = {i: workers.in_background(functools.partial(tried, train, runs[i])) for i in order}
+    trained = [futures[i].result() for i in range(len(runs))]
     outcomes: list[Outcome | results.Failure] = []
-    for i, ours in enumerate(tuned):
-        mine = workers.in_background(functools.partial(tried, report, ours)).result()
+    for i, ours in enumerate(trained):
+        mine = workers.in_background(functools.partial(tried, clock, ours)).result()
         one = processes.shared(mine, i)
         assert isinstance(one, Outcome | results.Failure)
         outcomes.append(one)

@@ -31,7 +31,7 @@ DETAILS = {
     "a tenth of the rate": "costs so much of the validation metric",
     "ten times the rate": "costs so much of the validation metric",
     "diverged": "share of the tuning runs",
-    "step": "microseconds for one step of one run, evaluations included, in the batch of all",
+    "step": "microseconds for one step of one run, in the batch of all, while nothing else goes on",
     "compile": "seconds",
     "state": "bytes of the optimizer's state, for one run",
 }

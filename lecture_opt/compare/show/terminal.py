@@ -103,7 +103,7 @@ def legend(protocol: Protocol, several: bool) -> str:
         f"{shape if protocol.schedule else ''}{versus if several else ''}Test: mean over "
         f"{protocol.seeds} seeds. Steps: median and its "
         "interval; reached: runs that got there. Decades: of rates within 5 % of the best. "
-        "Diverged: share of the tuning runs. µs: one step of one run, evaluations included. "
+        "Diverged: share of the tuning runs. µs: one step of one run, in the batch of all. "
         f"!: on the edge of its range. {verdicts.taken(protocol)}"
     )
 
