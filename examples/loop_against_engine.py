@@ -106,7 +106,7 @@ def side_by_side(loop):
     """Trains in the engine, as many runs as it takes at once."""
     settings = [{"learning_rate": RATE}]
     entrant = entrants.look(loop, examine.examine(loop), specs.parse("optax:adam"), settings)
-    runs, held = machine.runs_at_once(entrant, 10), data.prepare(loop)
+    runs, held = machine.runs_at_once(entrant, [20]), data.prepare(loop)
     program = engine.build(entrant, held, runs=runs)
     rates = {"learning_rate": np.full(runs, RATE)}
     return lambda: engine.train(program, entrant, held, rates, list(range(runs))), runs

@@ -77,7 +77,7 @@ def trained(name, constructor, steps, *, gap=0.07, seeds=60):
     spec = specs.OptimizerSpec("mine:mine", "mine:mine", constructor=constructor)
     entrant = entrants.look(loop, examine(loop), spec, [{"learning_rate": 0.1}])
     held, rates = data.prepare(loop), 10 ** np.arange(-3.6, 0.31, gap)
-    program = engine.build(entrant, held, runs=machine.runs_at_once(entrant, 10))
+    program = engine.build(entrant, held, runs=machine.runs_at_once(entrant, [10]))
     settings = {"learning_rate": np.repeat(rates, seeds)}
     runs = np.tile(np.arange(seeds), len(rates)).tolist()
     found = engine.train(program, entrant, held, settings, runs, test_at="last")

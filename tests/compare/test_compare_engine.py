@@ -207,11 +207,12 @@ def test_an_epoch_takes_every_row_once():
 
 def test_the_memory_bounds_how_many_run_at_once(adam):
     at_once = functools.partial(machine.runs_at_once, adam.entrant)
-    assert at_once(160) == 10
-    assert at_once(24) == 8
-    assert at_once(7) == 7
-    assert at_once(160, bytes_at_most=0) == 1
-    assert 1 <= at_once(160, bytes_at_most=10_000) < 20
+    assert at_once([160]) == 20
+    assert at_once([24]) == 12
+    assert at_once([7]) == 7
+    assert at_once([25, 15, 10]) == 15  # 30 + 15 + 15 in four calls; at 20 it would be 80 in four
+    assert at_once([160], bytes_at_most=0) == 1
+    assert 1 <= at_once([160], bytes_at_most=10_000) < 20
 
 
 def test_strict_promotion_of_the_caller_is_no_matter_for_the_compared(adam):

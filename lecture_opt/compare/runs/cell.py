@@ -198,7 +198,7 @@ class Run:
         """(seeds, settings) runs of the chosen settings; seconds as in `Ran`."""
         groups = [tuple(chosen)]
         if self.entrant.settings:  # a program holds a few settings
-            most = machine.runs_at_once(self.entrant, len(chosen)) if self.entrant.build else 1
+            most = machine.runs_at_once(self.entrant, [len(chosen)]) if self.entrant.build else 1
             groups = [tuple(chosen[i : i + most]) for i in range(0, len(chosen), most)]
         made = (self._group(stage, settings, group, seeds, test_at) for group in groups)
         trained, clocks = zip(*made, strict=True)
@@ -249,8 +249,9 @@ class Run:
         return self._programs[group]
 
     def _program(self, group: tuple[int, ...]) -> tuple[engine.Program, Entrant]:
-        wanted = self.protocol.draws * len(self.protocol.tuning_seeds)
-        entrant, runs = self.entrant, machine.runs_at_once(self.entrant, wanted)
+        tries, more, seeds = self.protocol.draws, self.protocol.refined, self.protocol.tuning_seeds
+        calls = [(tries - more) * len(seeds), more * len(seeds), self.protocol.seeds]
+        entrant, runs = self.entrant, machine.runs_at_once(self.entrant, calls)
         if group:
             entrant = entrants.with_settings(entrant, [entrant.settings[i] for i in group])
             runs = len(group) * max(1, runs // len(group))

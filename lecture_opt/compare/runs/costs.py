@@ -14,7 +14,7 @@ from lecture_opt.numerics import tree_bytes
 from lecture_opt.problems import bound
 from lecture_opt.problems import loop as loops
 
-LEAST = 0.1
+LEAST = 0.02
 """Seconds."""
 
 

@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,10 @@ from lecture_opt.compare.runs.drivers import Driver
 from lecture_opt.compare.runs.entrants import Entrant
 from lecture_opt.numerics import tree_bytes
 
-_CPU_BYTES = 2**28
+CPU_RUNS, OVERHEAD = 20, 2.5
+"""Measured on two cores: see `examples/benchmarks.md`."""
+
+_CPU_BYTES = 2**25
 
 
 def many(function: Callable[..., Any], axes: str, driver: Driver) -> Callable[..., Any]:
@@ -47,22 +50,28 @@ def _spread(many: Callable[..., Any], axes: str, mesh: Mesh) -> Callable[..., An
     return shard_map(many, mesh=mesh, check_rep=False, **places)
 
 
-def runs_at_once(entrant: Entrant, wanted: int, *, bytes_at_most: int | None = None) -> int:
-    """How many runs a program takes, so that `wanted` need few calls of nearly one size.
+def runs_at_once(
+    entrant: Entrant, calls: Sequence[int], *, bytes_at_most: int | None = None
+) -> int:
+    """How many runs a program takes, of which so many are wanted at a time.
 
-    On a CPU ten: few enough for the caches, enough to drown the cost of calls, and no more than are
-    reported at once by default; fewer where their states are large, since these gain nothing.
-    Elsewhere all. Both as far as the memory goes; a run is taken to need four times its state. One,
-    where the driver goes run by run.
+    The size whose calls cost least: one of r runs takes as long as `r + OVERHEAD` of them in a
+    large call, and a short last call as long as a full one. On a CPU the states of a call stay
+    small enough for the caches. Elsewhere as many go at once as are wanted, as far as the memory
+    goes; a run is taken to need four times its state. One, where the driver goes run by run.
     """
     if not entrant.driver.vmap:
         return 1
-    size = 4 * tree_bytes(entrant.layout)
-    room, limit = room_bytes() if bytes_at_most is None else bytes_at_most, wanted
+    most, overhead = max(calls), 1e6
+    room = room_bytes() if bytes_at_most is None else bytes_at_most
     if jax.default_backend() == "cpu":
-        room, limit = min(room, _CPU_BYTES), 10
-    limit = max(1, min(limit, room // max(size, 1)))
-    runs = -(-wanted // -(-wanted // limit))
+        room, most, overhead = min(room, _CPU_BYTES), min(most, CPU_RUNS), OVERHEAD
+    limit = max(1, min(most, room // max(4 * tree_bytes(entrant.layout), 1)))
+
+    def cost(runs: int) -> float:
+        return sum(-(-wanted // runs) for wanted in calls) * (runs + overhead)
+
+    runs = min(range(1, limit + 1), key=cost)
     devices = jax.local_device_count()
     return -(-runs // devices) * devices
 
