@@ -34,7 +34,7 @@ TASKS: dict[str, Callable[..., Loop | Task]] = {
 }
 MODERN = tuple(TASKS)[-5:]
 DEFAULT = tuple(TASKS)[:6]
-QUICK = ("digits-mlp", "diabetes-mlp", "text-bag-of-words")
+QUICK = ("digits-mlp", "text-bag-of-words")
 
 
 def load(name: str, scale: int = 1) -> Loop | Task:
