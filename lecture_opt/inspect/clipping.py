@@ -59,12 +59,12 @@ def touched_by(asked: Probe, spikes: list[tuple[int, float]], micro: int) -> lis
 def clip_norm(asked: Probe, index: int, micro: int, *, alone: bool) -> float:
     """The size of a spike from which on others notice it; 0 where they always do."""
     low, high = 1e-4, LOUD
-    for _ in range(4):
+    for _ in range(6):
         sizes = np.geomspace(low, high, COPIES - 1)
         touched = touched_by(asked, [(index, float(size)) for size in sizes], micro)
         noticed = [bool(members if alone else members - {index}) for members in touched]
         first = noticed.index(True) if any(noticed) else len(sizes) - 1
         if first == 0:
-            return 0.0 if low == 1e-4 else float(f"{low:.2g}")
+            return 0.0 if low == 1e-4 else float(f"{low:.3g}")
         low, high = float(sizes[first - 1]), float(sizes[first])
-    return float(f"{np.sqrt(low * high):.2g}")
+    return float(f"{np.sqrt(low * high):.3g}")

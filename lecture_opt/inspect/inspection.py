@@ -1,5 +1,6 @@
 """The inspection of an optimizer on a model's parameters."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -86,6 +87,7 @@ def as_data(leaf: Leaf) -> dict[str, Any]:
         "shape": list(leaf.shape),
         "decay": leaf.decay._asdict(),
         "clip": leaf.clip._asdict() if leaf.clip else None,
+        "limit": leaf.limit if math.isfinite(leaf.limit) else None,
         "state": [piece._asdict() | {"bytes": piece.size} for piece in leaf.state],
     }
 

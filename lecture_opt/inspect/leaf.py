@@ -1,5 +1,6 @@
 """What an optimizer does to one leaf, as measured."""
 
+import math
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
@@ -22,13 +23,18 @@ class Decay(NamedTuple):
 
 
 class Clip(NamedTuple):
-    """The norm at which a leaf is clipped, and the number of the group that is clipped with it.
+    """At what norm a leaf is clipped, and with which others.
 
-    `norm` is 0 where leaves are normalised together at every size of the gradient.
+    Attributes:
+        norm: The norm, 0 where leaves are normalised together at every size of the gradient.
+        group: The number of the group that is clipped with it.
+        of: What is clipped: the gradient, the step of the rule before its learning rate, or the
+            update.
     """
 
     norm: float
     group: int
+    of: Literal["gradient", "step", "update"] = "gradient"
 
 
 class Piece(NamedTuple):
@@ -70,6 +76,7 @@ class Leaf:
             value of the step, of another unknown rule the size of an element's step.
         decay: How it decays.
         clip: With which leaves it is clipped; `None` where it is not.
+        limit: The size that each element of its gradient is cut to, infinity where it is not.
         every: How many gradients it takes to a step.
         accumulates: How those enter the step: "mean" or "sum"; "" for one gradient, or unknown.
         noise: The standard deviation of what is added at random to a step, at most.
@@ -90,6 +97,7 @@ class Leaf:
     rates: Any = field(repr=False)
     decay: Decay
     clip: Clip | None = None
+    limit: float = math.inf
     every: int = 1
     accumulates: str = ""
     noise: float = 0.0
@@ -116,6 +124,15 @@ class Leaf:
     def weight_decay(self) -> float:
         """Its weight decay, in units of the learning rate; 0 where it does not decay."""
         return self.decay.amount
+
+    @property
+    def clipping(self) -> str:
+        """How it is clipped, in words; empty where it is not."""
+        whole = "" if self.clip is None else f"{self.clip.norm:g}"
+        if self.clip is not None and self.clip.of != "gradient":
+            whole += f" of the {self.clip.of}"
+        element = f"{self.limit:g} per element" if math.isfinite(self.limit) else ""
+        return ", ".join(filter(None, (whole, element)))
 
     @property
     def peak(self) -> float:
@@ -145,4 +162,13 @@ class Leaf:
         rates = tuple(f"{rate:.3g}" for rate in (*self.rates[:1], self.peak, *self.rates[-1:]))
         pieces = tuple((p.name, p.dtype, p.sharding, p.shared) for p in self.state)
         traits = (self.every, self.accumulates, f"{self.noise:.2g}", self.keeps, self.sharding)
-        return (self.rule, rates, self.decay, self.clip, *traits, self.update_dtype, pieces)
+        return (
+            self.rule,
+            rates,
+            self.decay,
+            self.clip,
+            self.limit,
+            *traits,
+            self.update_dtype,
+            pieces,
+        )

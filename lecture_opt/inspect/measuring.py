@@ -1,5 +1,6 @@
 """The measurements of rules, decays and schedules."""
 
+from collections.abc import Container
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,11 +18,27 @@ TRIES = 2  # leaves with noise of their own that are fitted in vain
 
 
 class Motion(NamedTuple):
-    """What moves a leaf: the rule in words, as a point of the known family, and its decay."""
+    """What moves a leaf.
+
+    Attributes:
+        text: The rule in words.
+        identity: The rule as a point of the known family.
+        decay: Its decay.
+        every: Over how many gradients the rule gathers by itself.
+        gathers: What it gathers so: the "sum" or the "mean" of gradients, or the "sum of steps".
+    """
 
     text: str
     identity: Identity | None
     decay: Decay
+    every: int = 1
+    gathers: str = ""
+
+    def sent(self, grads: Any) -> Any:
+        """What of gradients the rule gets where it gathers them first."""
+        if self.gathers not in ("sum", "mean"):
+            return grads
+        return rules.summed(grads, self.every) / (self.every if self.gathers == "mean" else 1)
 
 
 class Course(NamedTuple):
@@ -47,22 +64,27 @@ def period(answers: list[Any]) -> int:
     return 1
 
 
-def motions(asked: Probe, over: tuple[Any, list[Any]], micro: int) -> list[Motion]:
+def motions(
+    asked: Probe, over: tuple[Any, list[Any]], alone: list[Any], copied: Container[int] = ()
+) -> list[Motion]:
     """What moves each leaf; leaves with the same answers are measured once.
 
-    What a leaf does without a gradient is taken off its answers first.
+    Args:
+        asked: The compiled optimizer.
+        over: The gradients and the answers of `over_amplitudes`.
+        alone: What each leaf does without a gradient, which is taken off its answers first.
+        copied: The leaves whose answers at params of 1 are rounded, as copies in float32 are.
     """
     grads, answers = over
-    alone = at_rest(asked, micro)
     known: dict[Any, Motion] = {}
     found = []
-    for shape, seen, base in zip(asked.shapes, answers, alone, strict=True):
+    for i, (shape, seen, base) in enumerate(zip(asked.shapes, answers, alone, strict=True)):
         restless = bool(np.any(base))
         own = seen - np.tile(base, (1, 1, len(probing.AMPLITUDES))) if restless else seen
-        key = (own.shape, np.round(own / (np.abs(own).max() + 1e-300), 9).tobytes())
+        key = (i in copied, own.shape, np.round(own / (np.abs(own).max() + 1e-300), 9).tobytes())
         tired = restless and sum(each.identity is None for each in known.values()) >= TRIES
         if key not in known and not tired:
-            known[key] = motion(probing.columns(grads, shape), own)
+            known[key] = motion(probing.columns(grads, shape), own, rounded=i in copied)
         this = known.get(key, Motion("unknown", None, Decay("unknown")))
         if restless and this.identity is None and not asked.random:
             this = Motion("unknown (moves without a gradient)", None, Decay("unknown"))
@@ -80,13 +102,14 @@ def at_rest(asked: Probe, micro: int) -> list[Any]:
     return [np.nan_to_num(seen[micro - 1 :: micro, 0])[None] for seen in answers]
 
 
-def motion(grads: Any, seen: Any) -> Motion:
+def motion(grads: Any, seen: Any, *, rounded: bool) -> Motion:
     """What moves a leaf, from its answers at params of 0 and of 1."""
     still, moved = seen
     if not np.any(still):
         return Motion("frozen", None, Decay() if not np.any(moved) else decay_alone(moved))
     identity = rules.identify(grads, still)
-    how = decay(identity, grads, still, moved)
+    how = beside_rounding(identity, moved - still) if rounded and identity else None
+    how = how or decay(identity, grads, still, moved)
     if identity is None:
         return Motion("unknown", None, how)
     if how.kind == "unknown" and (amount := ratio_decay(identity, still, moved)) is not None:
@@ -126,8 +149,23 @@ def decay(identity: Identity | None, grads: Any, still: Any, moved: Any) -> Deca
             return Decay("coupled", through)
         steady = np.ptp(per_step) < 1e-3 * np.abs(per_step).max()
         return Decay("decoupled", short(per_step.mean()), scheduled=not steady)
-    amount = rules.coupled(identity.rule, grads, moved) if identity is not None else None
+    if identity is None or grads is None:
+        return Decay("unknown")
+    amount = rules.coupled(identity.rule, grads, moved)
     return Decay("unknown") if amount is None else Decay("coupled", amount)
+
+
+def beside_rounding(identity: Identity, gap: Any) -> Decay | None:
+    """A decoupled decay told from how float32 rounds params of 1; `None` where that isn't all."""
+    rates, size = identity.rates, float(np.finfo(np.float32).eps)
+    amount = -float(np.sum(gap.mean(axis=1) * rates) / np.sum(rates**2))
+    if np.abs(gap + amount * rates[:, None]).max() > size:
+        return None
+    certain = abs(amount) * np.sqrt(np.mean(rates**2) * gap.size) / size
+    if certain < 5:
+        return Decay() if np.abs(gap).max() > 1e-3 * size else None
+    digits = min(3, max(1, int(np.log10(certain))))
+    return Decay("decoupled", float(f"{amount:.{digits}g}"))
 
 
 def ratio_decay(identity: Identity, still: Any, moved: Any) -> float | None:
@@ -165,9 +203,10 @@ def through_the_moment(identity: Identity, per_step: Any) -> float | None:
     return short(amount) if close else None
 
 
-def courses(asked: Probe, motions: list[Motion], steps: int, micro: int) -> list[Course]:
-    """Each leaf over the whole schedule, under one gradient that comes at every step."""
-    size = probing.AMPLITUDES[0]
+def courses(
+    asked: Probe, motions: list[Motion], steps: int, micro: int, size: float
+) -> list[Course]:
+    """Each leaf over the whole schedule, under one gradient of a size that comes at every step."""
     gradient = np.zeros((COPIES, WATCHED))
     gradient[[MOVED, BOTH]] = size
     params = np.zeros(COPIES)
@@ -181,17 +220,27 @@ def courses(asked: Probe, motions: list[Motion], steps: int, micro: int) -> list
         alone = bool(np.all(np.isfinite(seen[:, PULLED])))  # some rules divide by the gradient
         seen = np.nan_to_num(seen)
         moved, rest = seen[:, MOVED] - seen[:, REST], seen[:, REST]
+        if motion.identity is not None and motion.identity.rule.second == "yogi":
+            moved = seen[:, MOVED]
         pulls = -(seen[:, PULLED] - rest if alone else seen[:, BOTH] - seen[:, MOVED])[:, 0]
         noise = float(np.std(rest)) if "noise" in motion.text else 0.0
         if motion.identity is None:
             found.append(Course(-moved[:, 0], pulls, noise))
             continue
-        key = (motion.text, moved.tobytes())
+        key = (motion.text, motion.every, moved.tobytes())
         if key not in computed:
-            grads = np.full((len(moved), 1), size)
-            computed[key] = rules.rates_of(motion.identity.rule, grads, moved)
-        found.append(Course(computed[key], pulls, noise))
+            computed[key] = rates(motion, motion.identity, moved, size)
+        every = max(1, motion.every // micro)  # of a rule of sums, which also steps between them
+        pulls = pulls / motion.every if motion.gathers == "sum of steps" else pulls
+        found.append(Course(computed[key][every - 1 :: every], pulls[every - 1 :: every], noise))
     return found
+
+
+def rates(motion: Motion, identity: Identity, moved: Any, size: float) -> Any:
+    """The learning rate of each of a leaf's answers to a gradient that stays the same."""
+    every = motion.every if motion.gathers == "sum of steps" else 1
+    grads = motion.sent(np.full((len(moved) * every, 1), size))
+    return rules.rates_of(identity.rule, grads, moved, every)
 
 
 def over_the_schedule(how: Decay, course: Course, known: bool) -> Decay:

@@ -25,11 +25,16 @@ def clipping(leaves: Sequence[Leaf]) -> Iterator[Finding]:
     """Clipping that sees parts of the gradient alone."""
     clipped = [leaf for leaf in leaves if leaf.clip]
     moving = [leaf for leaf in leaves if leaf.moves]
-    for few, value, most, _ in minorities(moving, lambda x: x.clip is not None, of_kind):
+    for few, value, most, _ in minorities(moving, lambda x: bool(x.clipping), of_kind):
         how = "clipped, and others of the kind are not" if value else "not clipped, as others are"
         text = f"{named(few)} {verb(few, 'is', 'are')} {how}"
         yield Finding(text, "a label that misses some", paths(few), 7)
         clipped = [leaf for leaf in clipped if leaf not in (few if value else most)]
+    if late := [leaf for leaf in clipped if leaf.clip and leaf.clip.of != "gradient"]:
+        text = (
+            f"not the gradients but the steps of {named(late)} are clipped, at {late[0].clipping}"
+        )
+        yield Finding(text, "a clip that stands after the rule", paths(late), 4, serious=False)
     sizes = Counter(leaf.clip.group for leaf in clipped if leaf.clip)
     if len(sizes) < 2:
         return
@@ -253,7 +258,7 @@ def difference(leaf: Leaf, other: Leaf) -> str:
         "end of the schedule": lambda x: x.ends or "none",
         "weight decay": lambda x: f"{x.decay.amount:g} ({x.decay.kind})",
         "decay per step": lambda x: f"{x.share:.2g}" if not x.decay.scheduled else "by the rate",
-        "clipping norm": lambda x: x.clip.norm if x.clip else "no",
+        "clipping": lambda x: x.clipping or "no",
         "clipped together with": lambda x: x.clip.group if x.clip else "none",
         "gradients per step": lambda x: x.every,
         "micro-steps": lambda x: x.accumulates or "one",

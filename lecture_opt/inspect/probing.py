@@ -106,6 +106,15 @@ def first_elements(shape: Any, values: Any) -> Any:
     return flat.reshape(len(values), *shape.shape)
 
 
+def everywhere(shape: Any, values: Any) -> Any:
+    """Copies of a leaf whose elements repeat the watched ones; `values` is (copies, watched)."""
+    size = math.prod(shape.shape)
+    if not is_floating(shape):
+        return first_elements(shape, values)
+    flat = np.tile(np.asarray(values), -(-size // WATCHED))[:, :size]
+    return flat.reshape(len(values), *shape.shape).astype(shape.dtype)
+
+
 def full(asked: Probe, values: Any) -> list[Any]:
     """Params all equal to a value, for each copy."""
     return [
@@ -134,9 +143,13 @@ def answers(asked: Probe, grads: Any, params: list[Any]) -> list[Any]:
                 last, sent = gradient, placed(asked, gradient)
             updates, _, state = asked.step(sent, state, params, falling(t))
             seen.append(updates)
-        together = np.stack([np.asarray(update, np.float64) for update in seen])
+        return of_leaves(asked, [np.asarray(update, np.float64) for update in seen])
+
+
+def of_leaves(asked: Probe, updates: list[Any]) -> list[Any]:
+    """The first updates of all leaves in each step, leaf by leaf."""
     ends = np.cumsum([count(shape) for shape in asked.shapes])
-    return np.split(together, ends[:-1], axis=2)
+    return np.split(np.stack(updates), ends[:-1], axis=2)
 
 
 def falling(t: int) -> float:
@@ -152,15 +165,22 @@ def placed(asked: Probe, leaves: list[Any]) -> list[Any]:
     ]
 
 
-def states(asked: Probe, grads: list[Any], first: float, then: float) -> list[Any]:
-    """The state from params of one value, and after each step at params of another."""
+def states(
+    asked: Probe, grads: list[Any], first: float, then: float
+) -> tuple[list[Any], list[Any]]:
+    """The state from params of one value, and after each step at params of another.
+
+    Beside the states stand each leaf's first updates, as (steps, copies, watched).
+    """
     with environment(x64=True):
         state = asked.init(placed(asked, full(asked, np.full(COPIES, first))))
         params, seen = placed(asked, full(asked, np.full(COPIES, then))), [state]
+        moved = []
         for t, gradient in enumerate(grads):
-            *_, state = asked.step(placed(asked, gradient), state, params, falling(t))
+            first_updates, _, state = asked.step(placed(asked, gradient), state, params, falling(t))
             seen.append(state)
-        return [jax.tree.map(as_array, state) for state in seen]
+            moved.append(np.asarray(first_updates, np.float64))
+        return [jax.tree.map(as_array, state) for state in seen], of_leaves(asked, moved)
 
 
 def as_array(leaf: Any) -> Any:
@@ -191,22 +211,33 @@ def over_amplitudes(
     The gradients are (steps, 4 * 3) and the answers (values, steps, 4 * watched). With `micro`,
     each gradient comes so often and the last answer to it counts.
     """
-    base, copies = normal_grads(), len(values) * len(AMPLITUDES)
-    scales = np.tile(AMPLITUDES, len(values))[:, None]
-    trees = [[first_elements(s, scales * row) for s in asked.shapes] for row in base]
-    trees = [tree for tree in trees for _ in range(micro)]
-    at = full(asked, np.repeat(values, len(AMPLITUDES)))
-    raw = [each[micro - 1 :: micro] for each in answers(asked, trees, at)]
+    return over_sizes(asked, AMPLITUDES, values, micro, first_elements)
+
+
+def over_sizes(
+    asked: Probe,
+    sizes: tuple[float, ...],
+    values: tuple[float, ...],
+    micro: int,
+    spread: Callable[[Any, Any], Any],
+) -> tuple[Any, list[Any]]:
+    """As `over_amplitudes`, with other sizes, and with gradients of the elements of `spread`."""
+    base, copies = normal_grads(), len(values) * len(sizes)
+    scales = np.tile(sizes, len(values))[:, None]
+    trees = ([spread(s, scales * row) for s in asked.shapes] for row in base)
+    repeated = (tree for tree in trees for _ in range(micro))
+    at = full(asked, np.repeat(values, len(sizes)))
+    raw = [each[micro - 1 :: micro] for each in answers(asked, repeated, at)]
     joined = [
         np.moveaxis(each.reshape(STEPS, len(values), copies // len(values), -1), 1, 0).reshape(
             len(values), STEPS, -1
         )
         for each in raw
     ]
-    return np.concatenate([a * base for a in AMPLITUDES], axis=1), joined
+    return np.concatenate([a * base for a in sizes], axis=1), joined
 
 
 def columns(grads: Any, shape: Any) -> Any:
-    """The columns of `over_amplitudes` that a leaf sees."""
-    blocks = np.split(grads, len(AMPLITUDES), axis=1)
+    """The columns of `over_amplitudes` and `over_sizes` that a leaf sees."""
+    blocks = np.split(grads, grads.shape[1] // WATCHED, axis=1)
     return np.concatenate([block[:, : count(shape)] for block in blocks], axis=1)

@@ -91,11 +91,37 @@ def cut(leaf: Any) -> str:
     return str(getattr(sharding, "spec", sharding)).replace("PartitionSpec", "P")
 
 
-def kept(asked: Probe, places: Sequence[Place]) -> list[str]:
-    """What the state keeps of each leaf: the params are 2 at first, and 3 in all steps."""
+def kept(asked: Probe, places: Sequence[Place]) -> tuple[list[str], dict[int, int]]:
+    """What the state keeps of each leaf: the params are 2 at first, and 3 in all steps.
+
+    Returns:
+        What it keeps in words, and for the leaves that follow a copy of their own, the place of the
+        copy among the leaves of the state.
+    """
     zeros = [probing.first_elements(s, np.zeros((COPIES, WATCHED))) for s in asked.shapes]
-    values = probing.states(asked, [zeros] * WATCH, EARLY, LATE)
-    return [average(run) for run in runs_of(values, places)]
+    values, moves = probing.states(asked, [zeros] * WATCH, EARLY, LATE)
+    runs = [jax.tree.leaves(value) for value in values]
+    numbers = jax.tree.unflatten(
+        jax.tree.structure(values[0]), [*map(np.asarray, range(len(runs[0])))]
+    )
+    copies = {}
+    for index, (shape, mine) in enumerate(
+        zip(asked.shapes, belonging(numbers, places), strict=True)
+    ):
+        for _, number in mine:
+            some = [run[int(number)] for run in runs]
+            if some[0].shape[1:] == shape.shape and follows(some, moves[index]):
+                copies[index] = int(number)
+    words = [average(run) for run in runs_of(values, places)]
+    return ["a copy" if i in copies else word for i, word in enumerate(words)], copies
+
+
+def follows(kept: list[Any], moves: Any) -> bool:
+    """Whether a leaf's update leads it to an array of its state that begins as a copy of it."""
+    values = np.array([np.asarray(each, np.float64).ravel()[:1] for each in kept])[:, 0]
+    leads = np.abs(moves[:, 0, 0] - (values[1:] - LATE)) < 0.02
+    rests = np.abs(moves[:, 0, 0]) < 1e-6
+    return bool(values[0] == EARLY and np.all(leads | rests) and not np.all(rests))
 
 
 def gathered(asked: Probe, places: Sequence[Place], micro: int, units: list[float]) -> list[str]:
@@ -109,7 +135,7 @@ def gathered(asked: Probe, places: Sequence[Place], micro: int, units: list[floa
     """
     size = probing.AMPLITUDES[0]  # below every clip
     ones = [probing.first_elements(s, np.full((COPIES, WATCHED), size)) for s in asked.shapes]
-    runs = runs_of(probing.states(asked, [ones] * micro, 0.0, 0.0), places)
+    runs = runs_of(probing.states(asked, [ones] * micro, 0.0, 0.0)[0], places)
     return [gathers(run / size, unit) for run, unit in zip(runs, units, strict=True)]
 
 
@@ -145,10 +171,10 @@ def gathers(runs: Any, unit: float) -> str:
                 return word
     for run in runs:
         inside = run[1:-1]
-        if len(inside) > 1 and np.allclose(inside, np.arange(1, count), rtol=1e-4):
-            return "sum"
         if len(inside) and np.allclose(inside, np.arange(1, count) / count, rtol=1e-4):
             return "mean"
         if len(inside) > 1 and np.allclose(inside, 1.0, rtol=1e-4):
             return "mean"
+        if len(inside) > 1 and np.allclose(inside, inside[0] * np.arange(1, count), rtol=1e-4):
+            return "sum" if np.all(inside) else ""
     return ""

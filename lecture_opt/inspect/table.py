@@ -54,7 +54,7 @@ def row(group: Sequence[Leaf]) -> list[str]:
         "\n".join(filter(None, (leaf.rule, each, keeps))),
         rates if leaf.moves else "",
         decay,
-        f"{leaf.clip.norm:g}" if leaf.clip else "",
+        leaf.clipping,
         in_bytes(sum(each.state_bytes for each in group)),
     ]
 

@@ -150,7 +150,7 @@ def facts(leaf: Leaf) -> list[tuple[str, str]]:
         ("rule", leaf.rule),
         (rate, f"{first:.3g} first, {leaf.peak:.3g} at most, {last:.3g} last{ends}"),
         ("weight decay", "no" if decay.kind == "no" else f"{decay.amount:g} {decay.kind}{follows}"),
-        ("clipped", f"at {leaf.clip.norm:g}" if leaf.clip else "no"),
+        ("clipped", f"at {leaf.clipping}" if leaf.clipping else "no"),
         ("gradients to a step", entering),
         ("update", leaf.update_dtype),
         ("state", "; ".join(map(_words, leaf.state)) or "no"),

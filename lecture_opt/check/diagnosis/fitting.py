@@ -6,6 +6,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from lecture_opt.check.diagnosis.rates import beside_sums, sums, unit
 from lecture_opt.check.diagnosis.rules import KNOWN, Array, Rule, free, simulate
 from lecture_opt.check.diagnosis.suspects import neighbours
 from lecture_opt.check.outcome import in_words
@@ -32,13 +33,16 @@ class Responses:
     Attributes:
         grads: The gradients, of shape (steps, elements).
         updates: The updates, of the same shape.
-        scheduled: The learning rate changes from step to step, so that a rule need only explain
-            how the elements of a step relate.
+        runs: How many runs lie side by side, each with a learning rate of its own at each step, so
+            that a rule need only explain how the elements of a step relate; 0 for a fixed rate.
+        every: Over how many steps of the rule an update is the sum. The learning rate may then
+            change within an update, up to its curvature.
     """
 
     grads: Array
     updates: Array
-    scheduled: bool = False
+    runs: int = 0
+    every: int = 1
 
 
 def probe(steps: int, seed: int) -> Array:
@@ -69,19 +73,18 @@ def residuals(rule: Rule, responses: Responses) -> Array:
     got = simulate(rule, responses.grads)
     if got.ndim == 3:
         wanted = wanted[:, None, :]
-    if responses.scheduled:
-        rests = np.all(wanted == 0, axis=-1, keepdims=True)  # a rate of 0 says nothing of the rule
-        got, wanted = unit(np.where(rests, 0.0, got / scale)), unit(wanted / scale)
+    if responses.every > 1:
+        return beside_sums(got / scale, wanted / scale, responses.every)
+    if responses.runs:
+        cut = (*wanted.shape[:-1], responses.runs, -1)
+        rests = np.all(wanted.reshape(cut) == 0, axis=-1)  # a rate of 0 says nothing of the rule
+        rests = np.repeat(rests, wanted.shape[-1] // responses.runs, axis=-1)
+        got = unit(np.where(rests, 0.0, got / scale), responses.runs)
+        wanted = unit(wanted / scale, responses.runs)
         scale = np.ones_like(scale)
     gap = (np.broadcast_to(got, np.broadcast_shapes(got.shape, wanted.shape)) - wanted) / scale
     clipped: Array = np.nan_to_num(np.clip(gap, -1e6, 1e6), nan=1e6)
     return clipped
-
-
-def unit(updates: Array) -> Array:
-    """Each step's updates as a vector of length 1, one that rests as zeros."""
-    length = np.sqrt(np.sum(np.nan_to_num(updates) ** 2, axis=-1, keepdims=True))
-    return updates / np.where(length > 0, length, 1.0)
 
 
 def to_line(name: str, value: float) -> float:
@@ -121,7 +124,7 @@ def fit(rule: Rule, responses: Responses, iterations: int = 25) -> tuple[Rule, f
     now = residuals(moved(at), responses).ravel()
     for _ in range(iterations):
         batch = residuals(moved(at + width * np.eye(len(names))), responses)
-        steps, size = responses.grads.shape
+        steps, size = responses.updates.shape
         columns = np.moveaxis(np.broadcast_to(batch, (steps, len(names), size)), 1, 0)
         jacobian = (columns.reshape(len(names), -1) - now).T / width
         normal, slope = jacobian.T @ jacobian, jacobian.T @ now
@@ -159,10 +162,10 @@ def among_usual(rule: Rule, responses: Responses) -> tuple[Rule, float]:
 def with_rate(rule: Rule, responses: Responses) -> Rule:
     """The rule with the learning rate that fits best, all else fixed."""
     scale = np.sqrt(np.mean(responses.updates**2, axis=0)) + 1e-300
-    unit = simulate(rule.at(learning_rate=1.0), responses.grads) / scale
+    steps = sums(simulate(rule.at(learning_rate=1.0), responses.grads), responses.every) / scale
     wanted = responses.updates / scale
-    unit = np.nan_to_num(np.clip(unit, -1e12, 1e12))
-    rate = float(np.sum(unit * wanted) / (np.sum(unit**2) + 1e-300))
+    steps = np.nan_to_num(np.clip(steps, -1e12, 1e12))
+    rate = float(np.sum(steps * wanted) / (np.sum(steps**2) + 1e-300))
     return rule.at(learning_rate=rate if rate else 1e-12)
 
 

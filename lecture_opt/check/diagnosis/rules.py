@@ -25,7 +25,7 @@ Direction = Literal[
 ]  # fmt: skip
 Denominator = Literal[
     "one", "average", "turned", "sum", "leaky", "max", "raw max", "min", "belief", "late belief",
-    "centered", "infinity", "adadelta", "mean",
+    "centered", "infinity", "adadelta", "mean", "yogi",
 ]  # fmt: skip
 
 
@@ -103,7 +103,7 @@ class Rule:
         second: What the step is divided by the root of: "max" is AMSGrad's ("raw max" taken before
             the bias correction), "belief" AdaBelief's ("late belief" takes off the mean of the
             step before), "infinity" Adamax's, "mean" the average of the gradients, squared
-            afterwards.
+            afterwards, "yogi" Yogi's, whose first moment starts from `initial` too.
         old_second: Use the second moment before this step's gradient enters it.
         power: What the gradient is raised to in the second moment, 2 as a rule.
         root: The power of the second moment in the denominator, 0.5 as a rule.
@@ -174,6 +174,7 @@ KNOWN = (
     replace(adam_like("keras.optimizers.Adam", eps=1e-7), late_eps=True),
     Rule("torch.optim.SGD", Numbers(dampening=0.1), along="moment", first="sum", seeded=True),
 )
+YOGI = adam_like("optax.yogi", second="yogi", eps=1e-3, initial=1e-6)
 
 
 def simulate(rule: Rule, grads: Array) -> Array:
@@ -181,37 +182,47 @@ def simulate(rule: Rule, grads: Array) -> Array:
 
     Hyperparameters may be arrays of shape (k, 1); the updates are then (steps, k, n).
     """
-    at = rule.numbers
-    m = v = mean = largest = highest = steps = deltas = np.zeros(1)
+    at, second = rule.numbers, rule.second
+    m = v = mean = largest = steps = deltas = np.zeros(1)
     v, smallest = v + at.initial, np.full(1, np.inf)
-    seen = []
+    m = v if second == "yogi" else m
+    bounded, twice, seen = np.any(np.isfinite(at.clip)), np.any(at.outer), []
     with np.errstate(all="ignore"):
         for t, g in enumerate(grads, start=1):
             old_m, old_v = m, v
             m = first_moment(rule, m, g, t)
-            beliefs = {"belief": g - m, "late belief": g - old_m}
-            v = second_moment(rule, v, beliefs.get(rule.second, g))
-            mean = at.b2 * mean + (1 - at.b2) * g
             u = numerator(rule, m, old_m, g, t)
-            unbias = rule.correct_second.at(t, at)
-            hat = (old_v if rule.old_second else v) / unbias
-            largest, smallest = np.maximum(largest, hat), np.minimum(smallest, hat)
-            highest = np.maximum(highest, v)
-            hats = {"max": largest, "min": smallest, "centered": hat - mean**2, "mean": hat**2}
-            hats["raw max"] = highest / unbias
-            hat = hats.get(rule.second, hat)
-            if rule.second == "adadelta":
-                u = u * np.sqrt(deltas + at.eps_root) / np.sqrt(hat + at.eps_root)
-                deltas = at.b2 * deltas + (1 - at.b2) * u**2
-            elif rule.second == "infinity":
-                u = u / hat
-            elif rule.second != "one":
-                eps = at.eps / np.sqrt(unbias) if rule.late_eps else at.eps
-                inside = 0.0 if "belief" in rule.second else at.eps_root  # it is in v already
-                u = u / ((hat + inside) ** rule.root + eps)
+            if second != "one":
+                beliefs = {"belief": m, "late belief": old_m}
+                v = second_moment(rule, v, g - beliefs[second] if second in beliefs else g)
+                unbias = rule.correct_second.at(t, at)
+                hat = (old_v if rule.old_second else v) / unbias
+                if second == "max":
+                    hat = largest = np.maximum(largest, hat)
+                elif second == "raw max":
+                    largest = np.maximum(largest, v)
+                    hat = largest / unbias
+                elif second == "min":
+                    hat = smallest = np.minimum(smallest, hat)
+                elif second == "mean":
+                    hat = hat**2
+                elif second == "centered":
+                    mean = at.b2 * mean + (1 - at.b2) * g
+                    hat = hat - mean**2
+                if second == "adadelta":
+                    u = u * np.sqrt(deltas + at.eps_root) / np.sqrt(hat + at.eps_root)
+                    deltas = at.b2 * deltas + (1 - at.b2) * u**2
+                elif second == "infinity":
+                    u = u / hat
+                else:
+                    eps = at.eps / np.sqrt(unbias) if rule.late_eps else at.eps
+                    inside = 0.0 if "belief" in second else at.eps_root  # it is in v already
+                    hat = hat + inside
+                    u = u / ((np.sqrt(hat) if rule.root == 0.5 else hat**rule.root) + eps)
             if rule.stores_corrected:
-                m, v = m / rule.correct_first.at(t, at), v / unbias
-            steps = at.outer * steps + np.clip(u, -at.clip, at.clip)
+                m, v = m / rule.correct_first.at(t, at), v / rule.correct_second.at(t, at)
+            u = np.clip(u, -at.clip, at.clip) if bounded else u
+            steps = at.outer * steps + u if twice else u
             seen.append(-at.learning_rate * steps)
     shape = np.broadcast_shapes(*(each.shape for each in seen))
     return np.stack([np.broadcast_to(each, shape) for each in seen])
@@ -231,13 +242,15 @@ def first_moment(rule: Rule, m: Any, g: Any, t: int) -> Any:
 def second_moment(rule: Rule, v: Any, g: Any) -> Any:
     """The moment of the squared gradient after this step."""
     at = rule.numbers
-    new = g if rule.second == "mean" else np.abs(g) ** rule.power
+    new = g if rule.second == "mean" else g * g if rule.power == 2 else np.abs(g) ** rule.power
     if rule.second == "sum":
         return v + new
     if rule.second == "leaky":
         return at.b2 * v + new
     if rule.second == "turned":
         return (1 - at.b2) * v + at.b2 * new
+    if rule.second == "yogi":
+        return v - (1 - at.b2) * np.sign(v - new) * new
     if rule.second == "infinity":
         return np.maximum(at.b2 * v, np.abs(g) + at.eps)
     extra = at.eps_root if "belief" in rule.second else 0.0
