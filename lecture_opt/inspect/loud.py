@@ -20,6 +20,7 @@ from lecture_opt.inspect.rules import Identity
 
 SIZES = (1e-12, 1e-3, 1e-2, 0.1, 1.0, 10.0, 100.0, 1e3)  # at the first no step is large
 RUNS = len(AMPLITUDES) + len(SIZES)
+STEPS = 20  # half of the quiet ones: they only have to contradict
 NORM = 2e-3  # a norm is known to three digits
 WARM = 3
 QUIET = len(AMPLITUDES)  # of the runs, so many are quiet and come first
@@ -59,18 +60,18 @@ def heard(
         clips: With which others the gradients of each leaf are clipped.
         micro: How many gradients go into a step.
     """
-    loud = probing.over_sizes(asked, SIZES, (0.0,), micro, probing.everywhere)
-    grads = np.concatenate([quiet[0], loud[0]], axis=1)
+    loud = probing.over_sizes(asked, SIZES, (0.0,), micro, probing.everywhere, STEPS)
+    grads = np.concatenate([quiet[0][:STEPS], loud[0]], axis=1)
     norms = {clip: norms_of(asked, [other == clip for other in clips]) for clip in {*clips}}
     known: dict[Any, Heard] = {}
     vain: Counter[Any] = Counter()
     found = []
     for index, (shape, motion, clip) in enumerate(zip(asked.shapes, motions, clips, strict=True)):
-        raw = np.concatenate([quiet[1][index][0], loud[1][index][0]], axis=1)
-        seen = raw - np.tile(alone[index][0], RUNS)
+        raw = np.concatenate([quiet[1][index][0, :STEPS], loud[1][index][0]], axis=1)
+        seen = raw - np.tile(alone[index][0, :STEPS], RUNS)
         key = (motion.text, motion.decay, clip, rounded(seen).tobytes())
         if key not in known:
-            answers = Answers(probing.columns(grads, shape), seen, raw, quiet[1][index])
+            answers = Answers(probing.columns(grads, shape), seen, raw, quiet[1][index][:, :STEPS])
             kind = (motion.text, clip is not None)
             tired = vain[kind] >= TRIES
             known[key] = heard_of(motion, answers, clip, norms[clip], tired=tired)
@@ -211,7 +212,7 @@ def norms_of(asked: Probe, members: Any) -> Any:
 
 def squares(asked: Probe, members: Any, moved_by: Sequence[Rule | None]) -> Any:
     """The squared norms of the steps of some leaves, without a rule of their gradients."""
-    base = probing.normal_grads()
+    base = probing.normal_grads()[:STEPS]
     grads = np.stack([size * base for size in (*AMPLITUDES, *SIZES)], axis=1)
     known: dict[Any, Any] = {None: grads**2}
     total = np.zeros(grads.shape[:2])

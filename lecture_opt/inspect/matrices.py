@@ -36,7 +36,7 @@ def matrices(asked: Probe, micro: int) -> dict[int, Matrix]:
     updates = probing.whole_updates(asked, grads, probing.full(asked, np.zeros(COPIES)), 6 * micro)
     found = {}
     for index, (update, gradient) in enumerate(zip(updates, one, strict=True)):
-        how = orthogonalised(update[0], gradient) or factored(update[0], gradient)
+        how = factored(update[0], gradient) or orthogonalised(update[0], gradient)
         if how is not None:
             found[index] = how
     return found
@@ -62,10 +62,15 @@ def alignment(update: Any, gradient: Any, rows: tuple[int, ...], columns: tuple[
 
     A rule of single elements can make singular values alike too, but along other vectors.
     """
-    left, _, right = np.linalg.svd(as_matrices(gradient, rows, columns), full_matrices=False)
+    some = as_matrices(gradient, rows, columns)
+    short = some if some.shape[1] <= some.shape[2] else some.swapaxes(1, 2)
+    squares, axes = np.linalg.eigh(short @ short.swapaxes(1, 2))  # quicker than an SVD
+    roots = axes / np.sqrt(np.maximum(squares, 1e-300))[:, None]
+    nearest = roots @ (axes.swapaxes(1, 2) @ short)
+    nearest = nearest if short is some else nearest.swapaxes(1, 2)
     update = as_matrices(update, rows, columns)
-    length = np.linalg.norm(update) * np.linalg.norm(left @ right)
-    return float(abs(np.sum(update * (left @ right))) / length) if length else 0.0
+    length = np.linalg.norm(update) * np.linalg.norm(nearest)
+    return float(abs(np.sum(update * nearest)) / length) if length else 0.0
 
 
 def splits(axes: int) -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:

@@ -220,17 +220,18 @@ def over_sizes(
     values: tuple[float, ...],
     micro: int,
     spread: Callable[[Any, Any], Any],
+    steps: int = STEPS,
 ) -> tuple[Any, list[Any]]:
-    """As `over_amplitudes`, with other sizes, and with gradients of the elements of `spread`."""
-    base, copies = normal_grads(), len(values) * len(sizes)
+    """As `over_amplitudes`, with other sizes and steps, and gradients where `spread` puts them."""
+    base, copies = normal_grads()[:steps], len(values) * len(sizes)
     scales = np.tile(sizes, len(values))[:, None]
     trees = ([spread(s, scales * row) for s in asked.shapes] for row in base)
     repeated = (tree for tree in trees for _ in range(micro))
     at = full(asked, np.repeat(values, len(sizes)))
     raw = [each[micro - 1 :: micro] for each in answers(asked, repeated, at)]
     joined = [
-        np.moveaxis(each.reshape(STEPS, len(values), copies // len(values), -1), 1, 0).reshape(
-            len(values), STEPS, -1
+        np.moveaxis(each.reshape(steps, len(values), copies // len(values), -1), 1, 0).reshape(
+            len(values), steps, -1
         )
         for each in raw
     ]

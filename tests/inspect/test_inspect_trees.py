@@ -163,3 +163,10 @@ def test_a_loss_is_given_to_a_chain_for_one_tree():
         optax.contrib.reduce_on_plateau(patience=5),
     )
     assert inspect.run(optimizer, tree, steps=STEPS)["b"].rule == "sgd()"
+
+
+def test_a_factored_update_of_stacked_kernels_is_not_called_orthogonal():
+    tree = {"layers": {"kernel": shape(4, 256, 192), "bias": shape(4, 192)}}
+    result = inspect.run(optax.adafactor(1e-3), tree, steps=10)
+    assert result["layers/kernel"].rule == "factored(rows=[1], columns=[2])"
+    assert result.ok
