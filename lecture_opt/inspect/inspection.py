@@ -165,16 +165,18 @@ def in_vain(optimizer: Any, params: Any, small: Any, leaves: Sequence[Leaf]) -> 
     if any(leaf.decay.kind != "no" or not leaf.known for leaf in leaves if leaf.moves):
         return []
     cause = "a weight decay whose mask leaves out every leaf"
+    state = real_state(optimizer, small)
     said = {
         trees.path_of(keys): float(value)
-        for keys, value in jax.tree_util.tree_leaves_with_path(real_state(optimizer, small))
+        for keys, value in jax.tree_util.tree_leaves_with_path(state)
         if "weight_decay" in trees.path_of(keys) and jnp.ndim(value) == 0
     }
     for name, value in said.items():
         if value:
             text = f"the state says {name.rpartition('/')[2]} {value:g}, and no leaf decays"
             return [Finding(text, cause, findings.paths(leaves), 6)]
-    if asks_in_vain(optimizer, params):
+    masked = "Masked" in str(jax.tree.structure(state))  # a decay of 0 asks in vain too
+    if masked and asks_in_vain(optimizer, params):
         text = "the optimizer asks for params, and no leaf's update depends on them"
         return [Finding(text, cause, findings.paths(leaves), 6)]
     return []

@@ -295,4 +295,4 @@ def test_noise_sums_and_what_the_state_keeps_are_measured():
     assert mean["head/bias"].accumulates == "mean"
     free = inspect.run(optax.contrib.schedule_free_sgd(0.1), tree, steps=20)["head/bias"]
     assert free.keeps
-    assert not free.donatable
+    assert not inspect.run(RIGHT["dog"], tree, steps=20)["head/bias"].donatable

@@ -117,6 +117,7 @@ RIGHT = {
         convolutions(),
         optax.rmsprop(1e-3, decay=0.95, eps=1e-6, centered=True, momentum=0.9, nesterov=True),
     ),
+    "a decay of zero": (perceptron(2), optax.adamw(1e-3, weight_decay=0.0)),
     "the Hessian's diagonal": (perceptron(2), optax.contrib.sophia(1e-3)),
 }
 
