@@ -11,19 +11,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lecture_opt.check.diagnosis.fitting import EQUAL, Responses, error
-from lecture_opt.check.diagnosis.rules import Rule, simulate
+from lecture_opt.check.diagnosis.rules import Rule
 from lecture_opt.inspect import measuring, probing, rules
 from lecture_opt.inspect.leaf import Clip
 from lecture_opt.inspect.measuring import TRIES, Motion
-from lecture_opt.inspect.probing import AMPLITUDES, COPIES, WATCHED, Probe
+from lecture_opt.inspect.norms import QUIET, RUNS, SIZES, STEPS, free_of_clips, norms_of
+from lecture_opt.inspect.probing import Probe
 from lecture_opt.inspect.rules import Identity
 
-SIZES = (1e-12, 1e-3, 1e-2, 0.1, 1.0, 10.0, 100.0, 1e3)  # at the first no step is large
-RUNS = len(AMPLITUDES) + len(SIZES)
-STEPS = 20  # half of the quiet ones: they only have to contradict
 NORM = 2e-3  # a norm is known to three digits
-WARM = 3
-QUIET = len(AMPLITUDES)  # of the runs, so many are quiet and come first
 
 
 class Heard(NamedTuple):
@@ -152,6 +148,9 @@ def heard_of(
         return Heard(motion, rates=rates_of_runs(rule, grads, seen))
     if tired:
         return Heard(unknown)
+    limit = searched(answers, motion, lambda c: np.clip(grads, -c, c), RUNS)
+    if limit is not None:
+        return Heard(motion, limit, rates=rates_of_runs(rule, np.clip(grads, -limit, limit), seen))
     cut = tuple(rule.at(clip=bound) for bound in np.geomspace(1e-3, 1e3, 19))
     for sent, among in ((grads, rules.WIDE), (within, rules.WIDE), (grads, cut)):
         other = rules.identify(sent, answers.raw, among=among)
@@ -170,12 +169,21 @@ def of_unknown(motion: Motion, answers: Answers, clip: Clip | None, tired: bool)
         return Heard(answers.moved_by(identity))
     if restless or tired or grads.shape[1] == RUNS:
         return Heard(motion)
-    identity = rules.identify(grads, answers.seen, runs=RUNS, far=np.inf if clip else 0.0)
+    small = grads.shape[1] // RUNS * (QUIET + 1)  # those that no limit of elements reaches
+    identity = rules.identify(
+        grads[:, :small], answers.seen[:, :small], runs=QUIET + 1, far=np.inf if clip else 0.0
+    )
     if identity is None:
         return Heard(motion)
-    rates = rates_of_runs(identity.rule, grads, answers.seen)
+    found = Motion(identity.text, identity, motion.decay)
+    limit: float | None = np.inf
+    if answers.error(found, grads, RUNS) > EQUAL:
+        limit = searched(answers, found, lambda c: np.clip(grads, -c, c), RUNS)
+    if limit is None:
+        return Heard(motion)
+    rates = rates_of_runs(identity.rule, np.clip(grads, -limit, limit), answers.seen)
     identity = identity._replace(rates=free_of_clips(rates))
-    return Heard(answers.moved_by(identity, clipped=True), rates=rates)
+    return Heard(answers.moved_by(identity, clipped=True), limit, rates=rates)
 
 
 def rates_of_runs(rule: Rule, grads: Any, updates: Any) -> Any:
@@ -184,12 +192,14 @@ def rates_of_runs(rule: Rule, grads: Any, updates: Any) -> Any:
     return np.stack([rules.rates_of(rule, each, update) for each, update in parts], axis=1)
 
 
-def searched(answers: Answers, motion: Motion, limited: Callable[[float], Any]) -> float | None:
+def searched(
+    answers: Answers, motion: Motion, limited: Callable[[float], Any], runs: int = 1
+) -> float | None:
     """The roundest size to which gradients are limited, if a rule of them gives the updates."""
     fits = []
 
     def gap(power: float) -> float:
-        found = answers.error(motion, limited(10.0**power))
+        found = answers.error(motion, limited(10.0**power), runs)
         if found < EQUAL:
             fits.append(power)
         return found
@@ -203,94 +213,3 @@ def searched(answers: Answers, motion: Motion, limited: Callable[[float], Any]) 
         return None
     plain = (float(f"{10.0**best:.{digits}g}") for digits in (1, 2, 3, 4))
     return next((size for size in plain if gap(np.log10(size)) < EQUAL), float(10.0**best))
-
-
-def norms_of(asked: Probe, members: Any) -> Any:
-    """The norms of the gradients of some leaves, at each step of each run: (steps, runs)."""
-    return np.sqrt(squares(asked, members, [None] * len(members)))
-
-
-def squares(asked: Probe, members: Any, moved_by: Sequence[Rule | None]) -> Any:
-    """The squared norms of the steps of some leaves, without a rule of their gradients."""
-    base = probing.normal_grads()[:STEPS]
-    grads = np.stack([size * base for size in (*AMPLITUDES, *SIZES)], axis=1)
-    known: dict[Any, Any] = {None: grads**2}
-    total = np.zeros(grads.shape[:2])
-    for shape, member, rule in zip(asked.shapes, members, moved_by, strict=True):
-        if member and probing.is_floating(shape):
-            if rule is not None and rule not in known:
-                steps = simulate(rule, grads.reshape(len(grads), -1))
-                known[rule] = steps.reshape(grads.shape) ** 2
-            total += np.sum(known[rule] * times(shape), axis=2)
-    return total
-
-
-def times(shape: Any) -> Any:
-    """How often each watched element stands in a leaf, in each run: (runs, watched)."""
-    size = int(np.prod(shape.shape))
-    loud = [len(range(start, size, WATCHED)) for start in range(WATCHED)]
-    return np.array([[min(count, 1) for count in loud]] * QUIET + [loud] * len(SIZES))
-
-
-def free_of_clips(rates: Any) -> Any:
-    """Of each step's rates in all runs the largest."""
-    return np.take_along_axis(rates, np.abs(rates).argmax(axis=1)[:, None], axis=1)[:, 0]
-
-
-def steps_clipped(asked: Probe, found: Sequence[Heard], micro: int) -> list[Clip | None]:
-    """For each leaf whose rates differ from run to run, the clip of its steps that does it."""
-    shares = [None if each.rates is None else share_of(each.rates) for each in found]
-    clips: list[Clip | None] = [None] * len(found)
-    for index, share in enumerate(shares):
-        if share is None or clips[index] is not None:
-            continue
-        alike = [
-            clip is None and other is not None and np.allclose(other, share, rtol=1e-5, atol=1e-9)
-            for clip, other in zip(clips, shares, strict=True)
-        ]
-        one = [np.arange(len(found)) == other for other in np.flatnonzero(alike)]
-        split = sum(alike) > 1 and not together(asked, index, micro)
-        for members in one if split else [alike]:
-            first = int(np.argmax(members))
-            clip = clip_of(asked, found, members, first)
-            clips = [clip if member else c for member, c in zip(members, clips, strict=True)]
-    return clips
-
-
-def together(asked: Probe, index: int, micro: int) -> bool:
-    """Whether a leaf's steps change where the other leaves have no gradient."""
-    base = SIZES[4] * probing.normal_grads()[:WARM]
-    rows = [np.tile(row, (COPIES, 1)) for row in base]
-    only = np.arange(COPIES)[:, None] > 0  # the first copy has the gradients of this leaf alone
-    trees = [
-        [probing.everywhere(s, row * (only | (i == index))) for i, s in enumerate(asked.shapes)]
-        for row in rows
-    ]
-    repeated = (tree for tree in trees for _ in range(micro))
-    steps = probing.answers(asked, repeated, probing.full(asked, np.zeros(COPIES)))[index]
-    gap = np.abs(steps[:, 0] - steps[:, 1])
-    return bool(np.any(gap > 1e-6 * np.abs(steps[:, 1]).max()))
-
-
-def share_of(rates: Any) -> Any:
-    """What is left of a step's rate in each run, against the run that keeps most."""
-    usual = free_of_clips(rates)[:, None]
-    return np.where(usual == 0, 1.0, rates / np.where(usual == 0, 1.0, usual))
-
-
-def clip_of(asked: Probe, found: Sequence[Heard], members: Any, index: int) -> Clip | None:
-    """The norm that the steps of some leaves are clipped to together, if that explains them."""
-    moved_by = [each.motion.identity.rule if each.motion.identity else None for each in found]
-    share, rates = share_of(found[index].rates), np.abs(free_of_clips(found[index].rates))[:, None]
-    lengths = np.sqrt(squares(asked, members, moved_by)) * share
-    less = (share < 1 - 1e-4) & (rates > 0)
-    if not np.any(less):
-        return None
-    on = np.broadcast_to(rates > 0, share.shape)
-    always = np.ptp(lengths[on]) < 1e-3 * lengths[on].mean()  # then the rate itself is not seen
-    if not always and np.ptp(lengths[less]) < 1e-3 * lengths[less].mean():
-        return Clip(float(f"{lengths[less].mean():.3g}"), index, "step")
-    sizes = (lengths * rates)[less]
-    if np.ptp(sizes) < 1e-3 * sizes.mean():
-        return Clip(float(f"{sizes.mean():.3g}"), index, "update")
-    return None

@@ -18,7 +18,9 @@ from lecture_opt.inspect import (
     trees,
 )
 from lecture_opt.inspect.held import held
+from lecture_opt.inspect.late import steps_clipped
 from lecture_opt.inspect.leaf import Clip, Leaf
+from lecture_opt.inspect.norms import SIZES
 
 
 def measured(optimizer: Any, small: Any, places: Sequence[trees.Place], steps: int) -> list[Leaf]:
@@ -29,7 +31,7 @@ def measured(optimizer: Any, small: Any, places: Sequence[trees.Place], steps: i
         asked = probing.probe(held(optimizer, copies, small), small)
     micro, motions, heard, clips = moved_by(asked, copies)
     late = any(clip is not None and clip.of != "gradient" for clip in clips)
-    size = loud.SIZES[0] if late else probing.AMPLITUDES[0]
+    size = SIZES[0] if late else probing.AMPLITUDES[0]
     courses = measuring.courses(asked, motions, steps, micro, size)
     found = [
         of_motion(place, motion, course, micro, trees.vocabulary_of(list(places)), i in copies)
@@ -140,20 +142,19 @@ def clipped(
     asked: probing.Probe, heard: list[loud.Heard], clips: list[Clip | None], micro: int
 ) -> tuple[list[Clip | None], list[measuring.Motion]]:
     """The clips of gradients and those of steps, and what moves each leaf."""
-    late = loud.steps_clipped(asked, heard, micro)
-    late = [
+    steps = [
         None if each.motion.decay.kind == "unknown" else step  # params enter: it is no mere clip
-        for each, step in zip(heard, late, strict=True)
+        for each, step in zip(heard, steps_clipped(asked, heard, micro), strict=True)
     ]
     motions = [
         each.motion
         if each.rates is None or step is not None
         else measuring.Motion(f"unknown ({each.motion.text} * a factor)", None, each.motion.decay)
-        for each, step in zip(heard, late, strict=True)
+        for each, step in zip(heard, steps, strict=True)
     ]
     norms = {clip: each.norm for clip, each in zip(clips, heard, strict=True) if each.norm}
     early = [clip and clip._replace(norm=norms.get(clip, clip.norm)) for clip in clips]
-    return [step or clip for step, clip in zip(late, early, strict=True)], motions
+    return [step or clip for step, clip in zip(steps, early, strict=True)], motions
 
 
 def of_motion(

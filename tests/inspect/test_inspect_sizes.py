@@ -103,6 +103,15 @@ def test_a_clip_after_the_rule_is_measured(norm):
     assert "not the gradients but the steps" in result.notes[0].text
 
 
+@pytest.mark.parametrize("norm", [1.0, *slow(4.0)])
+def test_clips_before_and_after_the_rule_are_both_measured(norm):
+    result = inspected(chain(optax.clip(0.3), stepwise(optax.clip_by_global_norm(norm))))
+    assert {(leaf.rule, leaf.limit, leaf.clip) for leaf in result.leaves} == {
+        (ADAM, 0.3, inspect.Clip(norm, 0, "step"))
+    }
+    assert result["w"].clipping == f"{norm:g} of the step, 0.3 per element"
+
+
 def test_a_clip_after_the_rate_is_one_of_updates():
     result = inspected(chain(optax.adam(lambda t: 0.1 * (1 + t)), optax.clip_by_global_norm(0.5)))
     assert {leaf.clip for leaf in result.leaves} == {inspect.Clip(0.5, 0, "update")}
