@@ -65,8 +65,11 @@ def clip_of(asked: Probe, found: Sequence[Heard], members: Any, index: int) -> C
     less = (share < 1 - 1e-4) & (rates > 0)
     if not np.any(less):
         return None
-    on = np.broadcast_to(rates > 0, share.shape)
-    always = np.ptp(lengths[on]) < 1e-3 * lengths[on].mean()  # then the rate itself is not seen
+    on = lengths[rates[:, 0] > 0]
+    always = np.all(np.ptp(on, axis=1) < 1e-3 * on.mean(axis=1))  # then the rate is not seen
+    identity = found[index].motion.identity
+    if always and not (identity and identity.rule.sign):
+        return None
     if not always and np.ptp(lengths[less]) < 1e-3 * lengths[less].mean():
         return Clip(float(f"{lengths[less].mean():.3g}"), index, "step")
     sizes = (lengths * rates)[less]

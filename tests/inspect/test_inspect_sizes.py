@@ -5,6 +5,7 @@ import math
 import jax
 import jax.numpy as jnp
 import optax
+import optax.contrib
 import pytest
 from models import shape, transformer
 from test_inspect_findings import KERNELS, mask, partitioned
@@ -115,6 +116,17 @@ def test_clips_before_and_after_the_rule_are_both_measured(norm):
 def test_a_clip_after_the_rate_is_one_of_updates():
     result = inspected(chain(optax.adam(lambda t: 0.1 * (1 + t)), optax.clip_by_global_norm(0.5)))
     assert {leaf.clip for leaf in result.leaves} == {inspect.Clip(0.5, 0, "update")}
+
+
+def test_normalised_gradients_have_no_rate_of_their_own():
+    leaf = inspected(chain(optax.contrib.normalize(), optax.sgd(0.1)))["w"]
+    assert leaf.rule == "unknown (sgd() * a factor)"
+    assert leaf.clip == inspect.Clip(0.0, 0)
+
+
+def test_a_clip_after_signs_is_the_norm_of_the_update():
+    lion = chain(optax.scale_by_lion(), optax.clip_by_global_norm(1.0), optax.scale(-0.01))
+    assert {leaf.clip for leaf in inspected(lion).leaves} == {inspect.Clip(0.01, 0, "update")}
 
 
 def test_a_clip_after_momentum_is_measured():
