@@ -117,7 +117,7 @@ def _samples(subjects: Sequence[measure.Subject], rounds: int, slow_rounds: int)
                     if kind == "step":
                         function()  # so that the timed step follows one of its own, as in training
                     else:
-                        gc.collect()  # the last one's garbage is not to be this one's time
+                        gc.collect(1)  # the last one's garbage is not to be this one's time
                     samples[i].setdefault(kind, []).append(measure.seconds(function)[1])
     return samples
 
