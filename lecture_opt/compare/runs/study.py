@@ -181,7 +181,9 @@ def _measure(
     def train(ours: Run) -> Run:
         _ = ours.tuned
         on_stage("tuned", task, ours.spec.name)
-        _ = ours.reported, has_twin(ours) and ours.twin
+        _ = ours.reported
+        if has_twin(ours):
+            _ = ours.twin
         on_stage("reported", task, ours.spec.name)
         return ours
 
