@@ -6,19 +6,13 @@ copies put back to the params before each step, they are the steps of the rule.
 """
 
 import functools
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 
+from lecture_opt.check.subject import Pair
 from lecture_opt.environment import environment
 from lecture_opt.inspect import probing
-
-
-class Pair(NamedTuple):
-    """An optimizer."""
-
-    init: Any
-    update: Any
 
 
 def held(optimizer: Any, copies: dict[int, int], tree: Any) -> Any:

@@ -104,6 +104,10 @@ class Answers(NamedTuple):
         sent = motion.sent(np.repeat(grads, every, axis=0))
         return error(motion.identity.rule, Responses(sent, self.seen, runs, every))
 
+    def cut(self, size: float) -> Any:
+        """The gradients with each element cut to a size."""
+        return np.clip(self.grads, -size, size)
+
     def moved_by(self, identity: Identity, *, clipped: bool = False) -> Motion:
         """The motion by a rule, with its decay, which is not looked for in clipped gradients."""
         small = None if clipped else self.grads[:, : self.quiet.shape[-1]]
@@ -139,7 +143,7 @@ def heard_of(
         )
         if norm is not None:
             return Heard(motion, norm=norm)
-    limit = None if tired else searched(answers, motion, lambda c: np.clip(grads, -c, c))
+    limit = None if tired else searched(answers, motion, answers.cut)
     if limit is not None:
         return Heard(motion, limit=limit)
     if motion.gathers:
@@ -148,9 +152,9 @@ def heard_of(
         return Heard(motion, rates=rates_of_runs(rule, grads, seen))
     if tired:
         return Heard(unknown)
-    limit = searched(answers, motion, lambda c: np.clip(grads, -c, c), RUNS)
+    limit = searched(answers, motion, answers.cut, RUNS)
     if limit is not None:
-        return Heard(motion, limit, rates=rates_of_runs(rule, np.clip(grads, -limit, limit), seen))
+        return Heard(motion, limit, rates=rates_of_runs(rule, answers.cut(limit), seen))
     cut = tuple(rule.at(clip=bound) for bound in np.geomspace(1e-3, 1e3, 19))
     for sent, among in ((grads, rules.WIDE), (within, rules.WIDE), (grads, cut)):
         other = rules.identify(sent, answers.raw, among=among)
@@ -178,10 +182,10 @@ def of_unknown(motion: Motion, answers: Answers, clip: Clip | None, tired: bool)
     found = Motion(identity.text, identity, motion.decay)
     limit: float | None = np.inf
     if answers.error(found, grads, RUNS) > EQUAL:
-        limit = searched(answers, found, lambda c: np.clip(grads, -c, c), RUNS)
+        limit = searched(answers, found, answers.cut, RUNS)
     if limit is None:
         return Heard(motion)
-    rates = rates_of_runs(identity.rule, np.clip(grads, -limit, limit), answers.seen)
+    rates = rates_of_runs(identity.rule, answers.cut(limit), answers.seen)
     identity = identity._replace(rates=free_of_clips(rates))
     return Heard(answers.moved_by(identity, clipped=True), limit, rates=rates)
 

@@ -57,7 +57,7 @@ def step(state, batch):
     return (carry, rule), {"loss": -reward}
 
 
-def test_the_loop_trains_as_the_function_does_and_tells_optimizers_apart():
+def test_the_loop_trains_as_the_function_does():
     loop = compare.Loop(
         "bandit", start, step, lambda state, part: expected_reward(state[0], part),
         (NOTHING, NOTHING, NOTHING), batch_size=1, steps=STEPS, metric_name="reward",
@@ -65,7 +65,8 @@ def test_the_loop_trains_as_the_function_does_and_tells_optimizers_apart():
     )  # fmt: skip
     seeds, settings = [0, 1, 2], [{"learning_rate": 0.3}]
     entrant = look(loop, examine.examine(loop), specs.parse("optax:adam"), settings)
-    program, held = engine.build(entrant, data.prepare(loop), runs=3), data.prepare(loop)
+    held = data.prepare(loop)
+    program = engine.build(entrant, held, runs=3)
     rates = {"learning_rate": np.full(3, 0.3)}
     found = engine.train(program, entrant, held, rates, seeds).validation[:, -1]
     with lenient():
